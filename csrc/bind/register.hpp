@@ -1,0 +1,13 @@
+// One registration per kernel family.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace gatentk::bind {
+
+void register_gram(pybind11::module_& m);
+void register_infinite_ntk(pybind11::module_& m);
+void register_machine(pybind11::module_& m);
+void register_pack_bits(pybind11::module_& m);
+
+}  // namespace gatentk::bind

@@ -1,0 +1,133 @@
+#include "gatentk/gram.hpp"
+
+#include <memory>
+
+#include "tiles.hpp"
+
+namespace gatentk {
+
+namespace {
+
+// Rows that are packed together: 48 groups amortise loading a panel block into L1 (24 KB) over 48 tiles.
+constexpr std::int64_t chunk_rows = 192;
+// Packed panels of as many terms as fit are held at once, so that the result is touched once for all of them.
+constexpr std::int64_t panel_budget = std::int64_t{512} << 20;
+
+template <class T>
+struct PackedFactor {
+  RowStore<T> rows;
+  PanelStore<T> panels;
+
+  PackedFactor(const Factor<T>& factor, const ProductKernels<T>& kernels, std::int64_t chunk)
+      : rows(factor.rows, kernels, ceil_div(chunk, group_rows)), panels(factor.columns, kernels) {}
+};
+
+template <class T>
+struct PackedTerm {
+  std::unique_ptr<PackedFactor<T>> act, delta;  // delta is null where it is all ones
+  double bias;
+};
+
+template <class T>
+struct ThreadTiles {
+  Buffer<T> act, delta;
+  Buffer<double> sum;
+
+  explicit ThreadTiles(std::size_t count) : act(count), delta(count), sum(count) {}
+};
+
+template <class T>
+class GramRun {
+ public:
+  GramRun(const GramProblem<T>& problem, int threads)
+      : problem_(problem), kernels_(product_kernels<T>(kernels())), threads_(threads) {
+    chunk_ = std::min(chunk_rows, ceil_div(problem.rows, group_rows) * group_rows);
+    for (int t = 0; t < threads; ++t) tiles_.emplace_back(static_cast<std::size_t>(chunk_ * kernels_.panel_columns));
+  }
+
+  void run() {
+    const std::int64_t count = static_cast<std::int64_t>(problem_.terms.size());
+    for (std::int64_t begin = 0, end = 0; begin < count; begin = end) {
+      std::int64_t bytes = 0;
+      for (end = begin; end < count; ++end) {
+        bytes += panel_bytes(problem_.terms[end]);
+        if (end > begin && bytes > panel_budget) break;
+      }
+      add_terms(begin, end, begin > 0, end == count);
+    }
+  }
+
+ private:
+  std::int64_t panel_bytes(const GramTerm<T>& term) const {
+    return problem_.columns * (term.act.columns.width + term.delta.columns.width) * std::int64_t{sizeof(T)};
+  }
+
+  void add_terms(std::int64_t begin, std::int64_t end, bool accumulate, bool last) {
+    std::vector<PackedTerm<T>> terms;
+    std::vector<PackedFactor<T>*> factors;
+    for (std::int64_t t = begin; t < end; ++t) {
+      const GramTerm<T>& term = problem_.terms[t];
+      PackedTerm<T> packed{std::make_unique<PackedFactor<T>>(term.act, kernels_, chunk_), nullptr, term.bias};
+      factors.push_back(packed.act.get());
+      if (term.delta.rows.width) {
+        packed.delta = std::make_unique<PackedFactor<T>>(term.delta, kernels_, chunk_);
+        factors.push_back(packed.delta.get());
+      }
+      terms.push_back(std::move(packed));
+    }
+    const std::int64_t panels = ceil_div(problem_.columns, kernels_.panel_columns);
+    parallel_for(panels * static_cast<std::int64_t>(factors.size()), threads_,
+                 [&](std::int64_t index, int) { factors[index / panels]->panels.pack(index % panels); });
+    for_each_tile(
+        problem_.rows, problem_.columns, problem_.symmetric, chunk_, kernels_.panel_columns, threads_,
+        [&](std::int64_t group, std::int64_t i0) {
+          for (PackedFactor<T>* factor : factors) factor->rows.pack(group, i0);
+        },
+        [&](const TileExtent& extent, int thread) {
+          compute_tile(terms, extent, tiles_[thread], accumulate, problem_.symmetric && last);
+        });
+  }
+
+  void compute_tile(const std::vector<PackedTerm<T>>& terms, const TileExtent& extent, ThreadTiles<T>& tiles,
+                    bool accumulate, bool mirror) const {
+    const std::int64_t width = kernels_.panel_columns, count = extent.groups() * group_rows * width;
+    for (const PackedTerm<T>& term : terms) {
+      multiply_tile(term.act->rows, term.act->panels, extent.panel, extent.groups(), kernels_, tiles.act.get());
+      if (term.delta)
+        multiply_tile(term.delta->rows, term.delta->panels, extent.panel, extent.groups(), kernels_, tiles.delta.get());
+      kernels_.multiply_add(tiles.act.get(), term.delta ? tiles.delta.get() : nullptr, term.bias, tiles.sum.get(), count,
+                            &term == &terms.front());
+    }
+    T* result = tiles.act.get();
+    for (std::int64_t e = 0; e < count; ++e) result[e] = static_cast<T>(tiles.sum.get()[e]);
+    if (accumulate) add_previous(extent, result);
+    write_tile(extent, problem_.symmetric, mirror, result, width, problem_.out, problem_.out_stride);
+  }
+
+  void add_previous(const TileExtent& extent, T* tile) const {
+    for (std::int64_t r = 0; r < extent.rows; ++r) {
+      const T* row = problem_.out + (extent.row0 + r) * problem_.out_stride + extent.column0;
+      for (std::int64_t c = 0; c < extent.columns; ++c) tile[r * kernels_.panel_columns + c] += row[c];
+    }
+  }
+
+  const GramProblem<T>& problem_;
+  const ProductKernels<T>& kernels_;
+  int threads_;
+  std::int64_t chunk_;
+  std::vector<ThreadTiles<T>> tiles_;
+};
+
+}  // namespace
+
+template <class T>
+void gram(const GramProblem<T>& problem, int threads) {
+  if (!problem.rows || !problem.columns) return;
+  advise_huge_pages(problem.out, static_cast<std::size_t>(problem.rows * problem.out_stride) * sizeof(T));
+  GramRun<T>(problem, threads).run();
+}
+
+template void gram(const GramProblem<float>&, int);
+template void gram(const GramProblem<double>&, int);
+
+}  // namespace gatentk

@@ -1,0 +1,138 @@
+#include "gatentk/infinite_ntk.hpp"
+
+#include <cmath>
+
+#include "tiles.hpp"
+
+namespace gatentk {
+
+namespace {
+
+// Rows per tile: the tiles of eleven depths (64 x 12 doubles each) stay in L2, a mirrored run is 512 bytes.
+constexpr std::int64_t chunk_rows = 64;
+
+// |x_i| and 1/|x_i|, padded with ones to whole panels.
+template <class T>
+struct Norms {
+  std::vector<T> norm, inverse;
+  std::vector<double> squared;
+
+  Norms(const RowsView<T>& samples, std::int64_t padded_rows) : norm(padded_rows, T(1)), inverse(padded_rows, T(1)) {
+    squared.resize(samples.rows);
+    for (std::int64_t i = 0; i < samples.rows; ++i) {
+      const T* row = samples.row(i);
+      double sum = 0;
+      for (std::int64_t k = 0; k < samples.width; ++k) sum += static_cast<double>(row[k]) * row[k];
+      squared[i] = sum;
+      norm[i] = static_cast<T>(std::sqrt(sum));
+      inverse[i] = static_cast<T>(1 / std::sqrt(sum));
+    }
+  }
+};
+
+template <class T>
+class InfiniteRun {
+ public:
+  InfiniteRun(const InfiniteProblem<T>& problem, int threads)
+      : problem_(problem),
+        product_(product_kernels<T>(kernels())),
+        infinite_(infinite_kernels<T>(kernels())),
+        threads_(threads),
+        chunk_(std::min(chunk_rows, ceil_div(problem.x.rows, group_rows) * group_rows)),
+        outputs_(problem.quantity == Quantity::relu_components ? problem.depths[0] + 1
+                                                               : static_cast<std::int64_t>(problem.depths.size())),
+        rows_(problem.x, product_, chunk_ / group_rows),
+        panels_(problem.z, product_),
+        x_norms_(problem.x, problem.x.rows),
+        z_norms_(problem.z, panels_.panels() * product_.panel_columns) {
+    const std::int64_t tile = chunk_ * product_.panel_columns;
+    const std::int64_t levels = 3 * (problem.depths.back() + 1) * product_.panel_columns;
+    for (int t = 0; t < threads; ++t) {
+      gram_.emplace_back(static_cast<std::size_t>(tile));
+      result_.emplace_back(static_cast<std::size_t>(tile * outputs_));
+      scratch_.emplace_back(static_cast<std::size_t>(levels));
+    }
+  }
+
+  void run() {
+    parallel_for(panels_.panels(), threads_, [&](std::int64_t p, int) { panels_.pack(p); });
+    for_each_tile(
+        problem_.x.rows, problem_.z.rows, problem_.symmetric, chunk_, product_.panel_columns, threads_,
+        [&](std::int64_t group, std::int64_t i0) { rows_.pack(group, i0); },
+        [&](const TileExtent& extent, int thread) { compute_tile(extent, thread); });
+    if (problem_.symmetric) set_diagonals();
+  }
+
+ private:
+  void compute_tile(const TileExtent& extent, int thread) const {
+    T* gram = gram_[thread].get();
+    multiply_tile(rows_, panels_, extent.panel, extent.groups(), product_, gram);
+    PairTile<T> tile{};
+    tile.quantity = problem_.quantity;
+    tile.depths = problem_.depths.data();
+    tile.depth_count = static_cast<int>(problem_.depths.size());
+    tile.rows = extent.rows;
+    tile.columns = extent.columns;
+    tile.row0 = extent.row0;
+    tile.column0 = extent.column0;
+    tile.symmetric = problem_.symmetric;
+    tile.gram = gram;
+    tile.row_norm = x_norms_.norm.data() + extent.row0;
+    tile.row_inverse = x_norms_.inverse.data() + extent.row0;
+    tile.column_norm = z_norms_.norm.data() + extent.column0;
+    tile.column_inverse = z_norms_.inverse.data() + extent.column0;
+    tile.x = problem_.x;
+    tile.z = problem_.z;
+    tile.scratch = scratch_[thread].get();
+    tile.out = result_[thread].get();
+    tile.out_rows = chunk_;
+    infinite_.pairs(tile);
+    for (std::int64_t o = 0; o < outputs_; ++o)
+      write_tile(extent, problem_.symmetric, problem_.symmetric, tile.out + o * chunk_ * product_.panel_columns,
+                 product_.panel_columns, problem_.out + o * problem_.out_slice, problem_.out_stride);
+  }
+
+  // A sample and itself: known exactly, from the squared norm rather than from a square of its root.
+  void set_diagonals() const {
+    for (std::int64_t o = 0; o < outputs_; ++o)
+      for (std::int64_t i = 0; i < problem_.x.rows; ++i)
+        problem_.out[o * problem_.out_slice + i * (problem_.out_stride + 1)] =
+            static_cast<T>(diagonal_factor(o) * x_norms_.squared[i]);
+  }
+
+  double diagonal_factor(std::int64_t output) const {
+    switch (problem_.quantity) {
+      case Quantity::relu: return static_cast<double>(problem_.depths[output] + 1);
+      case Quantity::relu_components: return 1;
+      case Quantity::grelu: return static_cast<double>(problem_.depths[output]);
+      case Quantity::gradient_angle:
+      case Quantity::embedding_angle: return 0;
+    }
+    return 0;
+  }
+
+  const InfiniteProblem<T>& problem_;
+  const ProductKernels<T>& product_;
+  const InfiniteKernels<T>& infinite_;
+  int threads_;
+  std::int64_t chunk_, outputs_;
+  RowStore<T> rows_;
+  PanelStore<T> panels_;
+  Norms<T> x_norms_, z_norms_;
+  std::vector<Buffer<T>> gram_, result_, scratch_;
+};
+
+}  // namespace
+
+template <class T>
+void infinite_ntk(const InfiniteProblem<T>& problem, int threads) {
+  if (!problem.x.rows || !problem.z.rows || problem.depths.empty()) return;
+  InfiniteRun<T> run(problem, threads);
+  advise_huge_pages(problem.out, static_cast<std::size_t>(problem.out_slice) * sizeof(T) * problem.depths.size());
+  run.run();
+}
+
+template void infinite_ntk(const InfiniteProblem<float>&, int);
+template void infinite_ntk(const InfiniteProblem<double>&, int);
+
+}  // namespace gatentk

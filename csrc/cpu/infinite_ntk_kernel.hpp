@@ -1,0 +1,328 @@
+// Infinite-width kernels of pairs of samples: all layers of a pair stay in registers, every depth from one pass.
+//
+// Carried are complements, never cosines: eps_l = 1 - cos theta_l and T_l = (l+1) - S_l. With r = sqrt(eps_l),
+//   theta_l / pi = tau_l = r arc(eps_l),   eps_{l+1} = eps_l - eps_l r drop(eps_l),
+//   T_{l+1} = T_l + tau_l (l + 1 - T_l) + eps_{l+1},
+// sums of non-negative terms throughout, so small angles keep their relative accuracy at any depth.
+#pragma once
+
+#include <cstdint>
+
+#include "arc_polynomials.hpp"
+#include "gatentk/kernel_table.hpp"
+#include "product_kernel.hpp"
+#include "simd.hpp"
+
+namespace gatentk::GATENTK_ISA {
+
+// Below this eps (25 degrees, and as much around 180) the Gram matrix does not determine the angle well enough:
+// its error of a few ulp, divided by sin theta, would show in the kernel. The pair is recomputed from its samples.
+constexpr double close_pair = 0.1;
+constexpr double pi = 3.14159265358979323846;
+
+template <class T>
+using Lane = Vector<T>[tile_vectors];
+
+template <class T>
+struct Coefficients;
+template <>
+struct Coefficients<double> {
+  static constexpr const auto& arc = arc_f64;
+  static constexpr const auto& drop = drop_f64;
+  static constexpr const auto& arc_degree = arc_f64_degree;
+  static constexpr const auto& drop_degree = drop_f64_degree;
+};
+template <>
+struct Coefficients<float> {
+  static constexpr const auto& arc = arc_f32;
+  static constexpr const auto& drop = drop_f32;
+  static constexpr const auto& arc_degree = arc_f32_degree;
+  static constexpr const auto& drop_degree = drop_f32_degree;
+};
+
+// Horner for all vectors of a row at once: independent chains hide the latency of the FMA.
+template <class T, int degree>
+static GATENTK_INLINE void polynomial(const T* coefficient, const Lane<T>& x, Lane<T>& y) {
+#pragma GCC unroll 8
+  for (int v = 0; v < tile_vectors; ++v) y[v] = broadcast(coefficient[0]);
+#pragma GCC unroll 32
+  for (int power = 1; power <= degree; ++power)
+#pragma GCC unroll 8
+    for (int v = 0; v < tile_vectors; ++v) y[v] = y[v] * x[v] + broadcast(coefficient[power]);
+}
+
+// tau = theta/pi and the eps of the next layer; `level` names the polynomials for the range of eps.
+template <class T, int level>
+static GATENTK_INLINE void advance_level(const Lane<T>& eps, Lane<T>& tau, Lane<T>& next) {
+  using C = Coefficients<T>;
+  Lane<T> arc, drop;
+  polynomial<T, C::arc_degree[level]>(C::arc[level], eps, arc);
+  polynomial<T, C::drop_degree[level]>(C::drop[level], eps, drop);
+#pragma GCC unroll 8
+  for (int v = 0; v < tile_vectors; ++v) {
+    const Vector<T> root = square_root(eps[v]);
+    tau[v] = root * arc[v];
+    next[v] = eps[v] - eps[v] * root * drop[v];
+  }
+}
+
+// Layer l to l + 1, for l >= 1 (angles of at most pi/2; eps_l of layers 0 and 1 may be anything up to 1).
+template <class T>
+static GATENTK_INLINE void advance(std::int64_t layer, Lane<T>& eps, Lane<T>& tau) {
+  static_assert(arc_levels == 5);
+  Lane<T> next;
+  if (layer >= 5)
+    advance_level<T, 4>(eps, tau, next);
+  else if (layer == 4)
+    advance_level<T, 3>(eps, tau, next);
+  else if (layer == 3)
+    advance_level<T, 2>(eps, tau, next);
+  else if (layer == 2)
+    advance_level<T, 1>(eps, tau, next);
+  else
+    advance_level<T, 0>(eps, tau, next);
+  for (int v = 0; v < tile_vectors; ++v) eps[v] = next[v];
+}
+
+// Layer 0 to 1: `eps` comes as 1 - |cos theta_0|, and angles above pi/2 are seen from pi.
+template <class T>
+static GATENTK_INLINE void advance_input(const Lane<T>& cosine, Lane<T>& eps, Lane<T>& tau) {
+  Lane<T> next;
+  advance_level<T, 0>(eps, tau, next);
+  const Vector<T> one = broadcast(T(1));
+  for (int v = 0; v < tile_vectors; ++v) {
+    const auto obtuse = cosine[v] < 0;
+    tau[v] = obtuse ? one - tau[v] : tau[v];
+    eps[v] = obtuse ? one - (eps[v] - next[v]) : next[v];
+  }
+}
+
+// 1 - |cos| of the angle between two rows, relatively accurate for close (or nearly opposite) samples:
+// with d = z -+ x and w = d - x (x.d)/|x|^2 orthogonal to x, p = |x| + x.d/|x| the part along x,
+// 1 - cos = |w|^2 / (h (h + p)) with h = hypot(|w|, p). Sums in double for both types.
+template <class T>
+static double close_deficit(const T* x, const T* z, std::int64_t width, bool opposite) {
+  constexpr int lanes = Simd<double>::lanes;
+  const double sign = opposite ? -1 : 1;
+  const std::int64_t whole = width / lanes * lanes;
+  Vector<double> squares = {}, products = {}, rest = {};
+  for (std::int64_t k = 0; k < whole; k += lanes) {
+    const Vector<double> a = load_double(x + k), d = sign * load_double(z + k) - a;
+    squares += a * a;
+    products += a * d;
+  }
+  double squared = horizontal_sum<double>(squares), along = horizontal_sum<double>(products);
+  for (std::int64_t k = whole; k < width; ++k) {
+    squared += double(x[k]) * x[k];
+    along += x[k] * (sign * z[k] - x[k]);
+  }
+  const double slope = along / squared;
+  for (std::int64_t k = 0; k < whole; k += lanes) {
+    const Vector<double> a = load_double(x + k), w = (sign * load_double(z + k) - a) - slope * a;
+    rest += w * w;
+  }
+  double across = horizontal_sum<double>(rest);
+  for (std::int64_t k = whole; k < width; ++k) {
+    const double w = (sign * z[k] - x[k]) - slope * x[k];
+    across += w * w;
+  }
+  const double norm = __builtin_sqrt(squared), p = norm + along / norm;
+  const double h = __builtin_sqrt(across + p * p);
+  return across / (h * (h + p));
+}
+
+template <class T>
+static void replace_close_pairs(const PairTile<T>& tile, std::int64_t r, const T* cosine, T* eps) {
+  const std::int64_t i = tile.row0 + r;
+  for (std::int64_t c = 0; c < panel_columns<T>; ++c) {
+    if (!(eps[c] < T(close_pair))) continue;
+    const std::int64_t j = tile.column0 + c;
+    eps[c] = c < tile.columns && (!tile.symmetric || j > i)
+                 ? T(close_deficit(tile.x.row(i), tile.z.row(j), tile.x.width, cosine[c] < 0))
+                 : T(0);
+  }
+}
+
+// cos theta_0 and 1 - |cos theta_0| of one row of pairs.
+template <class T>
+static GATENTK_INLINE void input_angles(const PairTile<T>& tile, std::int64_t r, Lane<T>& cosine, Lane<T>& eps) {
+  constexpr int lanes = Simd<T>::lanes;
+  const Vector<T> inverse = broadcast(tile.row_inverse[r]), one = broadcast(T(1)), zero = {};
+  auto close = zero < zero;
+  for (int v = 0; v < tile_vectors; ++v) {
+    cosine[v] = load(tile.gram + r * panel_columns<T> + v * lanes) * inverse * load(tile.column_inverse + v * lanes);
+    const Vector<T> size = cosine[v] < 0 ? -cosine[v] : cosine[v];
+    eps[v] = size < one ? one - size : zero;
+    close |= eps[v] < T(close_pair);
+  }
+  bool any = false;
+  for (int lane = 0; lane < lanes; ++lane) any |= close[lane] != 0;
+  if (!any) return;
+  alignas(64) T cosines[panel_columns<T>], deficits[panel_columns<T>];
+  for (int v = 0; v < tile_vectors; ++v) {
+    store(cosines + v * lanes, cosine[v]);
+    store(deficits + v * lanes, eps[v]);
+  }
+  replace_close_pairs(tile, r, cosines, deficits);
+  for (int v = 0; v < tile_vectors; ++v) eps[v] = load(deficits + v * lanes);
+}
+
+// Writes one row of one output of the tile: value * |x_i| |z_j| for kernels, the value alone for angles.
+template <class T>
+struct RowWriter {
+  const PairTile<T>& tile;
+  std::int64_t row;
+
+  GATENTK_INLINE T* at(std::int64_t output, int v) const {
+    return tile.out + (output * tile.out_rows + row) * panel_columns<T> + v * Simd<T>::lanes;
+  }
+  GATENTK_INLINE void kernel(std::int64_t output, int v, Vector<T> value) const {
+    const Vector<T> norms = broadcast(tile.row_norm[row]) * load(tile.column_norm + v * Simd<T>::lanes);
+    store(at(output, v), norms * value);
+  }
+  GATENTK_INLINE void angle(std::int64_t output, int v, Vector<T> tau) const {
+    store(at(output, v), broadcast(T(pi)) * tau);
+  }
+};
+
+// Calls write(k) whenever layer `l` is the k-th wanted depth.
+struct DepthCursor {
+  const std::int64_t* depths;
+  int count;
+  int next = 0;
+
+  template <class Write>
+  GATENTK_INLINE void reach(std::int64_t layer, Write&& write) {
+    if (next < count && depths[next] == layer) write(next++);
+  }
+};
+
+template <class T>
+static GATENTK_INLINE void first_deficit(const Lane<T>& cosine, const Lane<T>& eps, Lane<T>& total) {
+  for (int v = 0; v < tile_vectors; ++v) total[v] = cosine[v] < 0 ? broadcast(T(2)) - eps[v] : eps[v];
+}
+
+// S_l |x||z|, or the angle of the gradients: cos phi = S_l / (l + 1). At l = 0 that is the input angle itself.
+template <class T, bool angle>
+static void relu_row(const PairTile<T>& tile, std::int64_t r) {
+  const RowWriter<T> writer{tile, r};
+  DepthCursor depth{tile.depths, tile.depth_count};
+  const std::int64_t last = tile.depths[tile.depth_count - 1];
+  Lane<T> cosine, eps, tau, total;
+  input_angles(tile, r, cosine, eps);
+  first_deficit<T>(cosine, eps, total);
+  const auto kernel_value = [&](std::int64_t layer) {
+    depth.reach(layer, [&](int k) {
+      for (int v = 0; v < tile_vectors; ++v) writer.kernel(k, v, T(layer + 1) - total[v]);
+    });
+  };
+  const auto angle_value = [&](std::int64_t layer) {
+    depth.reach(layer, [&](int k) {
+      Lane<T> deficit, half_turns, unused;
+      for (int v = 0; v < tile_vectors; ++v) deficit[v] = total[v] / T(layer + 1);
+      advance_level<T, 0>(deficit, half_turns, unused);
+      for (int v = 0; v < tile_vectors; ++v) writer.angle(k, v, half_turns[v]);
+    });
+  };
+  if constexpr (!angle) kernel_value(0);
+  if (last == 0 && !angle) return;
+  advance_input<T>(cosine, eps, tau);
+  if constexpr (angle)
+    depth.reach(0, [&](int k) {
+      for (int v = 0; v < tile_vectors; ++v) writer.angle(k, v, tau[v]);
+    });
+  for (std::int64_t layer = 1; layer <= last; ++layer) {
+    for (int v = 0; v < tile_vectors; ++v) total[v] += tau[v] * (T(layer) - total[v]) + eps[v];
+    if constexpr (angle)
+      angle_value(layer);
+    else
+      kernel_value(layer);
+    if (layer < last) advance<T>(layer, eps, tau);
+  }
+}
+
+// l |x||z| (1 - u_l), u_0 = eps_1, u_s = u_{s-1} + tau_s (1 - u_{s-1}): the expected GReLU kernel.
+template <class T>
+static void grelu_row(const PairTile<T>& tile, std::int64_t r) {
+  const RowWriter<T> writer{tile, r};
+  DepthCursor depth{tile.depths, tile.depth_count};
+  const std::int64_t last = tile.depths[tile.depth_count - 1];
+  Lane<T> cosine, eps, tau, deficit;
+  input_angles(tile, r, cosine, eps);
+  advance_input<T>(cosine, eps, tau);
+  for (int v = 0; v < tile_vectors; ++v) deficit[v] = eps[v];
+  for (std::int64_t layer = 1; layer <= last; ++layer) {
+    advance<T>(layer, eps, tau);
+    for (int v = 0; v < tile_vectors; ++v) deficit[v] += tau[v] * (T(1) - deficit[v]);
+    depth.reach(layer, [&](int k) {
+      for (int v = 0; v < tile_vectors; ++v) writer.kernel(k, v, T(layer) * (T(1) - deficit[v]));
+    });
+  }
+}
+
+template <class T>
+static void embedding_angle_row(const PairTile<T>& tile, std::int64_t r) {
+  const RowWriter<T> writer{tile, r};
+  DepthCursor depth{tile.depths, tile.depth_count};
+  const std::int64_t last = tile.depths[tile.depth_count - 1];
+  Lane<T> cosine, eps, tau;
+  input_angles(tile, r, cosine, eps);
+  advance_input<T>(cosine, eps, tau);
+  for (std::int64_t layer = 0;; ++layer) {
+    depth.reach(layer, [&](int k) {
+      for (int v = 0; v < tile_vectors; ++v) writer.angle(k, v, tau[v]);
+    });
+    if (layer == last) break;
+    advance<T>(layer + 1, eps, tau);
+  }
+}
+
+// Output l - 1 for l = 1..L+1: |x||z| cos(theta_{l-1}) prod_{s=l-1..L-1} (1 - tau_s), only W_l trained.
+template <class T>
+static void component_row(const PairTile<T>& tile, std::int64_t r) {
+  constexpr int width = panel_columns<T>, lanes = Simd<T>::lanes;
+  const RowWriter<T> writer{tile, r};
+  const std::int64_t last = tile.depths[0];
+  T* cosines = tile.scratch;
+  T* share = tile.scratch + (last + 1) * width;  // 1 - tau_l
+  Lane<T> cosine, eps, tau, product;
+  input_angles(tile, r, cosine, eps);
+  for (int v = 0; v < tile_vectors; ++v) {
+    const Vector<T> size = T(1) - eps[v];
+    store(cosines + v * lanes, cosine[v] < 0 ? -size : size);
+    product[v] = broadcast(T(1));
+  }
+  for (std::int64_t layer = 0; layer < last; ++layer) {
+    if (layer == 0)
+      advance_input<T>(cosine, eps, tau);
+    else
+      advance<T>(layer, eps, tau);
+    for (int v = 0; v < tile_vectors; ++v) {
+      store(share + layer * width + v * lanes, T(1) - tau[v]);
+      store(cosines + (layer + 1) * width + v * lanes, T(1) - eps[v]);
+    }
+  }
+  for (std::int64_t layer = last; layer >= 0; --layer)
+    for (int v = 0; v < tile_vectors; ++v) {
+      if (layer < last) product[v] *= load(share + layer * width + v * lanes);
+      writer.kernel(layer, v, load(cosines + layer * width + v * lanes) * product[v]);
+    }
+}
+
+template <class T>
+static void pairs(const PairTile<T>& tile) {
+  for (std::int64_t r = 0; r < tile.rows; ++r) switch (tile.quantity) {
+      case Quantity::relu: relu_row<T, false>(tile, r); break;
+      case Quantity::relu_components: component_row<T>(tile, r); break;
+      case Quantity::grelu: grelu_row<T>(tile, r); break;
+      case Quantity::gradient_angle: relu_row<T, true>(tile, r); break;
+      case Quantity::embedding_angle: embedding_angle_row<T>(tile, r); break;
+    }
+}
+
+template <class T>
+static InfiniteKernels<T> infinite_kernels() {
+  return {pairs<T>};
+}
+
+}  // namespace gatentk::GATENTK_ISA

@@ -1,0 +1,105 @@
+// Function tables of the kernels, one per instruction set; the drivers in csrc/cpu call through the active one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "gatentk/plan.hpp"
+#include "gatentk/views.hpp"
+
+namespace gatentk {
+
+// One group of rows in one k-block, ready to be multiplied: where each visited column lies in the panel (bytes)
+// and the values of the rows that are on, both in the order of the plan.
+struct PackedBlock {
+  const std::uint16_t* count;  // [16], see PlanBlock
+  const void* offsets;         // ProductKernels::offset_bytes each
+  const void* values;
+};
+
+// Products whose left factor is masked, in tiles of group_rows x panel_columns.
+template <class T>
+struct ProductKernels {
+  int panel_columns;
+  int offset_bytes;
+  // panel[k][j] = element (j0 + j, k0 + k) of `source`, zero beyond its rows.
+  void (*pack_panel)(const RowsView<T>& source, std::int64_t j0, std::int64_t k0, std::int64_t columns, T* panel);
+  // Rows i0..i0+3 (fewer at the end), columns k0..k0+columns; the mask is the gates, or else the exact zeros.
+  void (*pack_rows)(const RowsView<T>& source, std::int64_t i0, std::int64_t k0, std::int64_t columns,
+                    std::uint16_t* count, void* offsets, T* values);
+  // tile[4][panel_columns] = or += rows times panel.
+  void (*multiply)(const T* panel, const PackedBlock& rows, T* tile, bool first);
+  // sum[i] = or += (a[i] + bias) * b[i], in double; b may be null (then 1).
+  void (*multiply_add)(const T* a, const T* b, double bias, double* sum, std::int64_t count, bool first);
+};
+
+enum class Quantity : int { relu, relu_components, grelu, gradient_angle, embedding_angle };
+
+// A tile of pairs (i, j) of the infinite-width kernels: `rows` rows of panel_columns pairs.
+template <class T>
+struct PairTile {
+  Quantity quantity;
+  const std::int64_t* depths;  // rising; relu_components: one depth
+  int depth_count;
+  std::int64_t rows, columns;        // valid extent of the tile
+  std::int64_t row0, column0;        // of its first pair, in x and z
+  bool symmetric;                    // z is x: pairs with j <= i are not needed
+  const T* gram;                     // [rows][panel_columns]
+  const T* row_norm;                 // |x_i|, at row0
+  const T* row_inverse;              // 1/|x_i|
+  const T* column_norm;              // |z_j|, at column0, padded to panel_columns
+  const T* column_inverse;           // 1/|z_j|
+  RowsView<T> x, z;                  // samples, for pairs that are close
+  T* scratch;                        // 3 * (depth + 1) * panel_columns elements
+  T* out;                            // [outputs][out_rows][panel_columns]
+  std::int64_t out_rows;
+};
+
+template <class T>
+struct InfiniteKernels {
+  void (*pairs)(const PairTile<T>& tile);
+};
+
+struct BitKernels {
+  // One row: `width` bytes (0 or not 0) to packed bits, LSB first, and back to 0 / 1.
+  void (*pack)(const std::uint8_t* mask, std::int64_t width, std::uint8_t* bits);
+  void (*unpack)(const std::uint8_t* bits, std::int64_t width, std::uint8_t* mask);
+};
+
+struct KernelTable {
+  const char* isa;
+  int vector_bytes;
+  ProductKernels<float> product_f32;
+  ProductKernels<double> product_f64;
+  InfiniteKernels<float> infinite_f32;
+  InfiniteKernels<double> infinite_f64;
+  BitKernels bits;
+  double (*multiply_adds_f32)(std::int64_t rounds);  // see peak.hpp; return the operations done
+  double (*multiply_adds_f64)(std::int64_t rounds);
+};
+
+template <class T>
+const ProductKernels<T>& product_kernels(const KernelTable& table);
+template <>
+inline const ProductKernels<float>& product_kernels(const KernelTable& table) { return table.product_f32; }
+template <>
+inline const ProductKernels<double>& product_kernels(const KernelTable& table) { return table.product_f64; }
+
+template <class T>
+const InfiniteKernels<T>& infinite_kernels(const KernelTable& table);
+template <>
+inline const InfiniteKernels<float>& infinite_kernels(const KernelTable& table) { return table.infinite_f32; }
+template <>
+inline const InfiniteKernels<double>& infinite_kernels(const KernelTable& table) { return table.infinite_f64; }
+
+// The table in use: the best one that this processor runs, or the one that GATENTK_ISA or select_isa named.
+const KernelTable& kernels();
+
+// Names of the tables that this build has and this processor can run, best first; "wide" is the blocking of the
+// widest instruction set in portable instructions, so that its code paths are tested everywhere. Null-terminated.
+const char* const* available_isas();
+
+// Switches the table for the whole process; throws std::invalid_argument for a name that is not available.
+void select_isa(const char* name);
+
+}  // namespace gatentk

@@ -1,0 +1,21 @@
+// The one place that starts threads: a dynamic parallel loop over OpenMP.
+#pragma once
+
+#include <cstdint>
+
+namespace gatentk {
+
+using LoopBody = void (*)(void* context, std::int64_t index, int thread);
+
+// Calls body(context, index, thread) for every index in [0, count) with at most `threads` threads; indices are
+// handed out one by one in rising order. `thread` lies in [0, threads) and is unique among concurrent calls.
+void parallel_for(std::int64_t count, int threads, void* context, LoopBody body);
+
+template <class Function>
+void parallel_for(std::int64_t count, int threads, Function&& function) {
+  parallel_for(count, threads, &function, [](void* context, std::int64_t index, int thread) {
+    (*static_cast<Function*>(context))(index, thread);
+  });
+}
+
+}  // namespace gatentk

@@ -1,0 +1,21 @@
+"""Exceptions of the package; bad arguments raise plain TypeError and ValueError."""
+
+
+class GateNTKError(Exception):
+    """Base of all exceptions that only this package raises."""
+
+
+class DataError(GateNTKError):
+    """A data set is missing or its file is damaged; the message names the file and what to do."""
+
+
+class SpectrumError(GateNTKError, ValueError):
+    """A matrix is not what a spectrum is defined for: not symmetric, not finite, or indefinite."""
+
+
+class UnresolvedSpectrumError(GateNTKError, ArithmeticError):
+    """The smallest eigenvalue lies below the noise floor n * eps * lambda_max, so kappa is unknown."""
+
+
+class UnsupportedModuleError(GateNTKError, TypeError):
+    """A module has no layerwise NTK here; the message names the part and the method that works."""
