@@ -35,7 +35,11 @@ constexpr Choice choices[] = {
     {"avx2", make_avx2_table, runs_avx2},
 #endif
     {"portable", make_portable_table, always},
+#ifdef GATENTK_X86
+    {"wide", make_wide_table, runs_avx2},
+#else
     {"wide", make_wide_table, always},
+#endif
 };
 constexpr int choice_count = sizeof choices / sizeof choices[0];
 

@@ -11,7 +11,7 @@ namespace {
 // Rows per tile: the tiles of eleven depths (64 x 12 doubles each) stay in L2, a mirrored run is 512 bytes.
 constexpr std::int64_t chunk_rows = 64;
 
-// |x_i| and 1/|x_i|, padded with ones to whole panels.
+// |x_i| and 1/|x_i|, padded with ones to whole groups or panels.
 template <class T>
 struct Norms {
   std::vector<T> norm, inverse;
@@ -43,10 +43,10 @@ class InfiniteRun {
                                                                : static_cast<std::int64_t>(problem.depths.size())),
         rows_(problem.x, product_, chunk_ / group_rows),
         panels_(problem.z, product_),
-        x_norms_(problem.x, problem.x.rows),
+        x_norms_(problem.x, ceil_div(problem.x.rows, group_rows) * group_rows),
         z_norms_(problem.z, panels_.panels() * product_.panel_columns) {
     const std::int64_t tile = chunk_ * product_.panel_columns;
-    const std::int64_t levels = 3 * (problem.depths.back() + 1) * product_.panel_columns;
+    const std::int64_t levels = 4 * (problem.depths.back() + 1) * product_.panel_columns;
     for (int t = 0; t < threads; ++t) {
       gram_.emplace_back(static_cast<std::size_t>(tile));
       result_.emplace_back(static_cast<std::size_t>(tile * outputs_));

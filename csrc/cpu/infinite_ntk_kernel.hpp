@@ -20,8 +20,13 @@ namespace gatentk::GATENTK_ISA {
 constexpr double close_pair = 0.1;
 constexpr double pi = 3.14159265358979323846;
 
+// Pairs are taken in strips of six vectors, two rows of a tile or one of the widest: the two polynomials of a layer
+// are then twelve independent chains, enough to keep two FMA units busy (three vectors took 1.8 times as long).
+constexpr int strip_vectors = 6;
+constexpr int strip_rows = strip_vectors / tile_vectors;
+
 template <class T>
-using Lane = Vector<T>[tile_vectors];
+using Strip = Vector<T>[strip_vectors];
 
 template <class T>
 struct Coefficients;
@@ -40,26 +45,28 @@ struct Coefficients<float> {
   static constexpr const auto& drop_degree = drop_f32_degree;
 };
 
-// Horner for all vectors of a row at once: independent chains hide the latency of the FMA.
+// Horner for all vectors of a strip at once.
 template <class T, int degree>
-static GATENTK_INLINE void polynomial(const T* coefficient, const Lane<T>& x, Lane<T>& y) {
+static GATENTK_INLINE void polynomial(const T* coefficient, const Strip<T>& x, Strip<T>& y) {
 #pragma GCC unroll 8
-  for (int v = 0; v < tile_vectors; ++v) y[v] = broadcast(coefficient[0]);
+  for (int v = 0; v < strip_vectors; ++v) y[v] = broadcast(coefficient[0]);
 #pragma GCC unroll 32
-  for (int power = 1; power <= degree; ++power)
+  for (int power = 1; power <= degree; ++power) {
+    const Vector<T> next = broadcast(coefficient[power]);
 #pragma GCC unroll 8
-    for (int v = 0; v < tile_vectors; ++v) y[v] = y[v] * x[v] + broadcast(coefficient[power]);
+    for (int v = 0; v < strip_vectors; ++v) y[v] = y[v] * x[v] + next;
+  }
 }
 
 // tau = theta/pi and the eps of the next layer; `level` names the polynomials for the range of eps.
 template <class T, int level>
-static GATENTK_INLINE void advance_level(const Lane<T>& eps, Lane<T>& tau, Lane<T>& next) {
+static GATENTK_INLINE void advance_level(const Strip<T>& eps, Strip<T>& tau, Strip<T>& next) {
   using C = Coefficients<T>;
-  Lane<T> arc, drop;
+  Strip<T> arc, drop;
   polynomial<T, C::arc_degree[level]>(C::arc[level], eps, arc);
   polynomial<T, C::drop_degree[level]>(C::drop[level], eps, drop);
 #pragma GCC unroll 8
-  for (int v = 0; v < tile_vectors; ++v) {
+  for (int v = 0; v < strip_vectors; ++v) {
     const Vector<T> root = square_root(eps[v]);
     tau[v] = root * arc[v];
     next[v] = eps[v] - eps[v] * root * drop[v];
@@ -68,9 +75,9 @@ static GATENTK_INLINE void advance_level(const Lane<T>& eps, Lane<T>& tau, Lane<
 
 // Layer l to l + 1, for l >= 1 (angles of at most pi/2; eps_l of layers 0 and 1 may be anything up to 1).
 template <class T>
-static GATENTK_INLINE void advance(std::int64_t layer, Lane<T>& eps, Lane<T>& tau) {
+static GATENTK_INLINE void advance(std::int64_t layer, Strip<T>& eps, Strip<T>& tau) {
   static_assert(arc_levels == 5);
-  Lane<T> next;
+  Strip<T> next;
   if (layer >= 5)
     advance_level<T, 4>(eps, tau, next);
   else if (layer == 4)
@@ -81,16 +88,16 @@ static GATENTK_INLINE void advance(std::int64_t layer, Lane<T>& eps, Lane<T>& ta
     advance_level<T, 1>(eps, tau, next);
   else
     advance_level<T, 0>(eps, tau, next);
-  for (int v = 0; v < tile_vectors; ++v) eps[v] = next[v];
+  for (int v = 0; v < strip_vectors; ++v) eps[v] = next[v];
 }
 
 // Layer 0 to 1: `eps` comes as 1 - |cos theta_0|, and angles above pi/2 are seen from pi.
 template <class T>
-static GATENTK_INLINE void advance_input(const Lane<T>& cosine, Lane<T>& eps, Lane<T>& tau) {
-  Lane<T> next;
+static GATENTK_INLINE void advance_input(const Strip<T>& cosine, Strip<T>& eps, Strip<T>& tau) {
+  Strip<T> next;
   advance_level<T, 0>(eps, tau, next);
   const Vector<T> one = broadcast(T(1));
-  for (int v = 0; v < tile_vectors; ++v) {
+  for (int v = 0; v < strip_vectors; ++v) {
     const auto obtuse = cosine[v] < 0;
     tau[v] = obtuse ? one - tau[v] : tau[v];
     eps[v] = obtuse ? one - (eps[v] - next[v]) : next[v];
@@ -131,26 +138,29 @@ static double close_deficit(const T* x, const T* z, std::int64_t width, bool opp
   return across / (h * (h + p));
 }
 
+// `cosine` and `eps` hold a whole strip from row `first` of the tile on.
 template <class T>
-static void replace_close_pairs(const PairTile<T>& tile, std::int64_t r, const T* cosine, T* eps) {
-  const std::int64_t i = tile.row0 + r;
-  for (std::int64_t c = 0; c < panel_columns<T>; ++c) {
-    if (!(eps[c] < T(close_pair))) continue;
-    const std::int64_t j = tile.column0 + c;
-    eps[c] = c < tile.columns && (!tile.symmetric || j > i)
-                 ? T(close_deficit(tile.x.row(i), tile.z.row(j), tile.x.width, cosine[c] < 0))
+static void replace_close_pairs(const PairTile<T>& tile, std::int64_t first, const T* cosine, T* eps) {
+  for (int e = 0; e < strip_rows * panel_columns<T>; ++e) {
+    if (!(eps[e] < T(close_pair))) continue;
+    const std::int64_t r = first + e / panel_columns<T>, c = e % panel_columns<T>;
+    const std::int64_t i = tile.row0 + r, j = tile.column0 + c;
+    eps[e] = r < tile.rows && c < tile.columns && (!tile.symmetric || j > i)
+                 ? T(close_deficit(tile.x.row(i), tile.z.row(j), tile.x.width, cosine[e] < 0))
                  : T(0);
   }
 }
 
-// cos theta_0 and 1 - |cos theta_0| of one row of pairs.
+// cos theta_0 and 1 - |cos theta_0| of a strip of pairs from row `first` of the tile on.
 template <class T>
-static GATENTK_INLINE void input_angles(const PairTile<T>& tile, std::int64_t r, Lane<T>& cosine, Lane<T>& eps) {
+static GATENTK_INLINE void input_angles(const PairTile<T>& tile, std::int64_t first, Strip<T>& cosine, Strip<T>& eps) {
   constexpr int lanes = Simd<T>::lanes;
-  const Vector<T> inverse = broadcast(tile.row_inverse[r]), one = broadcast(T(1)), zero = {};
+  const Vector<T> one = broadcast(T(1)), zero = {};
   auto close = zero < zero;
-  for (int v = 0; v < tile_vectors; ++v) {
-    cosine[v] = load(tile.gram + r * panel_columns<T> + v * lanes) * inverse * load(tile.column_inverse + v * lanes);
+  for (int v = 0; v < strip_vectors; ++v) {
+    cosine[v] = load(tile.gram + first * panel_columns<T> + v * lanes) *
+                broadcast(tile.row_inverse[first + v / tile_vectors]) *
+                load(tile.column_inverse + v % tile_vectors * lanes);
     const Vector<T> size = cosine[v] < 0 ? -cosine[v] : cosine[v];
     eps[v] = size < one ? one - size : zero;
     close |= eps[v] < T(close_pair);
@@ -158,26 +168,27 @@ static GATENTK_INLINE void input_angles(const PairTile<T>& tile, std::int64_t r,
   bool any = false;
   for (int lane = 0; lane < lanes; ++lane) any |= close[lane] != 0;
   if (!any) return;
-  alignas(64) T cosines[panel_columns<T>], deficits[panel_columns<T>];
-  for (int v = 0; v < tile_vectors; ++v) {
+  alignas(64) T cosines[strip_vectors * lanes], deficits[strip_vectors * lanes];
+  for (int v = 0; v < strip_vectors; ++v) {
     store(cosines + v * lanes, cosine[v]);
     store(deficits + v * lanes, eps[v]);
   }
-  replace_close_pairs(tile, r, cosines, deficits);
-  for (int v = 0; v < tile_vectors; ++v) eps[v] = load(deficits + v * lanes);
+  replace_close_pairs(tile, first, cosines, deficits);
+  for (int v = 0; v < strip_vectors; ++v) eps[v] = load(deficits + v * lanes);
 }
 
-// Writes one row of one output of the tile: value * |x_i| |z_j| for kernels, the value alone for angles.
+// Writes a strip of one output of the tile: value * |x_i| |z_j| for kernels, the value alone for angles.
 template <class T>
-struct RowWriter {
+struct StripWriter {
   const PairTile<T>& tile;
-  std::int64_t row;
+  std::int64_t first;
 
   GATENTK_INLINE T* at(std::int64_t output, int v) const {
-    return tile.out + (output * tile.out_rows + row) * panel_columns<T> + v * Simd<T>::lanes;
+    return tile.out + (output * tile.out_rows + first) * panel_columns<T> + v * Simd<T>::lanes;
   }
   GATENTK_INLINE void kernel(std::int64_t output, int v, Vector<T> value) const {
-    const Vector<T> norms = broadcast(tile.row_norm[row]) * load(tile.column_norm + v * Simd<T>::lanes);
+    const Vector<T> norms = broadcast(tile.row_norm[first + v / tile_vectors]) *
+                            load(tile.column_norm + v % tile_vectors * Simd<T>::lanes);
     store(at(output, v), norms * value);
   }
   GATENTK_INLINE void angle(std::int64_t output, int v, Vector<T> tau) const {
@@ -198,30 +209,30 @@ struct DepthCursor {
 };
 
 template <class T>
-static GATENTK_INLINE void first_deficit(const Lane<T>& cosine, const Lane<T>& eps, Lane<T>& total) {
-  for (int v = 0; v < tile_vectors; ++v) total[v] = cosine[v] < 0 ? broadcast(T(2)) - eps[v] : eps[v];
+static GATENTK_INLINE void first_deficit(const Strip<T>& cosine, const Strip<T>& eps, Strip<T>& total) {
+  for (int v = 0; v < strip_vectors; ++v) total[v] = cosine[v] < 0 ? broadcast(T(2)) - eps[v] : eps[v];
 }
 
 // S_l |x||z|, or the angle of the gradients: cos phi = S_l / (l + 1). At l = 0 that is the input angle itself.
 template <class T, bool angle>
-static void relu_row(const PairTile<T>& tile, std::int64_t r) {
-  const RowWriter<T> writer{tile, r};
+static void relu_strip(const PairTile<T>& tile, std::int64_t first) {
+  const StripWriter<T> writer{tile, first};
   DepthCursor depth{tile.depths, tile.depth_count};
   const std::int64_t last = tile.depths[tile.depth_count - 1];
-  Lane<T> cosine, eps, tau, total;
-  input_angles(tile, r, cosine, eps);
+  Strip<T> cosine, eps, tau, total;
+  input_angles(tile, first, cosine, eps);
   first_deficit<T>(cosine, eps, total);
   const auto kernel_value = [&](std::int64_t layer) {
     depth.reach(layer, [&](int k) {
-      for (int v = 0; v < tile_vectors; ++v) writer.kernel(k, v, T(layer + 1) - total[v]);
+      for (int v = 0; v < strip_vectors; ++v) writer.kernel(k, v, T(layer + 1) - total[v]);
     });
   };
   const auto angle_value = [&](std::int64_t layer) {
     depth.reach(layer, [&](int k) {
-      Lane<T> deficit, half_turns, unused;
-      for (int v = 0; v < tile_vectors; ++v) deficit[v] = total[v] / T(layer + 1);
+      Strip<T> deficit, half_turns, unused;
+      for (int v = 0; v < strip_vectors; ++v) deficit[v] = total[v] / T(layer + 1);
       advance_level<T, 0>(deficit, half_turns, unused);
-      for (int v = 0; v < tile_vectors; ++v) writer.angle(k, v, half_turns[v]);
+      for (int v = 0; v < strip_vectors; ++v) writer.angle(k, v, half_turns[v]);
     });
   };
   if constexpr (!angle) kernel_value(0);
@@ -229,10 +240,10 @@ static void relu_row(const PairTile<T>& tile, std::int64_t r) {
   advance_input<T>(cosine, eps, tau);
   if constexpr (angle)
     depth.reach(0, [&](int k) {
-      for (int v = 0; v < tile_vectors; ++v) writer.angle(k, v, tau[v]);
+      for (int v = 0; v < strip_vectors; ++v) writer.angle(k, v, tau[v]);
     });
   for (std::int64_t layer = 1; layer <= last; ++layer) {
-    for (int v = 0; v < tile_vectors; ++v) total[v] += tau[v] * (T(layer) - total[v]) + eps[v];
+    for (int v = 0; v < strip_vectors; ++v) total[v] += tau[v] * (T(layer) - total[v]) + eps[v];
     if constexpr (angle)
       angle_value(layer);
     else
@@ -243,34 +254,34 @@ static void relu_row(const PairTile<T>& tile, std::int64_t r) {
 
 // l |x||z| (1 - u_l), u_0 = eps_1, u_s = u_{s-1} + tau_s (1 - u_{s-1}): the expected GReLU kernel.
 template <class T>
-static void grelu_row(const PairTile<T>& tile, std::int64_t r) {
-  const RowWriter<T> writer{tile, r};
+static void grelu_strip(const PairTile<T>& tile, std::int64_t first) {
+  const StripWriter<T> writer{tile, first};
   DepthCursor depth{tile.depths, tile.depth_count};
   const std::int64_t last = tile.depths[tile.depth_count - 1];
-  Lane<T> cosine, eps, tau, deficit;
-  input_angles(tile, r, cosine, eps);
+  Strip<T> cosine, eps, tau, deficit;
+  input_angles(tile, first, cosine, eps);
   advance_input<T>(cosine, eps, tau);
-  for (int v = 0; v < tile_vectors; ++v) deficit[v] = eps[v];
+  for (int v = 0; v < strip_vectors; ++v) deficit[v] = eps[v];
   for (std::int64_t layer = 1; layer <= last; ++layer) {
     advance<T>(layer, eps, tau);
-    for (int v = 0; v < tile_vectors; ++v) deficit[v] += tau[v] * (T(1) - deficit[v]);
+    for (int v = 0; v < strip_vectors; ++v) deficit[v] += tau[v] * (T(1) - deficit[v]);
     depth.reach(layer, [&](int k) {
-      for (int v = 0; v < tile_vectors; ++v) writer.kernel(k, v, T(layer) * (T(1) - deficit[v]));
+      for (int v = 0; v < strip_vectors; ++v) writer.kernel(k, v, T(layer) * (T(1) - deficit[v]));
     });
   }
 }
 
 template <class T>
-static void embedding_angle_row(const PairTile<T>& tile, std::int64_t r) {
-  const RowWriter<T> writer{tile, r};
+static void embedding_angle_strip(const PairTile<T>& tile, std::int64_t first) {
+  const StripWriter<T> writer{tile, first};
   DepthCursor depth{tile.depths, tile.depth_count};
   const std::int64_t last = tile.depths[tile.depth_count - 1];
-  Lane<T> cosine, eps, tau;
-  input_angles(tile, r, cosine, eps);
+  Strip<T> cosine, eps, tau;
+  input_angles(tile, first, cosine, eps);
   advance_input<T>(cosine, eps, tau);
   for (std::int64_t layer = 0;; ++layer) {
     depth.reach(layer, [&](int k) {
-      for (int v = 0; v < tile_vectors; ++v) writer.angle(k, v, tau[v]);
+      for (int v = 0; v < strip_vectors; ++v) writer.angle(k, v, tau[v]);
     });
     if (layer == last) break;
     advance<T>(layer + 1, eps, tau);
@@ -279,15 +290,15 @@ static void embedding_angle_row(const PairTile<T>& tile, std::int64_t r) {
 
 // Output l - 1 for l = 1..L+1: |x||z| cos(theta_{l-1}) prod_{s=l-1..L-1} (1 - tau_s), only W_l trained.
 template <class T>
-static void component_row(const PairTile<T>& tile, std::int64_t r) {
-  constexpr int width = panel_columns<T>, lanes = Simd<T>::lanes;
-  const RowWriter<T> writer{tile, r};
+static void component_strip(const PairTile<T>& tile, std::int64_t first) {
+  constexpr int lanes = Simd<T>::lanes, width = strip_vectors * lanes;
+  const StripWriter<T> writer{tile, first};
   const std::int64_t last = tile.depths[0];
   T* cosines = tile.scratch;
   T* share = tile.scratch + (last + 1) * width;  // 1 - tau_l
-  Lane<T> cosine, eps, tau, product;
-  input_angles(tile, r, cosine, eps);
-  for (int v = 0; v < tile_vectors; ++v) {
+  Strip<T> cosine, eps, tau, product;
+  input_angles(tile, first, cosine, eps);
+  for (int v = 0; v < strip_vectors; ++v) {
     const Vector<T> size = T(1) - eps[v];
     store(cosines + v * lanes, cosine[v] < 0 ? -size : size);
     product[v] = broadcast(T(1));
@@ -297,13 +308,13 @@ static void component_row(const PairTile<T>& tile, std::int64_t r) {
       advance_input<T>(cosine, eps, tau);
     else
       advance<T>(layer, eps, tau);
-    for (int v = 0; v < tile_vectors; ++v) {
+    for (int v = 0; v < strip_vectors; ++v) {
       store(share + layer * width + v * lanes, T(1) - tau[v]);
       store(cosines + (layer + 1) * width + v * lanes, T(1) - eps[v]);
     }
   }
   for (std::int64_t layer = last; layer >= 0; --layer)
-    for (int v = 0; v < tile_vectors; ++v) {
+    for (int v = 0; v < strip_vectors; ++v) {
       if (layer < last) product[v] *= load(share + layer * width + v * lanes);
       writer.kernel(layer, v, load(cosines + layer * width + v * lanes) * product[v]);
     }
@@ -311,12 +322,12 @@ static void component_row(const PairTile<T>& tile, std::int64_t r) {
 
 template <class T>
 static void pairs(const PairTile<T>& tile) {
-  for (std::int64_t r = 0; r < tile.rows; ++r) switch (tile.quantity) {
-      case Quantity::relu: relu_row<T, false>(tile, r); break;
-      case Quantity::relu_components: component_row<T>(tile, r); break;
-      case Quantity::grelu: grelu_row<T>(tile, r); break;
-      case Quantity::gradient_angle: relu_row<T, true>(tile, r); break;
-      case Quantity::embedding_angle: embedding_angle_row<T>(tile, r); break;
+  for (std::int64_t first = 0; first < tile.rows; first += strip_rows) switch (tile.quantity) {
+      case Quantity::relu: relu_strip<T, false>(tile, first); break;
+      case Quantity::relu_components: component_strip<T>(tile, first); break;
+      case Quantity::grelu: grelu_strip<T>(tile, first); break;
+      case Quantity::gradient_angle: relu_strip<T, true>(tile, first); break;
+      case Quantity::embedding_angle: embedding_angle_strip<T>(tile, first); break;
     }
 }
 

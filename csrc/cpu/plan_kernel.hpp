@@ -1,7 +1,9 @@
 // Builds plans: activation patterns of four rows, and the order in which a masked product visits the columns.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 
 #include "gatentk/plan.hpp"
 #include "gatentk/views.hpp"
@@ -40,36 +42,82 @@ static inline void patterns_from_zeros(const RowsView<T>& source, std::int64_t i
   }
 }
 
-// Counting sort of the columns by pattern into the order that PlanBlock describes.
+// Columns sorted by pattern; those off for all rows are left out.
+struct PatternLists {
+  std::uint8_t column[block_columns];
+  int next[16];  // where the unvisited columns of a pattern begin
+  int left[16];  // and how many there are
+
+  PatternLists(const std::uint8_t* pattern, std::int64_t columns) {
+    for (int p = 0; p < 16; ++p) left[p] = 0;
+    for (std::int64_t k = 0; k < columns; ++k) ++left[pattern[k]];
+    int start = 0;
+    for (int p = 1; p < 16; ++p) {
+      next[p] = start;
+      start += left[p];
+    }
+    next[0] = start;  // behind all others: written, never read
+    int end[16];
+    for (int p = 0; p < 16; ++p) end[p] = next[p];
+    for (std::int64_t k = 0; k < columns; ++k) column[end[pattern[k]]++] = static_cast<std::uint8_t>(k);
+  }
+};
+
+// Pairs a column of pattern `first` with one of pattern `second` while both last.
+static inline int take_pairs(PatternLists& lists, int first, int second, std::uint8_t*& out) {
+  const int pairs = lists.left[first] < lists.left[second] ? lists.left[first] : lists.left[second];
+  const std::uint8_t* a = lists.column + lists.next[first];
+  const std::uint8_t* b = lists.column + lists.next[second];
+  for (int i = 0; i < pairs; ++i) {
+    *out++ = a[i];
+    *out++ = b[i];
+  }
+  lists.next[first] += pairs;
+  lists.next[second] += pairs;
+  lists.left[first] -= pairs;
+  lists.left[second] -= pairs;
+  return pairs;
+}
+
+// What the run of row r and its complement can take besides exact complements: pairs of rows, then single rows.
+static inline int take_leftovers(PatternLists& lists, int r, std::uint8_t*& out) {
+  const int single = 1 << r;
+  const bool leads = single < 8;  // run 7 has the single row as its second side
+  int pairs = 0;
+  for (const int other : {3, 5, 6, 9, 10, 12, 1, 2, 4, 8}) {
+    if (other & single || (other < 3 && other < single) || (other == 4 && single == 8)) continue;
+    pairs += leads ? take_pairs(lists, single, other, out) : take_pairs(lists, other, single, out);
+  }
+  return pairs;
+}
+
+// Puts the columns of a k-block into the order that PlanBlock describes. Pairs of rows are paired with their
+// complements before anything else may use them.
 static inline void build_plan(const std::uint8_t* pattern, std::int64_t columns, PlanBlock& plan) {
-  std::uint16_t count[16] = {};
-  for (std::int64_t k = 0; k < columns; ++k) ++count[pattern[k]];
-  // position[p]: where the next column of pattern p goes; steps of two while p and its complement take turns.
-  // Columns that are off for all rows are written beyond the end.
-  std::uint8_t order[2 * block_columns];
-  std::int32_t position[16], paired_end[16];
-  std::int32_t start = 0;
-  for (int p = 1; p < 8; ++p) {
-    const int complement = all_on - p;
-    const int both = 2 * (count[p] < count[complement] ? count[p] : count[complement]);
-    position[p] = start;
-    paired_end[p] = start + both;
-    position[complement] = start + (both ? 1 : 0);
-    paired_end[complement] = start + both - 1;
-    start += count[p] + count[complement];
+  PatternLists lists(pattern, columns);
+  std::uint8_t paired[block_columns];  // runs 3, 5, 6
+  std::uint8_t* end_paired = paired;
+  int exact[runs] = {};
+  for (const int p : {3, 5, 6}) exact[p] = take_pairs(lists, p, all_on - p, end_paired);
+  const std::uint8_t* from = paired;
+  std::uint8_t* out = plan.index;
+  for (int p = 1; p < runs; ++p) {
+    if (p == 3 || p == 5 || p == 6) {
+      plan.count[p] = static_cast<std::uint16_t>(exact[p]);
+      __builtin_memcpy(out, from, static_cast<std::size_t>(2 * exact[p]));
+      out += 2 * exact[p];
+      from += 2 * exact[p];
+      continue;
+    }
+    const int pairs = take_pairs(lists, p, all_on - p, out);
+    plan.count[p] = static_cast<std::uint16_t>(pairs + take_leftovers(lists, p == 7 ? 3 : p / 2, out));
   }
-  position[all_on] = start;
-  paired_end[all_on] = 0;
-  position[0] = block_columns;
-  paired_end[0] = 0;
-  for (std::int64_t k = 0; k < columns; ++k) {
-    const int p = pattern[k];
-    const std::int32_t here = position[p];
-    order[here] = static_cast<std::uint8_t>(k);
-    position[p] = here + 1 + (here < paired_end[p]);
+  const std::uint8_t* begin_singles = out;
+  for (int p = 1; p < 16; ++p) {
+    const std::uint8_t* rest = lists.column + lists.next[p];
+    for (int i = 0; i < lists.left[p]; ++i) *out++ = rest[i];
   }
-  __builtin_memcpy(plan.count, count, sizeof count);
-  __builtin_memcpy(plan.index, order, block_columns);
+  plan.count[0] = static_cast<std::uint16_t>(out - begin_singles);
 }
 
 }  // namespace gatentk::GATENTK_ISA

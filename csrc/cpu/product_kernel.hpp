@@ -28,8 +28,35 @@ struct OffsetOf<false> {
 };
 using Offset = OffsetOf<(panel_row_bytes * block_columns <= 65536)>::type;
 
+// The sums of a tile, addressed by constants only: an array, even one whose every loop is unrolled, is kept in
+// memory by GCC and written back between runs of visits.
+template <class T, int count>
+struct Sums : Sums<T, count - 1> {
+  Vector<T> last;
+};
 template <class T>
-using Accumulators = Vector<T>[group_rows][tile_vectors];
+struct Sums<T, 0> {};
+
+template <class T>
+using Accumulators = Sums<T, group_rows * tile_vectors>;
+
+template <int index, class T, int count>
+static GATENTK_INLINE Vector<T>& sum_at(Sums<T, count>& sums) {
+  return static_cast<Sums<T, index + 1>&>(sums).last;
+}
+
+// Calls f(constant<0>), ..., f(constant<count - 1>).
+template <int value>
+struct Constant {
+  static constexpr int index = value;
+};
+template <int count, class Function>
+static GATENTK_INLINE void unrolled(Function&& f) {
+  if constexpr (count > 0) {
+    unrolled<count - 1>(f);
+    f(Constant<count - 1>{});
+  }
+}
 
 template <class T>
 struct Cursor {
@@ -38,36 +65,32 @@ struct Cursor {
   const T* value;
 };
 
+// One row of a visit: sums of row r += factor * panel row.
+template <class T, int r>
+static GATENTK_INLINE void add_row(T factor, Sums<T, tile_vectors>& row, Accumulators<T>& sums) {
+  const Vector<T> factors = broadcast(factor);
+  unrolled<tile_vectors>([&](auto v) __attribute__((always_inline)) {
+    sum_at<r * tile_vectors + v.index>(sums) += factors * sum_at<v.index>(row);
+  });
+}
+
 // One column: its panel row is loaded once and used by exactly the rows of `pattern`.
 template <class T, int pattern>
 static GATENTK_INLINE void visit(const std::byte* panel, Offset offset, const T* value, Accumulators<T>& sums) {
-  Vector<T> row[tile_vectors];
-#pragma GCC unroll 8
-  for (int v = 0; v < tile_vectors; ++v)
-    row[v] = *reinterpret_cast<const Vector<T>*>(panel + offset + v * GATENTK_VECTOR_BYTES);
-  int used = 0;
-#pragma GCC unroll 4
-  for (int r = 0; r < group_rows; ++r)
-    if (pattern >> r & 1) {
-      const Vector<T> factor = broadcast(value[used++]);
-#pragma GCC unroll 8
-      for (int v = 0; v < tile_vectors; ++v) sums[r][v] += factor * row[v];
-    }
+  Sums<T, tile_vectors> row;
+  unrolled<tile_vectors>([&](auto v) __attribute__((always_inline)) {
+    sum_at<v.index>(row) = *reinterpret_cast<const Vector<T>*>(panel + offset + v.index * GATENTK_VECTOR_BYTES);
+  });
+  if constexpr (pattern & 1) add_row<T, 0>(value[0], row, sums);
+  if constexpr (pattern & 2) add_row<T, 1>(value[__builtin_popcount(pattern & 1)], row, sums);
+  if constexpr (pattern & 4) add_row<T, 2>(value[__builtin_popcount(pattern & 3)], row, sums);
+  if constexpr (pattern & 8) add_row<T, 3>(value[__builtin_popcount(pattern & 7)], row, sums);
 }
 
 template <class T, int pattern>
-static GATENTK_INLINE void visit_run(Cursor<T>& at, int visits, Accumulators<T>& sums) {
+static GATENTK_INLINE void visit_pairs(Cursor<T>& at, const std::uint16_t* count, Accumulators<T>& sums) {
   constexpr int rows_on = __builtin_popcount(pattern);
-  const Offset* end = at.offset + visits;
-#pragma GCC unroll 1
-  for (; at.offset != end; ++at.offset, at.value += rows_on)
-    visit<T, pattern>(at.panel, *at.offset, at.value, sums);
-}
-
-template <class T, int pattern>
-static GATENTK_INLINE void visit_pairs(Cursor<T>& at, int pairs, Accumulators<T>& sums) {
-  constexpr int rows_on = __builtin_popcount(pattern);
-  const Offset* end = at.offset + 2 * pairs;
+  const Offset* end = at.offset + 2 * count[pattern];
 #pragma GCC unroll 1
   for (; at.offset != end; at.offset += 2, at.value += group_rows) {
     visit<T, pattern>(at.panel, at.offset[0], at.value, sums);
@@ -75,13 +98,12 @@ static GATENTK_INLINE void visit_pairs(Cursor<T>& at, int pairs, Accumulators<T>
   }
 }
 
-template <class T, int pattern>
-static GATENTK_INLINE void visit_complements(Cursor<T>& at, const std::uint16_t* count, Accumulators<T>& sums) {
-  const int here = count[pattern], there = count[all_on - pattern];
-  const int both = here < there ? here : there;
-  visit_pairs<T, pattern>(at, both, sums);
-  visit_run<T, pattern>(at, here - both, sums);
-  visit_run<T, all_on - pattern>(at, there - both, sums);
+template <class T>
+static GATENTK_INLINE void visit_singles(Cursor<T>& at, int visits, Accumulators<T>& sums) {
+  const Offset* end = at.offset + visits;
+#pragma GCC unroll 1
+  for (; at.offset != end; ++at.offset, at.value += group_rows)
+    visit<T, all_on>(at.panel, *at.offset, at.value, sums);
 }
 
 // Everything down to the accumulators is inlined: once they leave their registers the product is 2.4 times slower.
@@ -89,57 +111,70 @@ template <class T>
 static void multiply(const T* panel, const PackedBlock& rows, T* tile, bool first) {
   Accumulators<T> sums;
   Vector<T>* out = reinterpret_cast<Vector<T>*>(tile);
-  for (int r = 0; r < group_rows; ++r)
-    for (int v = 0; v < tile_vectors; ++v) sums[r][v] = first ? Vector<T>{} : out[r * tile_vectors + v];
+  unrolled<group_rows * tile_vectors>([&](auto v) __attribute__((always_inline)) {
+    sum_at<v.index>(sums) = first ? Vector<T>{} : out[v.index];
+  });
   Cursor<T> at{reinterpret_cast<const std::byte*>(panel), static_cast<const Offset*>(rows.offsets),
                static_cast<const T*>(rows.values)};
-  visit_complements<T, 1>(at, rows.count, sums);
-  visit_complements<T, 2>(at, rows.count, sums);
-  visit_complements<T, 3>(at, rows.count, sums);
-  visit_complements<T, 4>(at, rows.count, sums);
-  visit_complements<T, 5>(at, rows.count, sums);
-  visit_complements<T, 6>(at, rows.count, sums);
-  visit_complements<T, 7>(at, rows.count, sums);
-  visit_run<T, all_on>(at, rows.count[all_on], sums);
-  for (int r = 0; r < group_rows; ++r)
-    for (int v = 0; v < tile_vectors; ++v) out[r * tile_vectors + v] = sums[r][v];
+  visit_pairs<T, 1>(at, rows.count, sums);
+  visit_pairs<T, 2>(at, rows.count, sums);
+  visit_pairs<T, 3>(at, rows.count, sums);
+  visit_pairs<T, 4>(at, rows.count, sums);
+  visit_pairs<T, 5>(at, rows.count, sums);
+  visit_pairs<T, 6>(at, rows.count, sums);
+  visit_pairs<T, 7>(at, rows.count, sums);
+  visit_singles<T>(at, rows.count[0], sums);
+  unrolled<group_rows * tile_vectors>(
+      [&](auto v) __attribute__((always_inline)) { out[v.index] = sum_at<v.index>(sums); });
 }
 
 // Where pack_rows stands in the lists that it writes.
 template <class T>
 struct PackCursor {
   const T* rows[group_rows];
+  const std::uint8_t* pattern;
   const std::uint8_t* index;
   Offset* offset;
   T* value;
 };
 
-template <class T, int pattern>
+// The values of the rows of `pattern` on the next column. Without gates a row that is off holds a zero already.
+template <class T, int pattern, bool gated>
 static GATENTK_INLINE void pack_visit(PackCursor<T>& at) {
   const int k = *at.index++;
   *at.offset++ = static_cast<Offset>(k * panel_row_bytes);
 #pragma GCC unroll 4
   for (int r = 0; r < group_rows; ++r)
-    if (pattern >> r & 1) *at.value++ = at.rows[r][k];
+    if (pattern >> r & 1) *at.value++ = !gated || (at.pattern[k] >> r & 1) ? at.rows[r][k] : T(0);
 }
 
-template <class T, int pattern>
-static GATENTK_INLINE void pack_complements(PackCursor<T>& at, const std::uint16_t* count) {
-  const int here = count[pattern], there = count[all_on - pattern];
-  const int both = here < there ? here : there;
-  for (int i = 0; i < both; ++i) {
-    pack_visit<T, pattern>(at);
-    pack_visit<T, all_on - pattern>(at);
+template <class T, int pattern, bool gated>
+static GATENTK_INLINE void pack_pairs(PackCursor<T>& at, const std::uint16_t* count) {
+  for (int i = 0; i < count[pattern]; ++i) {
+    pack_visit<T, pattern, gated>(at);
+    pack_visit<T, all_on - pattern, gated>(at);
   }
-  for (int i = both; i < here; ++i) pack_visit<T, pattern>(at);
-  for (int i = both; i < there; ++i) pack_visit<T, all_on - pattern>(at);
 }
 
 // Values in visit order: the product then reads them as one sequential stream.
+template <class T, bool gated>
+static GATENTK_INLINE void pack_values(PackCursor<T>& at, const std::uint16_t* count) {
+  pack_pairs<T, 1, gated>(at, count);
+  pack_pairs<T, 2, gated>(at, count);
+  pack_pairs<T, 3, gated>(at, count);
+  pack_pairs<T, 4, gated>(at, count);
+  pack_pairs<T, 5, gated>(at, count);
+  pack_pairs<T, 6, gated>(at, count);
+  pack_pairs<T, 7, gated>(at, count);
+  for (int i = 0; i < count[0]; ++i) pack_visit<T, all_on, gated>(at);
+}
+
 template <class T>
 static void pack_rows(const RowsView<T>& source, std::int64_t i0, std::int64_t k0, std::int64_t columns,
                       std::uint16_t* count, void* offsets, T* values) {
   const int rows = static_cast<int>(source.rows - i0 < group_rows ? source.rows - i0 : group_rows);
+  // A partial group borrows its first row's values for the missing rows; only `gated` packing then masks them.
+  const bool gated = source.gates || rows < group_rows;
   std::uint8_t pattern[block_columns];
   if (source.gates)
     patterns_from_gates(source, i0, rows, k0, columns, pattern);
@@ -148,16 +183,12 @@ static void pack_rows(const RowsView<T>& source, std::int64_t i0, std::int64_t k
   PlanBlock plan;
   build_plan(pattern, columns, plan);
   __builtin_memcpy(count, plan.count, sizeof plan.count);
-  PackCursor<T> at{{}, plan.index, static_cast<Offset*>(offsets), values};
+  PackCursor<T> at{{}, pattern, plan.index, static_cast<Offset*>(offsets), values};
   for (int r = 0; r < group_rows; ++r) at.rows[r] = source.row(i0 + (r < rows ? r : 0)) + k0;
-  pack_complements<T, 1>(at, plan.count);
-  pack_complements<T, 2>(at, plan.count);
-  pack_complements<T, 3>(at, plan.count);
-  pack_complements<T, 4>(at, plan.count);
-  pack_complements<T, 5>(at, plan.count);
-  pack_complements<T, 6>(at, plan.count);
-  pack_complements<T, 7>(at, plan.count);
-  for (int i = 0; i < plan.count[all_on]; ++i) pack_visit<T, all_on>(at);
+  if (gated)
+    pack_values<T, true>(at, plan.count);
+  else
+    pack_values<T, false>(at, plan.count);
 }
 
 template <class T>

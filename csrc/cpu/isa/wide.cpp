@@ -1,4 +1,4 @@
-// The blocking of AVX-512 in baseline instructions, so that its code paths are tested on every machine; slow.
+// The blocking of AVX-512 without its instructions, so that its code paths are tested on every machine; slow.
 #define GATENTK_ISA wide
 #define GATENTK_ISA_NAME "wide"
 #define GATENTK_VECTOR_BYTES 64

@@ -10,9 +10,9 @@
 namespace gatentk {
 
 // One group of rows in one k-block, ready to be multiplied: where each visited column lies in the panel (bytes)
-// and the values of the rows that are on, both in the order of the plan.
+// and the values of its rows, both in the order of the plan.
 struct PackedBlock {
-  const std::uint16_t* count;  // [16], see PlanBlock
+  const std::uint16_t* count;  // [runs], see PlanBlock
   const void* offsets;         // ProductKernels::offset_bytes each
   const void* values;
 };
@@ -41,7 +41,7 @@ struct PairTile {
   Quantity quantity;
   const std::int64_t* depths;  // rising; relu_components: one depth
   int depth_count;
-  std::int64_t rows, columns;        // valid extent of the tile
+  std::int64_t rows, columns;        // valid extent of the tile; rows are padded to a multiple of group_rows
   std::int64_t row0, column0;        // of its first pair, in x and z
   bool symmetric;                    // z is x: pairs with j <= i are not needed
   const T* gram;                     // [rows][panel_columns]
@@ -50,7 +50,7 @@ struct PairTile {
   const T* column_norm;              // |z_j|, at column0, padded to panel_columns
   const T* column_inverse;           // 1/|z_j|
   RowsView<T> x, z;                  // samples, for pairs that are close
-  T* scratch;                        // 3 * (depth + 1) * panel_columns elements
+  T* scratch;                        // 4 * (depth + 1) * panel_columns elements
   T* out;                            // [outputs][out_rows][panel_columns]
   std::int64_t out_rows;
 };

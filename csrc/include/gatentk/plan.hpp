@@ -8,14 +8,18 @@ namespace gatentk {
 constexpr int group_rows = 4;       // rows that share one visit of a column
 constexpr int block_columns = 256;  // columns of a k-block: an index fits one byte, a panel of B fits L1
 constexpr int all_on = 15;          // the pattern of a column on which all four rows are on
+constexpr int runs = 8;
 
-// Visits of one group of rows in one k-block. Bit r of a pattern says that row r is on; count[p] columns have
-// pattern p. Order of `index`: for p = 1..7 the columns of p and of its complement 15 - p in turn while both last,
-// then the rest of the longer list; at the end those of pattern 15. A complementary pair is four fused
-// multiply-adds per vector on four different rows: enough independent chains to hide the latency of the FMA.
+// Visits of one group of rows in one k-block. Bit r of a pattern says that row r is on.
+//
+// Columns are visited in pairs: run p = 1..7 holds pairs of a column whose pattern lies in p and one whose pattern
+// lies in 15 - p. Most pairs are exact complements; what is left over of the single rows and pairs of rows is matched
+// among itself, with zeros for the rows that are off. Run 0, visited last, takes single columns as if all rows were
+// on. So every step is a multiply-add on all four rows, which hides the latency of the FMA, and a block has eight
+// loop ends instead of fifteen: at 50% density each mispredicted end costs as much as four visits.
 struct PlanBlock {
-  std::uint16_t count[16];
-  std::uint8_t index[block_columns];
+  std::uint16_t count[runs];           // pairs of run 1..7; [0]: single columns
+  std::uint8_t index[block_columns];  // columns in visit order: runs 1..7, then 0
 };
 
 }  // namespace gatentk
