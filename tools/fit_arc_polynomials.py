@@ -83,7 +83,9 @@ def declare(kind: str, name: str, rows: list[list[mp.mpf]], digits: int, suffix:
     text.append(f"constexpr int {name}_degree[] = {{{', '.join(str(len(r) - 1) for r in rows)}}};")
     text.append(f"constexpr {kind} {name}[][{width}] = {{")
     for row in rows:
-        text.append("    {" + ", ".join(mp.nstr(c, digits, min_fixed=0, max_fixed=0) + suffix for c in row[::-1]) + "},")
+        text.append(
+            "    {" + ", ".join(mp.nstr(c, digits, min_fixed=0, max_fixed=0) + suffix for c in row[::-1]) + "},"
+        )
     return "\n".join([*text, "};"])
 
 

@@ -19,7 +19,8 @@ void run_gram(std::int64_t rows, std::int64_t columns, bool symmetric, const std
   problem.columns = columns;
   problem.symmetric = symmetric;
   for (const auto& [act_rows, act_columns, delta_rows, delta_columns, bias] : terms)
-    problem.terms.push_back({{view<T>(act_rows), view<T>(act_columns)}, {view<T>(delta_rows), view<T>(delta_columns)}, bias});
+    problem.terms.push_back(
+        {{view<T>(act_rows), view<T>(act_columns)}, {view<T>(delta_rows), view<T>(delta_columns)}, bias});
   problem.out = pointer<T>(out);
   problem.out_stride = out_stride;
   const py::gil_scoped_release release;

@@ -31,8 +31,9 @@ void register_infinite_ntk(py::module_& m) {
   py::enum_<Quantity>(m, "Quantity")
       .value("relu", Quantity::relu)
       .value("relu_components", Quantity::relu_components)
+      .value("relu_angle", Quantity::relu_angle)
       .value("grelu", Quantity::grelu)
-      .value("gradient_angle", Quantity::gradient_angle)
+      .value("grelu_angle", Quantity::grelu_angle)
       .value("embedding_angle", Quantity::embedding_angle);
   m.def("infinite_ntk_f32", &run_infinite_ntk<float>);
   m.def("infinite_ntk_f64", &run_infinite_ntk<double>);

@@ -10,7 +10,8 @@ void register_pack_bits(py::module_& m) {
   m.def("pack_bits", [](std::uintptr_t mask, std::int64_t mask_stride, std::int64_t rows, std::int64_t width,
                         std::uintptr_t bits, std::int64_t row_bytes, int threads) {
     const py::gil_scoped_release release;
-    pack_bits(pointer<const std::uint8_t>(mask), mask_stride, rows, width, pointer<std::uint8_t>(bits), row_bytes, threads);
+    pack_bits(pointer<const std::uint8_t>(mask), mask_stride, rows, width, pointer<std::uint8_t>(bits), row_bytes,
+              threads);
   });
   m.def("unpack_bits", [](std::uintptr_t bits, std::int64_t bits_stride, std::int64_t rows, std::int64_t width,
                           std::uintptr_t mask, int threads) {

@@ -18,10 +18,14 @@ struct Choice {
   bool (*runs)();
 };
 
-bool always() { return true; }
+bool always() {
+  return true;
+}
 
 #ifdef GATENTK_X86
-bool runs_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+bool runs_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
 bool runs_avx512() {
   return runs_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
@@ -75,7 +79,9 @@ std::atomic<const KernelTable*>& active() {
 
 }  // namespace
 
-const KernelTable& kernels() { return *active().load(std::memory_order_acquire); }
+const KernelTable& kernels() {
+  return *active().load(std::memory_order_acquire);
+}
 
 const char* const* available_isas() {
   static const char* names[choice_count + 1] = {};

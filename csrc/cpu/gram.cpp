@@ -95,8 +95,8 @@ class GramRun {
       multiply_tile(term.act->rows, term.act->panels, extent.panel, extent.groups(), kernels_, tiles.act.get());
       if (term.delta)
         multiply_tile(term.delta->rows, term.delta->panels, extent.panel, extent.groups(), kernels_, tiles.delta.get());
-      kernels_.multiply_add(tiles.act.get(), term.delta ? tiles.delta.get() : nullptr, term.bias, tiles.sum.get(), count,
-                            &term == &terms.front());
+      kernels_.multiply_add(tiles.act.get(), term.delta ? tiles.delta.get() : nullptr, term.bias, tiles.sum.get(),
+                            count, &term == &terms.front());
     }
     T* result = tiles.act.get();
     for (std::int64_t e = 0; e < count; ++e) result[e] = static_cast<T>(tiles.sum.get()[e]);

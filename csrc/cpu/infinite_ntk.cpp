@@ -102,11 +102,16 @@ class InfiniteRun {
 
   double diagonal_factor(std::int64_t output) const {
     switch (problem_.quantity) {
-      case Quantity::relu: return static_cast<double>(problem_.depths[output] + 1);
-      case Quantity::relu_components: return 1;
-      case Quantity::grelu: return static_cast<double>(problem_.depths[output]);
-      case Quantity::gradient_angle:
-      case Quantity::embedding_angle: return 0;
+      case Quantity::relu:
+        return static_cast<double>(problem_.depths[output] + 1);
+      case Quantity::relu_components:
+        return 1;
+      case Quantity::grelu:
+        return static_cast<double>(problem_.depths[output]);
+      case Quantity::relu_angle:
+      case Quantity::grelu_angle:
+      case Quantity::embedding_angle:
+        return 0;
     }
     return 0;
   }

@@ -187,8 +187,8 @@ struct StripWriter {
     return tile.out + (output * tile.out_rows + first) * panel_columns<T> + v * Simd<T>::lanes;
   }
   GATENTK_INLINE void kernel(std::int64_t output, int v, Vector<T> value) const {
-    const Vector<T> norms = broadcast(tile.row_norm[first + v / tile_vectors]) *
-                            load(tile.column_norm + v % tile_vectors * Simd<T>::lanes);
+    const Vector<T> norms =
+        broadcast(tile.row_norm[first + v / tile_vectors]) * load(tile.column_norm + v % tile_vectors * Simd<T>::lanes);
     store(at(output, v), norms * value);
   }
   GATENTK_INLINE void angle(std::int64_t output, int v, Vector<T> tau) const {
@@ -213,6 +213,19 @@ static GATENTK_INLINE void first_deficit(const Strip<T>& cosine, const Strip<T>&
   for (int v = 0; v < strip_vectors; ++v) total[v] = cosine[v] < 0 ? broadcast(T(2)) - eps[v] : eps[v];
 }
 
+// The k-th output: |x_i||z_j| scale (1 - deficit), or the angle whose cosine is 1 - deficit (in [0, 1]).
+template <class T, bool angle>
+static GATENTK_INLINE void write_deficit(const StripWriter<T>& writer, std::int64_t k, T scale,
+                                         const Strip<T>& deficit) {
+  if constexpr (angle) {
+    Strip<T> half_turns, unused;
+    advance_level<T, 0>(deficit, half_turns, unused);
+    for (int v = 0; v < strip_vectors; ++v) writer.angle(k, v, half_turns[v]);
+  } else {
+    for (int v = 0; v < strip_vectors; ++v) writer.kernel(k, v, scale - scale * deficit[v]);
+  }
+}
+
 // S_l |x||z|, or the angle of the gradients: cos phi = S_l / (l + 1). At l = 0 that is the input angle itself.
 template <class T, bool angle>
 static void relu_strip(const PairTile<T>& tile, std::int64_t first) {
@@ -222,38 +235,31 @@ static void relu_strip(const PairTile<T>& tile, std::int64_t first) {
   Strip<T> cosine, eps, tau, total;
   input_angles(tile, first, cosine, eps);
   first_deficit<T>(cosine, eps, total);
-  const auto kernel_value = [&](std::int64_t layer) {
-    depth.reach(layer, [&](int k) {
-      for (int v = 0; v < strip_vectors; ++v) writer.kernel(k, v, T(layer + 1) - total[v]);
-    });
-  };
-  const auto angle_value = [&](std::int64_t layer) {
-    depth.reach(layer, [&](int k) {
-      Strip<T> deficit, half_turns, unused;
-      for (int v = 0; v < strip_vectors; ++v) deficit[v] = total[v] / T(layer + 1);
-      advance_level<T, 0>(deficit, half_turns, unused);
-      for (int v = 0; v < strip_vectors; ++v) writer.angle(k, v, half_turns[v]);
-    });
-  };
-  if constexpr (!angle) kernel_value(0);
-  if (last == 0 && !angle) return;
   advance_input<T>(cosine, eps, tau);
-  if constexpr (angle)
-    depth.reach(0, [&](int k) {
-      for (int v = 0; v < strip_vectors; ++v) writer.angle(k, v, tau[v]);
-    });
+  depth.reach(0, [&](int k) {
+    for (int v = 0; v < strip_vectors; ++v)
+      if constexpr (angle)
+        writer.angle(k, v, tau[v]);
+      else
+        writer.kernel(k, v, T(1) - total[v]);
+  });
   for (std::int64_t layer = 1; layer <= last; ++layer) {
     for (int v = 0; v < strip_vectors; ++v) total[v] += tau[v] * (T(layer) - total[v]) + eps[v];
-    if constexpr (angle)
-      angle_value(layer);
-    else
-      kernel_value(layer);
+    depth.reach(layer, [&](int k) {
+      if constexpr (angle) {
+        Strip<T> mean;
+        for (int v = 0; v < strip_vectors; ++v) mean[v] = total[v] / T(layer + 1);
+        write_deficit<T, true>(writer, k, T(1), mean);
+      } else {
+        for (int v = 0; v < strip_vectors; ++v) writer.kernel(k, v, T(layer + 1) - total[v]);
+      }
+    });
     if (layer < last) advance<T>(layer, eps, tau);
   }
 }
 
-// l |x||z| (1 - u_l), u_0 = eps_1, u_s = u_{s-1} + tau_s (1 - u_{s-1}): the expected GReLU kernel.
-template <class T>
+// l |x||z| (1 - u_l), u_0 = eps_1, u_s = u_{s-1} + tau_s (1 - u_{s-1}): the expected GReLU kernel, or its angle.
+template <class T, bool angle>
 static void grelu_strip(const PairTile<T>& tile, std::int64_t first) {
   const StripWriter<T> writer{tile, first};
   DepthCursor depth{tile.depths, tile.depth_count};
@@ -265,9 +271,7 @@ static void grelu_strip(const PairTile<T>& tile, std::int64_t first) {
   for (std::int64_t layer = 1; layer <= last; ++layer) {
     advance<T>(layer, eps, tau);
     for (int v = 0; v < strip_vectors; ++v) deficit[v] += tau[v] * (T(1) - deficit[v]);
-    depth.reach(layer, [&](int k) {
-      for (int v = 0; v < strip_vectors; ++v) writer.kernel(k, v, T(layer) * (T(1) - deficit[v]));
-    });
+    depth.reach(layer, [&](int k) { write_deficit<T, angle>(writer, k, T(layer), deficit); });
   }
 }
 
@@ -323,11 +327,24 @@ static void component_strip(const PairTile<T>& tile, std::int64_t first) {
 template <class T>
 static void pairs(const PairTile<T>& tile) {
   for (std::int64_t first = 0; first < tile.rows; first += strip_rows) switch (tile.quantity) {
-      case Quantity::relu: relu_strip<T, false>(tile, first); break;
-      case Quantity::relu_components: component_strip<T>(tile, first); break;
-      case Quantity::grelu: grelu_strip<T>(tile, first); break;
-      case Quantity::gradient_angle: relu_strip<T, true>(tile, first); break;
-      case Quantity::embedding_angle: embedding_angle_strip<T>(tile, first); break;
+      case Quantity::relu:
+        relu_strip<T, false>(tile, first);
+        break;
+      case Quantity::relu_components:
+        component_strip<T>(tile, first);
+        break;
+      case Quantity::relu_angle:
+        relu_strip<T, true>(tile, first);
+        break;
+      case Quantity::grelu:
+        grelu_strip<T, false>(tile, first);
+        break;
+      case Quantity::grelu_angle:
+        grelu_strip<T, true>(tile, first);
+        break;
+      case Quantity::embedding_angle:
+        embedding_angle_strip<T>(tile, first);
+        break;
     }
 }
 

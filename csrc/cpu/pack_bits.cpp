@@ -10,7 +10,9 @@ namespace gatentk {
 namespace {
 
 // Rows per parallel task: enough bytes to outweigh handing out the task.
-std::int64_t rows_per_task(std::int64_t width) { return 1 + 65536 / (width + 1); }
+std::int64_t rows_per_task(std::int64_t width) {
+  return 1 + 65536 / (width + 1);
+}
 
 template <class Function>
 void for_each_row(std::int64_t rows, std::int64_t width, int threads, Function&& function) {

@@ -51,6 +51,8 @@ static void unpack_row(const std::uint8_t* bits, std::int64_t width, std::uint8_
   for (; k < width; ++k) mask[k] = bits[k / 8] >> (k % 8) & 1;
 }
 
-static BitKernels bit_kernels() { return {pack_row, unpack_row}; }
+static BitKernels bit_kernels() {
+  return {pack_row, unpack_row};
+}
 
 }  // namespace gatentk::GATENTK_ISA

@@ -13,9 +13,13 @@ namespace {
 template <class T>
 double (*multiply_adds())(std::int64_t);
 template <>
-double (*multiply_adds<float>())(std::int64_t) { return kernels().multiply_adds_f32; }
+double (*multiply_adds<float>())(std::int64_t) {
+  return kernels().multiply_adds_f32;
+}
 template <>
-double (*multiply_adds<double>())(std::int64_t) { return kernels().multiply_adds_f64; }
+double (*multiply_adds<double>())(std::int64_t) {
+  return kernels().multiply_adds_f64;
+}
 
 }  // namespace
 

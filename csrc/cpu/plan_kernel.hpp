@@ -23,8 +23,7 @@ static inline void patterns_from_gates(const RowsView<T>& source, std::int64_t i
                                        std::int64_t columns, std::uint8_t* pattern) {
   for (std::int64_t k = 0; k < columns; k += 8) {
     std::uint64_t word = 0;
-    for (int r = 0; r < rows; ++r)
-      word |= spread_bits(source.gates[(i0 + r) * source.gate_stride + (k0 + k) / 8]) << r;
+    for (int r = 0; r < rows; ++r) word |= spread_bits(source.gates[(i0 + r) * source.gate_stride + (k0 + k) / 8]) << r;
     __builtin_memcpy(pattern + k, &word, 8);
   }
 }

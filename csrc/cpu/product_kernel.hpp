@@ -102,8 +102,7 @@ template <class T>
 static GATENTK_INLINE void visit_singles(Cursor<T>& at, int visits, Accumulators<T>& sums) {
   const Offset* end = at.offset + visits;
 #pragma GCC unroll 1
-  for (; at.offset != end; ++at.offset, at.value += group_rows)
-    visit<T, all_on>(at.panel, *at.offset, at.value, sums);
+  for (; at.offset != end; ++at.offset, at.value += group_rows) visit<T, all_on>(at.panel, *at.offset, at.value, sums);
 }
 
 // Everything down to the accumulators is inlined: once they leave their registers the product is 2.4 times slower.
@@ -124,8 +123,8 @@ static void multiply(const T* panel, const PackedBlock& rows, T* tile, bool firs
   visit_pairs<T, 6>(at, rows.count, sums);
   visit_pairs<T, 7>(at, rows.count, sums);
   visit_singles<T>(at, rows.count[0], sums);
-  unrolled<group_rows * tile_vectors>(
-      [&](auto v) __attribute__((always_inline)) { out[v.index] = sum_at<v.index>(sums); });
+  unrolled<group_rows * tile_vectors>([&](auto v)
+                                          __attribute__((always_inline)) { out[v.index] = sum_at<v.index>(sums); });
 }
 
 // Where pack_rows stands in the lists that it writes.

@@ -37,7 +37,9 @@ static GATENTK_INLINE Vector<T> broadcast(T x) {
   return x - Vector<T>{};
 }
 
-static GATENTK_INLINE Vector<double> load_double(const double* p) { return load(p); }
+static GATENTK_INLINE Vector<double> load_double(const double* p) {
+  return load(p);
+}
 
 static GATENTK_INLINE Vector<double> load_double(const float* p) {
   typedef float Half __attribute__((vector_size(GATENTK_VECTOR_BYTES / 2), aligned(4), may_alias));

@@ -12,7 +12,9 @@
 
 namespace gatentk {
 
-constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
 
 // The columns of a product, transposed into panels: panel p holds [width][panel_columns].
 template <class T>
@@ -55,7 +57,8 @@ class RowStore {
         chunk_groups_(chunk_groups),
         blocks_(ceil_div(source.width, block_columns)),
         values_at_(header_bytes + kernels.offset_bytes * std::min<std::int64_t>(block_columns, padded(source.width))),
-        slot_(values_at_ + std::int64_t{sizeof(T)} * group_rows * std::min<std::int64_t>(block_columns, padded(source.width))),
+        slot_(values_at_ +
+              std::int64_t{sizeof(T)} * group_rows * std::min<std::int64_t>(block_columns, padded(source.width))),
         memory_(static_cast<std::size_t>(chunk_groups * blocks_ * slot_)) {}
 
   std::int64_t blocks() const { return blocks_; }
@@ -64,10 +67,9 @@ class RowStore {
   void pack(std::int64_t group, std::int64_t i0) const {
     for (std::int64_t b = 0; b < blocks_; ++b) {
       std::byte* slot = at(group, b);
-      kernels_.pack_rows(source_, i0, b * block_columns,
-                         std::min<std::int64_t>(block_columns, source_.width - b * block_columns),
-                         reinterpret_cast<std::uint16_t*>(slot), slot + header_bytes,
-                         reinterpret_cast<T*>(slot + values_at_));
+      kernels_.pack_rows(
+          source_, i0, b * block_columns, std::min<std::int64_t>(block_columns, source_.width - b * block_columns),
+          reinterpret_cast<std::uint16_t*>(slot), slot + header_bytes, reinterpret_cast<T*>(slot + values_at_));
     }
   }
 

@@ -1,8 +1,9 @@
 """Gated ReLU networks that skip, and neural tangent kernels with condition numbers one can trust."""
 
-import torch  # noqa: F401  (first: its OpenMP runtime is the one the compiled core must bind to)
+# torch comes first: its OpenMP runtime is the one that the compiled core must bind to.
+import torch  # noqa: F401
 
-from gatentk import data
+from gatentk import data, nn, ntk, ops
 from gatentk.errors import (
     DataError,
     GateNTKError,
@@ -22,5 +23,8 @@ __all__ = [
     "UnsupportedModuleError",
     "condition_number",
     "data",
+    "nn",
+    "ntk",
+    "ops",
     "spectrum",
 ]

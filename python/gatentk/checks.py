@@ -25,7 +25,9 @@ def as_tensor(name: str, value: object) -> torch.Tensor:
     if isinstance(value, np.ndarray):
         if value.dtype not in (np.float32, np.float64):
             raise TypeError(f"{name}: expected float32 or float64, got {describe(value)}")
-        value = torch.from_numpy(value if all(s >= 0 for s in value.strides) and value.flags.writeable else value.copy())
+        value = torch.from_numpy(
+            value if all(s >= 0 for s in value.strides) and value.flags.writeable else value.copy()
+        )
     if not isinstance(value, torch.Tensor):
         raise TypeError(f"{name}: expected a torch tensor or numpy array, got {describe(value)}")
     if value.dtype not in FLOATS:

@@ -73,9 +73,7 @@ def names() -> tuple[str, ...]:
     return ("synthetic", *_INSTALLED, *_FASHION_SPLITS, *(f"{kind}:PATH" for kind in _FILES))
 
 
-def load(
-    name: str, n: int | None = None, seed: int = 0, path: str | os.PathLike[str] | None = None
-) -> Dataset:
+def load(name: str, n: int | None = None, seed: int = 0, path: str | os.PathLike[str] | None = None) -> Dataset:
     """Load a data set; the module's table says what each name holds and how its features are scaled.
 
     Args:
@@ -234,17 +232,13 @@ def _parse_idx(stream: _Stream, path: Path, ndim: int, capacity: int) -> NDArray
             f"{magic.hex(' ')}, got {header[:4].hex(' ') or 'an empty file'}"
         )
     if len(header) < 4 + 4 * ndim:
-        raise DataError(
-            f"{path}: expected a header of {4 + 4 * ndim} bytes, the file ends after {len(header)}"
-        )
+        raise DataError(f"{path}: expected a header of {4 + 4 * ndim} bytes, the file ends after {len(header)}")
     shape = tuple(int(size) for size in np.frombuffer(header, ">u4", offset=4))
     count = math.prod(shape)
     if count == 0:
         raise DataError(f"{path}: expected at least one sample and one feature, the header says {shape}")
     if count > capacity:
-        raise DataError(
-            f"{path}: expected {count} bytes for the shape {shape}, the file holds {capacity} at most"
-        )
+        raise DataError(f"{path}: expected {count} bytes for the shape {shape}, the file holds {capacity} at most")
     return np.frombuffer(_read_exactly(stream, count, str(path), shape), np.uint8).reshape(shape)
 
 
@@ -318,15 +312,11 @@ def _csv_numbers(path: Path, number: int, fields: list[str], label: str | None) 
         row = []
     # float() reads 1_0 as ten; in a data file an underscore is a slip.
     if not row or not all(map(math.isfinite, row)) or "_" in "".join(fields):
-        column = next(
-            c for c, field in enumerate(fields) if not _is_number(field) or not math.isfinite(float(field))
-        )
+        column = next(c for c, field in enumerate(fields) if not _is_number(field) or not math.isfinite(float(field)))
         got = repr(fields[column].strip()[:40])
         raise DataError(f"{path}, line {number}, column {column + 1}: expected a finite number, got {got}")
     if label == "label" and not (row[-1].is_integer() and abs(row[-1]) <= _LARGEST_WHOLE):
-        raise DataError(
-            f"{path}, line {number}: expected a whole number as label, got {fields[-1].strip()[:40]!r}"
-        )
+        raise DataError(f"{path}, line {number}: expected a whole number as label, got {fields[-1].strip()[:40]!r}")
     return row
 
 
@@ -358,9 +348,7 @@ def _read_npz(file: _Stream, path: Path) -> _Source:
             y = _parse_member(archive, "y", path, 1) if "y.npy" in members else None
     except DataError:
         raise
-    except (
-        Exception
-    ) as error:  # zipfile answers damage with a dozen exceptions, struct.error and KeyError among them
+    except Exception as error:  # zipfile answers damage with a dozen exceptions, struct.error and KeyError among them
         raise DataError(f"{path}: expected a whole .npz file: {error}") from error
     if y is not None and len(y) != len(x):
         raise DataError(f"{path}: expected {len(x)} values of y, one a row of x, got {len(y)}")

@@ -33,7 +33,7 @@ struct ProductKernels {
   void (*multiply_add)(const T* a, const T* b, double bias, double* sum, std::int64_t count, bool first);
 };
 
-enum class Quantity : int { relu, relu_components, grelu, gradient_angle, embedding_angle };
+enum class Quantity : int { relu, relu_components, relu_angle, grelu, grelu_angle, embedding_angle };
 
 // A tile of pairs (i, j) of the infinite-width kernels: `rows` rows of panel_columns pairs.
 template <class T>
@@ -41,17 +41,17 @@ struct PairTile {
   Quantity quantity;
   const std::int64_t* depths;  // rising; relu_components: one depth
   int depth_count;
-  std::int64_t rows, columns;        // valid extent of the tile; rows are padded to a multiple of group_rows
-  std::int64_t row0, column0;        // of its first pair, in x and z
-  bool symmetric;                    // z is x: pairs with j <= i are not needed
-  const T* gram;                     // [rows][panel_columns]
-  const T* row_norm;                 // |x_i|, at row0
-  const T* row_inverse;              // 1/|x_i|
-  const T* column_norm;              // |z_j|, at column0, padded to panel_columns
-  const T* column_inverse;           // 1/|z_j|
-  RowsView<T> x, z;                  // samples, for pairs that are close
-  T* scratch;                        // 4 * (depth + 1) * panel_columns elements
-  T* out;                            // [outputs][out_rows][panel_columns]
+  std::int64_t rows, columns;  // valid extent of the tile; rows are padded to a multiple of group_rows
+  std::int64_t row0, column0;  // of its first pair, in x and z
+  bool symmetric;              // z is x: pairs with j <= i are not needed
+  const T* gram;               // [rows][panel_columns]
+  const T* row_norm;           // |x_i|, at row0
+  const T* row_inverse;        // 1/|x_i|
+  const T* column_norm;        // |z_j|, at column0, padded to panel_columns
+  const T* column_inverse;     // 1/|z_j|
+  RowsView<T> x, z;            // samples, for pairs that are close
+  T* scratch;                  // 4 * (depth + 1) * panel_columns elements
+  T* out;                      // [outputs][out_rows][panel_columns]
   std::int64_t out_rows;
 };
 
@@ -81,16 +81,24 @@ struct KernelTable {
 template <class T>
 const ProductKernels<T>& product_kernels(const KernelTable& table);
 template <>
-inline const ProductKernels<float>& product_kernels(const KernelTable& table) { return table.product_f32; }
+inline const ProductKernels<float>& product_kernels(const KernelTable& table) {
+  return table.product_f32;
+}
 template <>
-inline const ProductKernels<double>& product_kernels(const KernelTable& table) { return table.product_f64; }
+inline const ProductKernels<double>& product_kernels(const KernelTable& table) {
+  return table.product_f64;
+}
 
 template <class T>
 const InfiniteKernels<T>& infinite_kernels(const KernelTable& table);
 template <>
-inline const InfiniteKernels<float>& infinite_kernels(const KernelTable& table) { return table.infinite_f32; }
+inline const InfiniteKernels<float>& infinite_kernels(const KernelTable& table) {
+  return table.infinite_f32;
+}
 template <>
-inline const InfiniteKernels<double>& infinite_kernels(const KernelTable& table) { return table.infinite_f64; }
+inline const InfiniteKernels<double>& infinite_kernels(const KernelTable& table) {
+  return table.infinite_f64;
+}
 
 // The table in use: the best one that this processor runs, or the one that GATENTK_ISA or select_isa named.
 const KernelTable& kernels();

@@ -18,7 +18,7 @@ constexpr int runs = 8;
 // on. So every step is a multiply-add on all four rows, which hides the latency of the FMA, and a block has eight
 // loop ends instead of fifteen: at 50% density each mispredicted end costs as much as four visits.
 struct PlanBlock {
-  std::uint16_t count[runs];           // pairs of run 1..7; [0]: single columns
+  std::uint16_t count[runs];          // pairs of run 1..7; [0]: single columns
   std::uint8_t index[block_columns];  // columns in visit order: runs 1..7, then 0
 };
 

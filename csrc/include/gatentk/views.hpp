@@ -17,9 +17,7 @@ struct RowsView {
   std::int64_t gate_stride = 0;  // bytes between rows
 
   const T* row(std::int64_t i) const { return data + i * stride; }
-  bool on(std::int64_t i, std::int64_t k) const {
-    return !gates || (gates[i * gate_stride + k / 8] >> (k % 8) & 1);
-  }
+  bool on(std::int64_t i, std::int64_t k) const { return !gates || (gates[i * gate_stride + k / 8] >> (k % 8) & 1); }
 };
 
 }  // namespace gatentk

@@ -1,0 +1,15 @@
+"""Neural tangent kernels: infinite and finite width, and the angles between gradients."""
+
+from gatentk.ntk.angles import angles_from_kernel, embedding_angles, gradient_angles, min_angle
+from gatentk.ntk.empirical import empirical
+from gatentk.ntk.infinite import infinite, infinite_sweep
+
+__all__ = [
+    "angles_from_kernel",
+    "embedding_angles",
+    "empirical",
+    "gradient_angles",
+    "infinite",
+    "infinite_sweep",
+    "min_angle",
+]

@@ -1,0 +1,132 @@
+"""Angles between samples, their embeddings and the gradients of the network at them; radians everywhere."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatentk import ops
+from gatentk.checks import as_tensor, check_choice, check_finite, check_integer, describe, like_input
+from gatentk.ntk.infinite import ACTIVATIONS, Samples
+
+# Rows of a block of pairs in min_angle take at most this many bytes.
+BLOCK_BYTES = 32 << 20
+
+
+def embedding_angles(x: Any, depth: int) -> Any:
+    """Angles between the embeddings alpha_depth of all pairs in an infinitely wide ReLU network ([S], Thm 4.1).
+
+    Depth 0 gives the angles between the samples themselves.
+
+    Args:
+        x: samples (..., n, d) without zero rows, float32 or float64, tensor or numpy array.
+        depth: layer of the embedding.
+
+    Returns:
+        (..., n, n), float64, zeros on the diagonal; relative accuracy 1e-12 for angles from 1e-12 to pi between
+        samples of equal norm (in general the error grows with |z - x| over its part orthogonal to x, the
+        conditioning of the problem itself).
+
+    Raises:
+        TypeError, ValueError: as `gatentk.ntk.infinite`.
+    """
+    return like_input(_angles(x, depth, "embedding_angle"), x)
+
+
+def gradient_angles(x: Any, depth: int, activation: str = "relu") -> Any:
+    """Angles phi between the gradients of an infinitely wide network at all pairs of samples ([S], Thm 4.4).
+
+    ReLU: cos phi = S_L / (L + 1), as accurate as `embedding_angles`; linear: the angle of the samples at any depth;
+    grelu (depth at least 1): the angle of its expected kernel.
+
+    Args:
+        x: samples (..., n, d) without zero rows, float32 or float64, tensor or numpy array.
+        depth: number of hidden layers.
+        activation: "relu", "linear" or "grelu".
+
+    Returns:
+        (..., n, n), float64, zeros on the diagonal.
+
+    Raises:
+        TypeError, ValueError: as `gatentk.ntk.infinite`.
+    """
+    return like_input(_angles(x, *_quantity(depth, activation)), x)
+
+
+def min_angle(x: Any, depth: int, activation: str = "relu") -> float:
+    """The smallest of `gradient_angles` between two different rows, without an n x n array.
+
+    Returns:
+        The angle in radians; 0.0 if two rows are parallel.
+
+    Raises:
+        TypeError, ValueError: as `gradient_angles`; fewer than two samples.
+    """
+    depth, quantity = _quantity(depth, activation)
+    samples = _samples(x, depth)
+    if samples.dim() != 2:
+        raise ValueError(f"x: expected shape (n, d), got {describe(samples)}")
+    n = samples.shape[0]
+    if n < 2:
+        raise ValueError(f"x: expected at least two samples, got {describe(samples)}")
+    step = max(1, BLOCK_BYTES // (8 * n))
+    smallest = math.inf
+    for start in range(0, n, step):
+        block = samples[start : start + step]
+        angles = ops.infinite_ntk(block, samples[start:], [depth], quantity)[0]
+        angles.fill_diagonal_(math.inf)
+        smallest = min(smallest, float(angles.min()))
+    return smallest
+
+
+def angles_from_kernel(K: Any) -> Any:
+    """Angles arccos(K_ij / sqrt(K_ii K_jj)) from a kernel matrix, for finite width.
+
+    A kernel stores cosines, so angles below about 1e-8 (float64) or 3e-4 (float32) are lost in its rounding: use
+    `gradient_angles` where the width is infinite.
+
+    Args:
+        K: (..., n, n), float32 or float64, tensor or numpy array, with a positive diagonal.
+
+    Returns:
+        (..., n, n) of the same dtype, zeros on the diagonal.
+
+    Raises:
+        TypeError, ValueError: not square, not finite, or a diagonal entry that is not positive.
+    """
+    kernel = as_tensor("K", K)
+    if kernel.dim() < 2 or kernel.shape[-1] != kernel.shape[-2]:
+        raise ValueError(f"K: expected shape (..., n, n), got {describe(kernel)}")
+    check_finite("K", kernel)
+    diagonal = kernel.diagonal(dim1=-2, dim2=-1)
+    if not bool((diagonal > 0).all()):
+        index = tuple(int(i) for i in torch.nonzero(diagonal <= 0)[0])
+        raise ValueError(f"K: expected a positive diagonal, got {diagonal[index].item()} at sample {index[-1]}")
+    norms = diagonal.sqrt()
+    cosine = (kernel / norms.unsqueeze(-1) / norms.unsqueeze(-2)).clamp_(-1, 1)
+    angles = torch.arccos(cosine)
+    angles.diagonal(dim1=-2, dim2=-1).zero_()
+    return like_input(angles, K)
+
+
+def _quantity(depth: int, activation: str) -> tuple[int, str]:
+    depth = check_integer("depth", depth, 0)
+    check_choice("activation", activation, ACTIVATIONS)
+    if activation == "linear":
+        return 0, "embedding_angle"
+    if activation == "grelu" and depth < 1:
+        raise ValueError("depth: expected at least 1 for grelu (at depth 0 nothing is trained), got 0")
+    return depth, f"{activation}_angle"
+
+
+def _samples(x: Any, depth: int) -> Tensor:
+    # An angle is needed at every depth, 0 included, so zero rows are refused as for a ReLU network of depth 1.
+    check_integer("depth", depth, 0)
+    return Samples(x, None, "relu", [max(depth, 1)]).x
+
+
+def _angles(x: Any, depth: int, quantity: str) -> Tensor:
+    return ops.infinite_ntk(_samples(x, depth), None, [depth], quantity)[0]

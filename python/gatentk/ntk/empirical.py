@@ -1,0 +1,415 @@
+"""NTK of a given network at its current weights: layerwise on the compiled core, or from Jacobians."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gatentk import ops
+from gatentk.checks import as_tensor, check_choice, check_integer, check_samples, describe, like_input
+from gatentk.errors import UnsupportedModuleError
+from gatentk.nn import MLP
+
+METHODS = ("auto", "layerwise", "jacobian")
+OUTPUTS = ("trace", "diag", "full")
+
+
+def empirical(
+    net: nn.Module,
+    x: Any,
+    z: Any = None,
+    outputs: int | str = "trace",
+    components: bool = False,
+    method: str = "auto",
+    *,
+    memory_limit: int = 2 << 30,
+) -> Any:
+    """K(x, z) = <grad f(x), grad f(z)> over the trainable parameters (those with requires_grad).
+
+    Layerwise, exact and without any Jacobian ([S], Sec. 3): K = sum_l (A_{l-1} A_{l-1}^T) o (Delta_l Delta_l^T), with
+    1 added to the first factor of a layer with a bias. Neurons that are off cost nothing. The derivative of ReLU at
+    0 is 0.
+
+    Args:
+        net: `gatentk.nn.MLP`, or an `nn.Sequential` (nested ones too) of Linear, ReLU and Identity; a layer or
+            parameter that occurs several times counts once, with the sum of its gradients. Any other module by
+            method="jacobian".
+        x: samples (n, d) of the network's dtype, tensor or numpy array.
+        z: samples (n_z, d) for a rectangular kernel; x itself if left out.
+        outputs: "trace" sums the kernels of all outputs, "diag" gives each output's kernel, "full" all pairs; an int
+            gives the kernel of that output.
+        components: one kernel for each layer's parameters, in the order of the layers; by method="jacobian" one for
+            each parameter tensor.
+        method: "auto" and "layerwise" use the structure of the network and refuse what they do not know;
+            "jacobian" works for any module that torch.func.functional_call and vmap accept.
+        memory_limit: bytes that the Jacobian method may use beside the result; it works in chunks of samples.
+
+    Returns:
+        (n, n_z) for an int and "trace", (d_y, n, n_z) for "diag", (n, d_y, n_z, d_y) for "full", with a leading
+        axis of layers for `components`; the network's dtype, numpy if `x` is.
+
+    Raises:
+        UnsupportedModuleError: a part of `net` has no layerwise rule; the message names it.
+        TypeError, ValueError: samples that do not fit the network, nothing to train, an unknown name.
+        MemoryError: not even one sample fits the memory limit.
+    """
+    check_choice("method", method, METHODS)
+    _check_outputs(outputs)
+    left = _samples("x", x, net)
+    right = None if z is None else _samples("z", z, net)
+    if right is not None and right.shape[-1:] != left.shape[-1:]:
+        raise ValueError(f"z: expected {left.shape[-1]} features as in x, got {describe(right)}")
+    with torch.no_grad():
+        if method == "jacobian":
+            kernel = _from_jacobians(net, left, right, outputs, components, memory_limit)
+        else:
+            kernel = _layerwise(_stages(net), left, right, outputs, components)
+    return like_input(kernel, x)
+
+
+def _check_outputs(outputs: object) -> None:
+    if isinstance(outputs, str):
+        if outputs not in OUTPUTS:
+            raise ValueError(f"outputs: expected an int or one of {', '.join(map(repr, OUTPUTS))}, got {outputs!r}")
+    elif isinstance(outputs, bool) or not isinstance(outputs, (int, np.integer)):
+        raise TypeError(f"outputs: expected an int or one of {', '.join(map(repr, OUTPUTS))}, got {describe(outputs)}")
+
+
+def _check_index(outputs: int | str, d_out: int) -> None:
+    if not isinstance(outputs, str):
+        check_integer("outputs", outputs, 0)
+        if outputs >= d_out:
+            raise ValueError(f"outputs: expected an output below {d_out}, got {outputs}")
+
+
+def _samples(name: str, value: Any, net: nn.Module) -> Tensor:
+    samples = as_tensor(name, value)
+    check_samples(name, samples)
+    trained = [p for p in net.parameters() if p.requires_grad]
+    if not trained:
+        raise ValueError("net: expected trainable parameters (requires_grad), found none: its NTK is zero")
+    for parameter in net.parameters():
+        if parameter.dtype != samples.dtype or parameter.device != samples.device:
+            raise TypeError(
+                f"{name}: expected {parameter.dtype} on {parameter.device} as the network's parameters, "
+                f"got {describe(samples)}"
+            )
+    return samples
+
+
+# The layerwise method: a network is a chain of stages, each a matrix product or an elementwise map.
+
+
+@dataclass
+class LinearStage:
+    """A -> A W^T + b."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+@dataclass
+class ReluStage:
+    """A -> scale relu(A), or scale A."""
+
+    scale: float
+    linear: bool = False
+
+
+Stage = LinearStage | ReluStage
+
+
+def _stages(net: nn.Module) -> list[Stage]:
+    """The chain of stages of a network whose structure is known."""
+    if type(net) is MLP and not _hooked(net):
+        stages: list[Stage] = []
+        for weight in list(net.weights)[:-1]:
+            stages += [LinearStage(weight, None), ReluStage(net.scale, net.activation == "linear")]
+        return [*stages, LinearStage(net.weights[-1], None)]
+    if type(net) is nn.Sequential:
+        return [stage for name, part in _parts(net, "") for stage in _part_stages(name, part)]
+    raise _unsupported("net", net)
+
+
+def _parts(net: nn.Sequential, prefix: str) -> Iterator[tuple[str, nn.Module]]:
+    if _hooked(net):
+        raise _unsupported(prefix.rstrip(".") or "net", net, " with hooks")
+    for index, part in enumerate(net):
+        name = f"{prefix}{index}"
+        if type(part) is nn.Sequential:
+            yield from _parts(part, f"{name}.")
+        else:
+            yield name, part
+
+
+def _part_stages(name: str, part: nn.Module) -> list[Stage]:
+    if _hooked(part):
+        raise _unsupported(name, part, " with hooks")
+    if type(part) is nn.Linear:
+        return [LinearStage(part.weight, part.bias)]
+    if type(part) is nn.ReLU:
+        return [ReluStage(1.0)]
+    if type(part) is nn.Identity:
+        return []
+    raise _unsupported(name, part)
+
+
+def _hooked(part: nn.Module) -> bool:
+    return bool(part._forward_hooks or part._forward_pre_hooks)
+
+
+def _unsupported(name: str, part: nn.Module, detail: str = "") -> UnsupportedModuleError:
+    return UnsupportedModuleError(
+        f"{name}: no layerwise NTK for {type(part).__name__}{detail}; known are gatentk.nn.MLP and nn.Sequential of "
+        'Linear, ReLU and Identity. Use method="jacobian" for any other module'
+    )
+
+
+@dataclass
+class Pass:
+    """What one forward pass keeps: the input of every linear stage and the masks of every ReLU."""
+
+    inputs: dict[int, Tensor] = field(default_factory=dict)
+    masks: dict[int, Tensor] = field(default_factory=dict)
+    d_out: int = 0
+
+
+def _forward(stages: Sequence[Stage], name: str, x: Tensor) -> Pass:
+    if x.dim() != 2:
+        raise ValueError(f"{name}: expected shape (n, d), got {describe(x)}")
+    kept = Pass()
+    for index, stage in enumerate(stages):
+        if isinstance(stage, LinearStage):
+            if x.shape[-1] != stage.weight.shape[1]:
+                what = name if not kept.inputs else f"net: stage {index}"
+                raise ValueError(f"{what}: expected {stage.weight.shape[1]} features, got {describe(x)}")
+            kept.inputs[index] = x
+            x = nn.functional.linear(x, stage.weight, stage.bias)
+        elif stage.linear:
+            x = stage.scale * x
+        else:
+            kept.masks[index] = x > 0
+            x = stage.scale * torch.relu(x)
+    kept.d_out = x.shape[-1]
+    return kept
+
+
+def _deltas(stages: Sequence[Stage], kept: Pass, selected: range) -> Iterator[tuple[int, Tensor]]:
+    """(stage, Delta) from the last linear stage to the first; Delta is (n, selected outputs, width of the stage)."""
+    n = next(iter(kept.inputs.values())).shape[0]
+    model = next(iter(kept.inputs.values()))
+    chosen = torch.eye(kept.d_out, dtype=model.dtype)[selected.start : selected.stop]
+    delta = chosen.expand(n, *chosen.shape)
+    first = min(kept.inputs)
+    for index in range(len(stages) - 1, first - 1, -1):
+        stage = stages[index]
+        if isinstance(stage, LinearStage):
+            yield index, delta
+            if index > first:
+                delta = delta @ stage.weight
+        elif stage.linear:
+            delta = stage.scale * delta
+        else:
+            delta = stage.scale * delta * kept.masks[index].unsqueeze(1)
+
+
+@dataclass
+class Use:
+    """One place where a parameter acts: its gradient there is the outer product of delta and act.
+
+    An act of width 0 stands for the constant 1 that a bias multiplies; `bias` adds that constant to a weight's act.
+    """
+
+    act: Tensor
+    delta: Tensor
+    bias: float
+
+
+def _uses(stages: Sequence[Stage], kept: Pass, selected: range) -> dict[int, list[Use]]:
+    """Uses by trained parameter (its id), in the order of the network's layers.
+
+    A bias joins the weight beside it where both are used just once, which saves a product.
+    """
+    counts: dict[int, int] = {}
+    for stage in stages:
+        if isinstance(stage, LinearStage):
+            for parameter in (stage.weight, stage.bias):
+                if parameter is not None:
+                    counts[id(parameter)] = counts.get(id(parameter), 0) + 1
+    uses: dict[int, list[Use]] = {}
+    for index, delta in reversed(list(_deltas(stages, kept, selected))):
+        stage = stages[index]
+        assert isinstance(stage, LinearStage)
+        act, weight, bias = kept.inputs[index], stage.weight, stage.bias
+        trained_bias = bias is not None and bias.requires_grad
+        joined = trained_bias and weight.requires_grad and counts[id(weight)] == counts[id(bias)] == 1
+        if weight.requires_grad:
+            uses.setdefault(id(weight), []).append(Use(act, delta, 1.0 if joined else 0.0))
+        if trained_bias and not joined:
+            uses.setdefault(id(bias), []).append(Use(act[:, :0], delta, 1.0))
+    return uses
+
+
+def _group_kernel(left: Sequence[Use], right: Sequence[Use] | None, form: Callable[[Tensor], Tensor]) -> Tensor:
+    """Kernel of one parameter: every use of it on the left meets every use on the right."""
+    if right is None and len(left) == 1:
+        return ops.gram_ntk([left[0].act], [form(left[0].delta)], bias=[left[0].bias])
+    pairs = [(a, b) for a in left for b in (left if right is None else right)]
+    return ops.gram_ntk(
+        [a.act for a, _ in pairs],
+        [form(a.delta) for a, _ in pairs],
+        [b.act for _, b in pairs],
+        [form(b.delta) for _, b in pairs],
+        bias=[a.bias for a, _ in pairs],
+    )
+
+
+def _layerwise(stages: list[Stage], x: Tensor, z: Tensor | None, outputs: int | str, components: bool) -> Tensor:
+    left = _forward(stages, "x", x)
+    right = None if z is None else _forward(stages, "z", z)
+    _check_index(outputs, left.d_out)
+    if outputs == "full":
+        return _all_pairs(stages, left, right, components)
+    if outputs == "diag":
+        kernels = [_summed(stages, left, right, range(p, p + 1), components) for p in range(left.d_out)]
+        return torch.stack(kernels, dim=1 if components else 0)
+    selected = range(left.d_out) if outputs == "trace" else range(int(outputs), int(outputs) + 1)
+    return _summed(stages, left, right, selected, components)
+
+
+def _joined_outputs(delta: Tensor) -> Tensor:
+    """(n, outputs, width) to (n, outputs * width): products then sum over outputs."""
+    return delta.reshape(delta.shape[0], -1)
+
+
+def _summed(stages: list[Stage], left: Pass, right: Pass | None, selected: range, components: bool) -> Tensor:
+    """Sum over the selected outputs: (n, n_z), with components (layers, n, n_z)."""
+    uses = _uses(stages, left, selected)
+    others = None if right is None else _uses(stages, right, selected)
+    if others is None and not components and all(len(group) == 1 for group in uses.values()):
+        single = [group[0] for group in uses.values()]
+        return ops.gram_ntk(
+            [use.act for use in single],
+            [_joined_outputs(use.delta) for use in single],
+            bias=[u.bias for u in single],
+        )
+    kernels = [
+        _group_kernel(group, None if others is None else others[key], _joined_outputs) for key, group in uses.items()
+    ]
+    return torch.stack(kernels) if components else _total(kernels)
+
+
+def _total(kernels: list[Tensor]) -> Tensor:
+    total = kernels[0]
+    for kernel in kernels[1:]:
+        total += kernel
+    return total
+
+
+def _all_pairs(stages: list[Stage], left: Pass, right: Pass | None, components: bool) -> Tensor:
+    """(n, d_y, n_z, d_y), with components (layers, n, d_y, n_z, d_y)."""
+    uses = _uses(stages, left, range(left.d_out))
+    others = uses if right is None else _uses(stages, right, range(left.d_out))
+    n, n_z = (next(iter(group.values()))[0].act.shape[0] for group in (uses, others))
+    kernel = torch.empty(len(uses), n, left.d_out, n_z, left.d_out, dtype=next(iter(uses.values()))[0].act.dtype)
+    for layer, key in enumerate(uses):
+        for p in range(left.d_out):
+            for q in range(p if right is None else 0, left.d_out):
+                block = ops.gram_ntk(
+                    *_paired(uses[key], p, others[key], q),
+                    bias=[use.bias for use in uses[key] for _ in others[key]],
+                )
+                kernel[layer, :, p, :, q] = block
+                if right is None and q > p:
+                    kernel[layer, :, q, :, p] = block.mT
+    return kernel if components else kernel.sum(0)
+
+
+def _paired(
+    left: Sequence[Use], p: int, right: Sequence[Use], q: int
+) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+    pairs = [(a, b) for a in left for b in right]
+    return (
+        [a.act for a, _ in pairs],
+        [a.delta[:, p] for a, _ in pairs],
+        [b.act for _, b in pairs],
+        [b.delta[:, q] for _, b in pairs],
+    )
+
+
+# The Jacobian method: any module, in chunks of samples.
+
+
+def _from_jacobians(
+    net: nn.Module, x: Tensor, z: Tensor | None, outputs: int | str, components: bool, memory_limit: int
+) -> Tensor:
+    memory_limit = check_integer("memory_limit", memory_limit, 1)
+    trained = {name: p.detach() for name, p in net.named_parameters() if p.requires_grad}
+    fixed = {name: p.detach() for name, p in net.named_parameters() if not p.requires_grad}
+    fixed |= {name: b.detach() for name, b in net.named_buffers()}
+
+    def output(parameters: dict[str, Tensor], sample: Tensor) -> Tensor:
+        result = torch.func.functional_call(net, {**parameters, **fixed}, (sample.unsqueeze(0),))
+        if not isinstance(result, Tensor) or result.shape[0] != 1:
+            raise TypeError(f"net: expected one tensor with a row for each sample, got {describe(result)}")
+        flat = result.flatten()
+        return flat if isinstance(outputs, str) else flat[int(outputs)].unsqueeze(0)
+
+    with torch.no_grad():
+        probe = torch.func.functional_call(net, {**trained, **fixed}, (x[:1],))
+    if isinstance(probe, Tensor):
+        _check_index(outputs, probe[0].numel())
+    d_out = output(trained, x[0]).numel()
+    jacobian = torch.func.vmap(torch.func.jacrev(output), in_dims=(None, 0))
+    chunk = _chunk_size(trained, d_out, x, memory_limit)
+    columns = x if z is None else z
+    shape = {"diag": (d_out, len(x), len(columns)), "full": (len(x), d_out, len(columns), d_out)}
+    kernel = x.new_zeros(len(trained), *shape.get(str(outputs), (len(x), len(columns))))
+    for i in range(0, len(x), chunk):
+        left = jacobian(trained, x[i : i + chunk])
+        for j in range(i if z is None else 0, len(columns), chunk):
+            right = left if z is None and i == j else jacobian(trained, columns[j : j + chunk])
+            for layer, name in enumerate(trained):
+                block = _contract(left[name], right[name], outputs)
+                _place(kernel[layer], block, i, j, outputs)
+                if z is None and j > i:
+                    _place(kernel[layer], _transposed(block, outputs), j, i, outputs)
+            del right
+    return kernel if components else kernel.sum(0)
+
+
+def _chunk_size(trained: dict[str, Tensor], d_out: int, x: Tensor, memory_limit: int) -> int:
+    """Samples at a time: two Jacobians, and as much again for what torch.func holds while it makes one."""
+    sample = 4 * d_out * sum(p.numel() for p in trained.values()) * x.element_size()
+    if sample > memory_limit:
+        raise MemoryError(
+            f"memory_limit: the Jacobian of one sample needs {sample / 2**20:.0f} MiB, the limit is "
+            f"{memory_limit / 2**20:.0f} MiB"
+        )
+    return max(1, min(len(x), memory_limit // sample))
+
+
+def _contract(left: Tensor, right: Tensor, outputs: int | str) -> Tensor:
+    """Jacobians (n, d_y, ...) and (n_z, d_y, ...) of one parameter to their block of the kernel."""
+    left, right = left.flatten(2), right.flatten(2)
+    if outputs == "full":
+        return torch.einsum("npk,mqk->npmq", left, right)
+    if outputs == "diag":
+        return torch.einsum("npk,mpk->pnm", left, right)
+    return left.flatten(1) @ right.flatten(1).T
+
+
+def _place(kernel: Tensor, block: Tensor, i: int, j: int, outputs: int | str) -> None:
+    if outputs == "full":
+        kernel[i : i + block.shape[0], :, j : j + block.shape[2]] = block
+    else:
+        kernel[..., i : i + block.shape[-2], j : j + block.shape[-1]] = block
+
+
+def _transposed(block: Tensor, outputs: int | str) -> Tensor:
+    return block.permute(2, 3, 0, 1) if outputs == "full" else block.mT

@@ -1,0 +1,163 @@
+"""Kernels of infinitely wide networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatentk import ops
+from gatentk.checks import FLOATS, as_tensor, check_choice, check_integer, check_samples, describe, like_input
+
+ACTIVATIONS = ("relu", "linear", "grelu")
+
+
+def infinite(
+    x: Any,
+    z: Any = None,
+    depth: int = 1,
+    activation: str = "relu",
+    components: bool = False,
+    dtype: torch.dtype = torch.float64,
+) -> Any:
+    """NTK of an infinitely wide network.
+
+    "relu": K = |x||z| S_L, exact to about 1e-14 of the diagonal even for samples that nearly coincide ([S], Thm 4.1
+    and 4.4, in complements). "linear": (L+1) x.z ([S], Cor. 3.2). "grelu": the expectation over gates and weights,
+    L |x||z| cos(theta_1) prod_s (1 - theta_s/pi), in units of m^2/(d_x d_y).
+
+    Args:
+        x: samples (..., n, d), float32 or float64, tensor or numpy array.
+        z: samples (..., n_z, d) for a rectangular kernel; x itself if left out.
+        depth: number of hidden layers L; 0 is the linear model (not for "grelu").
+        activation: "relu", "linear" or "grelu".
+        components: one kernel for each trained matrix: (L+1, ..., n, n_z), for "grelu" (L, ..., n, n_z).
+        dtype: in which K is computed and returned.
+
+    Returns:
+        (..., n, n_z) of `dtype`, numpy if `x` is.
+
+    Raises:
+        TypeError, ValueError: empty, non-finite or integer samples, different d, a negative depth; a zero row where
+            an angle is needed.
+    """
+    depth = check_integer("depth", depth, 0)
+    samples = Samples(x, z, activation, [depth], dtype)
+    if not components:
+        return like_input(samples.kernels([depth])[0], x)
+    if activation == "relu" and depth > 0:
+        return like_input(samples.rescale(ops.infinite_ntk(samples.x, samples.z, [depth], "relu_components")), x)
+    layers = depth if activation == "grelu" else depth + 1
+    kernel = samples.kernels([depth])[0] / layers
+    return like_input(kernel.expand(layers, *kernel.shape).clone(), x)
+
+
+def infinite_sweep(
+    x: Any,
+    z: Any = None,
+    depths: Iterable[int] = range(11),
+    activation: str = "relu",
+    dtype: torch.dtype = torch.float64,
+) -> Any:
+    """`infinite` at many depths in one pass over the pairs of samples.
+
+    Args:
+        x, z, activation, dtype: as in `infinite`.
+        depths: numbers of hidden layers, in any order.
+
+    Returns:
+        (len(depths), ..., n, n_z) of `dtype`, numpy if `x` is.
+
+    Raises:
+        TypeError, ValueError: as `infinite`; no depth at all.
+    """
+    wanted = [check_integer("depths", depth, 0) for depth in depths]
+    if not wanted:
+        raise ValueError("depths: expected at least one depth")
+    samples = Samples(x, z, activation, wanted, dtype)
+    return like_input(samples.kernels(wanted), x)
+
+
+class Samples:
+    """Checked samples of one call, scaled to a range in which squares neither overflow nor vanish."""
+
+    def __init__(
+        self, x: Any, z: Any, activation: str, depths: Sequence[int], dtype: torch.dtype = torch.float64
+    ) -> None:
+        self.activation = check_choice("activation", activation, ACTIVATIONS)
+        if dtype not in FLOATS:
+            raise TypeError(f"dtype: expected torch.float32 or torch.float64, got {dtype!r}")
+        if activation == "grelu" and min(depths) < 1:
+            raise ValueError("depth: expected at least 1 for grelu (at depth 0 nothing is trained), got 0")
+        angles = activation != "linear" and max(depths) > 0
+        tensors = [as_tensor("x", x)] + ([] if z is None else [as_tensor("z", z)])
+        for name, tensor in zip(("x", "z"), tensors, strict=False):
+            check_samples(name, tensor, nonzero_rows=angles)
+            if tensor.device.type != "cpu":
+                raise ValueError(f"{name}: expected a CPU tensor, got {describe(tensor)}")
+        if len(tensors) == 2:
+            self._check_pair(*tensors)
+        self.exponent = _common_exponent(tensors)
+        tensors = [_scaled(tensor, -self.exponent, dtype) for tensor in tensors]
+        if angles:
+            for name, tensor in zip(("x", "z"), tensors, strict=False):
+                _check_norms(name, tensor)
+        self.x, self.z = tensors[0], tensors[1] if len(tensors) == 2 else None
+
+    @staticmethod
+    def _check_pair(x: Tensor, z: Tensor) -> None:
+        if x.shape[-1] != z.shape[-1]:
+            raise ValueError(f"z: expected {x.shape[-1]} features as in x, got {describe(z)}")
+        if x.shape[:-2] != z.shape[:-2]:
+            raise ValueError(f"z: expected leading dimensions {tuple(x.shape[:-2])} as in x, got {describe(z)}")
+
+    def kernels(self, depths: Sequence[int]) -> Tensor:
+        """(len(depths), ..., n, n_z), in the order asked for."""
+        if self.activation == "linear" or max(depths) == 0:
+            factors = torch.tensor([depth + 1 for depth in depths], dtype=self.x.dtype)
+            return self.rescale(factors.view(-1, *[1] * self.x.dim()) * self._gram())
+        rising = sorted(set(depths))
+        kernels = ops.infinite_ntk(self.x, self.z, rising, self.activation)
+        if rising != list(depths):
+            kernels = kernels[[rising.index(depth) for depth in depths]]
+        return self.rescale(kernels)
+
+    def rescale(self, kernels: Tensor) -> Tensor:
+        """Undo the scaling of the samples; kernels are homogeneous of degree 2."""
+        if self.exponent == 0:
+            return kernels
+        kernels = torch.ldexp(kernels, torch.tensor(2 * self.exponent))
+        if not bool(torch.isfinite(kernels).all()):
+            raise ValueError(f"x: squared norms overflow {kernels.dtype}; rescale the samples")
+        return kernels
+
+    def _gram(self) -> Tensor:
+        ones = self.x[..., :0]
+        if self.z is None:
+            return ops.gram_ntk([self.x], [ones])
+        return ops.gram_ntk([self.x], [ones], [self.z], [self.z[..., :0]])
+
+
+def _common_exponent(tensors: Sequence[Tensor]) -> int:
+    """A power of two that brings samples of extreme size to about 1; 0 where none is needed."""
+    exponent = max(math.frexp(float(tensor.abs().max()))[1] for tensor in tensors)
+    return exponent if abs(exponent) > 30 else 0
+
+
+def _scaled(tensor: Tensor, exponent: int, dtype: torch.dtype) -> Tensor:
+    if exponent:
+        tensor = torch.ldexp(tensor, torch.tensor(exponent))
+    return tensor.to(dtype)
+
+
+def _check_norms(name: str, tensor: Tensor) -> None:
+    tiny = tensor.square().sum(-1) < torch.finfo(tensor.dtype).tiny / torch.finfo(tensor.dtype).eps
+    if bool(tiny.any()):
+        row = tuple(int(i) for i in torch.nonzero(tiny)[0])
+        raise ValueError(
+            f"{name}: row {row[0] if len(row) == 1 else row} is so small beside the largest value that its norm "
+            f"vanishes in {tensor.dtype}; rescale it"
+        )

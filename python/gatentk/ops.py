@@ -1,0 +1,432 @@
+"""Operations on tensors, registered with torch; the only module that calls the compiled core."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatentk import _core
+from gatentk.checks import FLOATS, describe
+
+ROW_ALIGNMENT = 128  # bits; packed rows are padded with zeros to a multiple of this
+
+_library = torch.library.Library("gatentk", "DEF")
+
+
+def isa() -> str:
+    """Name of the instruction set whose kernels are in use: "avx512", "avx2" or "portable"."""
+    return _core.isa()
+
+
+def available_isas() -> list[str]:
+    """Instruction sets this build has and this processor runs, best first; "wide" only serves tests."""
+    return _core.available_isas()
+
+
+def select_isa(name: str) -> None:
+    """Use the kernels of another instruction set in the whole process; ValueError if it is not available."""
+    _core.select_isa(name)
+
+
+def openmp() -> bool:
+    """Whether the compiled core was built with threads."""
+    return _core.openmp
+
+
+def fma_peak(dtype: torch.dtype) -> float:
+    """Measured peak of fused multiply-adds in operations per second, with torch's number of threads."""
+    measure = _core.fma_peak_f32 if dtype == torch.float32 else _core.fma_peak_f64
+    return measure(torch.get_num_threads())
+
+
+def row_bytes(width: int) -> int:
+    """Bytes of a packed row of `width` bits."""
+    return -(-width // ROW_ALIGNMENT) * (ROW_ALIGNMENT // 8)
+
+
+def _contiguous_rows(matrix: Tensor) -> Tensor:
+    """The same values with elements of a row next to each other; copies only if they are not."""
+    return matrix if matrix.stride(-1) == 1 or matrix.shape[-1] <= 1 else matrix.contiguous()
+
+
+def _view(matrix: Tensor, gates: Tensor | None = None) -> _core.View:
+    gate_address, gate_stride = (gates.data_ptr(), gates.stride(0)) if gates is not None else (0, 0)
+    rows, width = matrix.shape
+    return matrix.data_ptr(), rows, width, matrix.stride(0), gate_address, gate_stride
+
+
+def _require_cpu(name: str, tensor: Tensor) -> None:
+    if tensor.device.type != "cpu":
+        raise ValueError(
+            f"{name}: this build has kernels for CPU tensors only, got one on {tensor.device}; use {name}.cpu()"
+        )
+
+
+# Packed bits
+
+
+def pack_bits(mask: Tensor) -> Tensor:
+    """Pack a mask into bits, least significant bit first.
+
+    Args:
+        mask: bool, (..., width).
+
+    Returns:
+        uint8, (..., row_bytes(width)): rows padded with zeros to a multiple of 128 bits.
+
+    Raises:
+        TypeError: `mask` is not a bool tensor.
+    """
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        raise TypeError(f"mask: expected a bool tensor, got {describe(mask)}")
+    if mask.dim() == 0:
+        raise ValueError("mask: expected shape (..., width), got a scalar")
+    _require_cpu("mask", mask)
+    result: Tensor = torch.ops.gatentk.pack_bits(mask)
+    return result
+
+
+def unpack_bits(bits: Tensor, width: int) -> Tensor:
+    """The inverse of `pack_bits`: uint8 (..., row_bytes(width)) to bool (..., width).
+
+    Raises:
+        TypeError: `bits` is not uint8.
+        ValueError: its rows do not have row_bytes(width) bytes.
+    """
+    _check_bits("bits", bits, width)
+    result: Tensor = torch.ops.gatentk.unpack_bits(bits, width)
+    return result
+
+
+def _check_bits(name: str, bits: object, width: int) -> None:
+    if not isinstance(bits, Tensor) or bits.dtype != torch.uint8:
+        raise TypeError(f"{name}: expected packed bits (uint8), got {describe(bits)}")
+    if width < 0 or bits.dim() == 0 or bits.shape[-1] != row_bytes(width):
+        raise ValueError(
+            f"{name}: expected rows of {row_bytes(max(width, 0))} bytes for width {width}, got {describe(bits)}"
+        )
+    _require_cpu(name, bits)
+
+
+_library.define("pack_bits(Tensor mask) -> Tensor")
+_library.define("unpack_bits(Tensor bits, int width) -> Tensor")
+
+
+@torch.library.impl(_library, "pack_bits", "CPU")
+def _pack_bits_cpu(mask: Tensor) -> Tensor:
+    rows = mask.reshape(-1, mask.shape[-1]) if mask.numel() else mask.new_empty(mask.shape[:-1].numel(), mask.shape[-1])
+    rows = _contiguous_rows(rows)
+    bits = torch.empty(*mask.shape[:-1], row_bytes(mask.shape[-1]), dtype=torch.uint8)
+    n, width = rows.shape
+    _core.pack_bits(rows.data_ptr(), rows.stride(0), n, width, bits.data_ptr(), bits.shape[-1], torch.get_num_threads())
+    return bits
+
+
+@torch.library.register_fake("gatentk::pack_bits", lib=_library)
+def _pack_bits_fake(mask: Tensor) -> Tensor:
+    return mask.new_empty((*mask.shape[:-1], row_bytes(mask.shape[-1])), dtype=torch.uint8)
+
+
+@torch.library.impl(_library, "unpack_bits", "CPU")
+def _unpack_bits_cpu(bits: Tensor, width: int) -> Tensor:
+    mask = torch.empty(*bits.shape[:-1], width, dtype=torch.bool)
+    if mask.numel():
+        rows = _contiguous_rows(bits.reshape(-1, bits.shape[-1]))
+        _core.unpack_bits(
+            rows.data_ptr(), rows.stride(0), rows.shape[0], width, mask.data_ptr(), torch.get_num_threads()
+        )
+    return mask
+
+
+@torch.library.register_fake("gatentk::unpack_bits", lib=_library)
+def _unpack_bits_fake(bits: Tensor, width: int) -> Tensor:
+    return bits.new_empty((*bits.shape[:-1], width), dtype=torch.bool)
+
+
+# Hadamard products of Gram matrices
+
+Gates = Tensor | tuple[Tensor | None, Tensor | None] | None
+
+
+def gram_ntk(
+    acts: Sequence[Tensor],
+    deltas: Sequence[Tensor],
+    acts_b: Sequence[Tensor] | None = None,
+    deltas_b: Sequence[Tensor] | None = None,
+    gates: Sequence[Gates] | None = None,
+    components: bool = False,
+    *,
+    bias: Sequence[float] | None = None,
+) -> Tensor:
+    """Sum over layers of (A A^T + bias) o (Delta Delta^T), the layerwise finite-width NTK.
+
+    Rows that are masked cost nothing: only products with active elements of the left factor are computed, and of a
+    symmetric result only one triangle. Differentiable (backward and beyond by dense products).
+
+    Args:
+        acts: one (..., n, a_l) tensor a layer, float32 or float64.
+        deltas: one (..., n, d_l) tensor a layer; widths may differ from those of `acts` and between layers. A delta
+            of width 0 counts as all ones: the term is A A^T + bias.
+        acts_b, deltas_b: the right factors, (..., n_b, a_l) and (..., n_b, d_l), for a rectangular kernel; either
+            may be left out to use `acts` or `deltas` themselves.
+        gates: one entry a layer: packed bits of shape (..., n, row_bytes) that mask both `acts` and `deltas` of the
+            layer, a pair (bits of acts, bits of deltas), or None. Elements whose bit is 0 count as zero. Without
+            gates the exact zeros are the mask. The right factors, if given, are used as they are.
+        components: keep the layers apart.
+        bias: constants added to A A^T, 1 for a layer with a bias vector; zeros if left out.
+
+    Returns:
+        (..., n, n_b), with `components` (layers, ..., n, n_b); the dtype of the input. Sums over layers are kept in
+        float64 inside.
+
+    Raises:
+        TypeError, ValueError: lists of different lengths, tensors of different dtypes, or shapes that do not fit.
+    """
+    left, right = _check_factors("acts", acts, acts_b), _check_factors("deltas", deltas, deltas_b)
+    layers = len(acts)
+    if len(deltas) != layers:
+        raise ValueError(f"deltas: expected {layers} tensors, one a layer as in acts, got {len(deltas)}")
+    rectangular = acts_b is not None or deltas_b is not None
+    offsets = [0.0] * layers if bias is None else [float(b) for b in bias]
+    if len(offsets) != layers:
+        raise ValueError(f"bias: expected {layers} numbers, one a layer, got {len(offsets)}")
+    _check_layers(list(acts), list(deltas), left, right)
+    gates_act, gates_delta = _split_gates(gates, acts, deltas)
+    result: Tensor = torch.ops.gatentk.gram_ntk(
+        list(acts),
+        list(deltas),
+        left if rectangular else [],
+        right if rectangular else [],
+        gates_act,
+        gates_delta,
+        offsets,
+        components,
+    )
+    return result
+
+
+def _check_factors(name: str, first: Sequence[Tensor], second: Sequence[Tensor] | None) -> list[Tensor]:
+    """The right factors of `name`: `second`, or `first` where it is left out."""
+    for label, tensors in ((name, first), (f"{name}_b", second)):
+        if tensors is None:
+            continue
+        if isinstance(tensors, Tensor) or not isinstance(tensors, Sequence):
+            raise TypeError(f"{label}: expected a list of tensors, one a layer, got {describe(tensors)}")
+        if len(tensors) == 0:
+            raise ValueError(f"{label}: expected at least one layer")
+        for layer, tensor in enumerate(tensors):
+            if not isinstance(tensor, Tensor) or tensor.dtype not in FLOATS:
+                raise TypeError(f"{label}[{layer}]: expected a float32 or float64 tensor, got {describe(tensor)}")
+            if tensor.dim() < 2:
+                raise ValueError(f"{label}[{layer}]: expected shape (..., n, width), got {describe(tensor)}")
+            _require_cpu(f"{label}[{layer}]", tensor)
+    right = list(first if second is None else second)
+    if len(right) != len(first):
+        raise ValueError(f"{name}_b: expected {len(first)} tensors, one a layer as in {name}, got {len(right)}")
+    for layer, (a, b) in enumerate(zip(first, right, strict=True)):
+        if a.shape[-1] != b.shape[-1]:
+            raise ValueError(f"{name}_b[{layer}]: expected width {a.shape[-1]} as in {name}, got {describe(b)}")
+    return right
+
+
+def _check_layers(acts: list[Tensor], deltas: list[Tensor], acts_b: list[Tensor], deltas_b: list[Tensor]) -> None:
+    for name, tensors, model in (
+        ("acts", acts, acts[0]),
+        ("deltas", deltas, acts[0]),
+        ("acts_b", acts_b, acts_b[0]),
+        ("deltas_b", deltas_b, acts_b[0]),
+    ):
+        for layer, tensor in enumerate(tensors):
+            if tensor.shape[:-1] != model.shape[:-1] or tensor.shape[:-2] != acts[0].shape[:-2]:
+                raise ValueError(
+                    f"{name}[{layer}]: expected shape {(*acts[0].shape[:-2], model.shape[-2])} + (width,), "
+                    f"got {describe(tensor)}"
+                )
+            if tensor.dtype != acts[0].dtype:
+                raise TypeError(f"{name}[{layer}]: expected {acts[0].dtype} as acts[0], got {describe(tensor)}")
+
+
+def _split_gates(
+    gates: Sequence[Gates] | None, acts: Sequence[Tensor], deltas: Sequence[Tensor]
+) -> tuple[list[Tensor | None], list[Tensor | None]]:
+    if gates is None:
+        return [None] * len(acts), [None] * len(acts)
+    if len(gates) != len(acts):
+        raise ValueError(f"gates: expected {len(acts)} entries, one a layer, got {len(gates)}")
+    pairs = [entry if isinstance(entry, tuple) else (entry, entry) for entry in gates]
+    for layer, (pair, act, delta) in enumerate(zip(pairs, acts, deltas, strict=True)):
+        for bits, factor in zip(pair, (act, delta), strict=True):
+            if bits is None:
+                continue
+            _check_bits(f"gates[{layer}]", bits, factor.shape[-1])
+            if bits.shape[:-1] != factor.shape[:-1]:
+                raise ValueError(f"gates[{layer}]: expected {tuple(factor.shape[:-1])} rows, got {describe(bits)}")
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
+_library.define(
+    "gram_ntk(Tensor[] acts, Tensor[] deltas, Tensor[] acts_b, Tensor[] deltas_b, Tensor?[] gates_act, "
+    "Tensor?[] gates_delta, float[] bias, bool components) -> Tensor"
+)
+
+
+def _gram_shape(acts: Sequence[Tensor], acts_b: Sequence[Tensor], components: bool) -> tuple[int, ...]:
+    right = acts_b[0] if acts_b else acts[0]
+    shape = (*acts[0].shape[:-1], right.shape[-2])
+    return (len(acts), *shape) if components else shape
+
+
+@torch.library.impl(_library, "gram_ntk", "CPU")
+def _gram_ntk_cpu(
+    acts: list[Tensor],
+    deltas: list[Tensor],
+    acts_b: list[Tensor],
+    deltas_b: list[Tensor],
+    gates_act: list[Tensor | None],
+    gates_delta: list[Tensor | None],
+    bias: list[float],
+    components: bool,
+) -> Tensor:
+    symmetric = not acts_b
+    run = _core.gram_f32 if acts[0].dtype == torch.float32 else _core.gram_f64
+    out = torch.empty(_gram_shape(acts, acts_b, components), dtype=acts[0].dtype)
+    n, n_b = out.shape[-2:]
+    batch = acts[0].shape[:-2].numel()
+    matrices = out.view(-1, batch, n, n_b)
+
+    def flat(tensor: Tensor) -> Tensor:
+        return _contiguous_rows(tensor.reshape(batch, *tensor.shape[-2:]))
+
+    rows = [(flat(a), flat(d)) for a, d in zip(acts, deltas, strict=True)]
+    columns = rows if symmetric else [(flat(a), flat(d)) for a, d in zip(acts_b, deltas_b, strict=True)]
+    masks = [
+        tuple(flat(g) if g is not None else None for g in pair) for pair in zip(gates_act, gates_delta, strict=True)
+    ]
+    for index in range(batch):
+        terms = []
+        for (a, d), (a_b, d_b), (gate_a, gate_d), offset in zip(rows, columns, masks, bias, strict=True):
+            g_a = gate_a[index] if gate_a is not None else None
+            g_d = gate_d[index] if gate_d is not None else None
+            terms.append(
+                (
+                    _view(a[index], g_a),
+                    _view(a_b[index], g_a if symmetric else None),
+                    _view(d[index], g_d),
+                    _view(d_b[index], g_d if symmetric else None),
+                    offset,
+                )
+            )
+        for part, matrix in zip([[t] for t in terms] if components else [terms], matrices[:, index], strict=True):
+            run(n, n_b, symmetric, part, matrix.data_ptr(), max(n_b, 1), torch.get_num_threads())
+    return out
+
+
+@torch.library.register_fake("gatentk::gram_ntk", lib=_library)
+def _gram_ntk_fake(
+    acts: list[Tensor],
+    deltas: list[Tensor],
+    acts_b: list[Tensor],
+    deltas_b: list[Tensor],
+    gates_act: list[Tensor | None],
+    gates_delta: list[Tensor | None],
+    bias: list[float],
+    components: bool,
+) -> Tensor:
+    return acts[0].new_empty(_gram_shape(acts, acts_b, components))
+
+
+def _gram_ntk_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    acts, deltas, acts_b, deltas_b, gates_act, gates_delta, ctx.bias, ctx.components = inputs
+    ctx.layers, ctx.rectangular = len(acts), bool(acts_b)
+    ctx.save_for_backward(*chain(acts, deltas, acts_b, deltas_b, gates_act, gates_delta))
+
+
+def _masked(factor: Tensor, gates: Tensor | None) -> Tensor:
+    return factor if gates is None else factor * unpack_bits(gates, factor.shape[-1])
+
+
+def _gram_ntk_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    saved, layers = list(ctx.saved_tensors), ctx.layers
+    parts = 6 if ctx.rectangular else 4
+    columns = [saved[i * layers : (i + 1) * layers] for i in range(parts)]
+    acts, deltas, gates_act, gates_delta = columns[0], columns[1], columns[-2], columns[-1]
+    result: list[list[Tensor]] = [[], [], [], []]
+    for layer in range(layers):
+        a, d = _masked(acts[layer], gates_act[layer]), _masked(deltas[layer], gates_delta[layer])
+        a_b, d_b = (columns[2][layer], columns[3][layer]) if ctx.rectangular else (a, d)
+        g = grad[layer] if ctx.components else grad
+        by_act = g * (d @ d_b.mT) if d.shape[-1] else g
+        by_delta = g * (a @ a_b.mT + ctx.bias[layer])
+        for side, weight, left, right, gates in (
+            (0, by_act, a, a_b, gates_act[layer]),
+            (1, by_delta, d, d_b, gates_delta[layer]),
+        ):
+            if ctx.rectangular:
+                result[side].append(_masked(weight @ right, gates))
+                result[side + 2].append(weight.mT @ left)
+            else:
+                result[side].append(_masked((weight + weight.mT) @ right, gates))
+    return (*result, None, None, None, None)
+
+
+torch.library.register_autograd("gatentk::gram_ntk", _gram_ntk_backward, setup_context=_gram_ntk_save, lib=_library)
+
+
+# Infinite width
+
+QUANTITIES = tuple(_core.Quantity.__members__)
+
+_library.define("infinite_ntk(Tensor x, Tensor? z, int[] depths, str quantity) -> Tensor")
+
+
+def infinite_ntk(x: Tensor, z: Tensor | None, depths: Sequence[int], quantity: str) -> Tensor:
+    """Kernels and angles of infinitely wide networks at several depths in one pass; see `gatentk.ntk`.
+
+    Args:
+        x: (..., n, d), float32 or float64; no row may be zero.
+        z: (..., n_z, d), or None for x itself (then one triangle is computed).
+        depths: rising and distinct; a single one for "relu_components", at least 1 for "grelu" and "grelu_angle".
+        quantity: "relu", "relu_components", "relu_angle", "grelu", "grelu_angle" or "embedding_angle".
+
+    Returns:
+        (len(depths), ..., n, n_z); (depth + 1, ..., n, n_z) for "relu_components".
+    """
+    result: Tensor = torch.ops.gatentk.infinite_ntk(x, z, list(depths), quantity)
+    return result
+
+
+def _infinite_shape(x: Tensor, z: Tensor | None, depths: Sequence[int], quantity: str) -> tuple[int, ...]:
+    outputs = depths[0] + 1 if quantity == "relu_components" else len(depths)
+    return (outputs, *x.shape[:-1], (x if z is None else z).shape[-2])
+
+
+@torch.library.impl(_library, "infinite_ntk", "CPU")
+def _infinite_ntk_cpu(x: Tensor, z: Tensor | None, depths: list[int], quantity: str) -> Tensor:
+    run = _core.infinite_ntk_f32 if x.dtype == torch.float32 else _core.infinite_ntk_f64
+    out = torch.empty(_infinite_shape(x, z, depths, quantity), dtype=x.dtype)
+    batch, (n, n_z) = x.shape[:-2].numel(), out.shape[-2:]
+    rows = _contiguous_rows(x.reshape(batch, *x.shape[-2:]))
+    columns = rows if z is None else _contiguous_rows(z.reshape(batch, *z.shape[-2:]))
+    matrices = out.view(-1, batch, n, n_z)
+    for index in range(batch):
+        run(
+            _core.Quantity.__members__[quantity],
+            depths,
+            z is None,
+            _view(rows[index]),
+            _view(columns[index]),
+            matrices[:, index].data_ptr(),
+            batch * n * n_z,
+            n_z,
+            torch.get_num_threads(),
+        )
+    return out
+
+
+@torch.library.register_fake("gatentk::infinite_ntk", lib=_library)
+def _infinite_ntk_fake(x: Tensor, z: Tensor | None, depths: list[int], quantity: str) -> Tensor:
+    return x.new_empty(_infinite_shape(x, z, depths, quantity))
