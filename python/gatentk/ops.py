@@ -209,21 +209,24 @@ def gram_ntk(
     return result
 
 
+def _check_list(name: str, tensors: object) -> None:
+    if not isinstance(tensors, (list, tuple)):
+        raise TypeError(f"{name}: expected a list of tensors, one a layer, got {describe(tensors)}")
+    if len(tensors) == 0:
+        raise ValueError(f"{name}: expected at least one layer")
+    for layer, tensor in enumerate(tensors):
+        if not isinstance(tensor, Tensor) or tensor.dtype not in FLOATS:
+            raise TypeError(f"{name}[{layer}]: expected a float32 or float64 tensor, got {describe(tensor)}")
+        if tensor.dim() < 2:
+            raise ValueError(f"{name}[{layer}]: expected shape (..., n, width), got {describe(tensor)}")
+        _require_cpu(f"{name}[{layer}]", tensor)
+
+
 def _check_factors(name: str, first: Sequence[Tensor], second: Sequence[Tensor] | None) -> list[Tensor]:
     """The right factors of `name`: `second`, or `first` where it is left out."""
-    for label, tensors in ((name, first), (f"{name}_b", second)):
-        if tensors is None:
-            continue
-        if isinstance(tensors, Tensor) or not isinstance(tensors, Sequence):
-            raise TypeError(f"{label}: expected a list of tensors, one a layer, got {describe(tensors)}")
-        if len(tensors) == 0:
-            raise ValueError(f"{label}: expected at least one layer")
-        for layer, tensor in enumerate(tensors):
-            if not isinstance(tensor, Tensor) or tensor.dtype not in FLOATS:
-                raise TypeError(f"{label}[{layer}]: expected a float32 or float64 tensor, got {describe(tensor)}")
-            if tensor.dim() < 2:
-                raise ValueError(f"{label}[{layer}]: expected shape (..., n, width), got {describe(tensor)}")
-            _require_cpu(f"{label}[{layer}]", tensor)
+    _check_list(name, first)
+    if second is not None:
+        _check_list(f"{name}_b", second)
     right = list(first if second is None else second)
     if len(right) != len(first):
         raise ValueError(f"{name}_b: expected {len(first)} tensors, one a layer as in {name}, got {len(right)}")

@@ -132,9 +132,7 @@ def condition_number(K: object) -> Any:
     if not resolved.all():
         index = tuple(int(i) for i in np.argwhere(~resolved)[0])
         name = f"K[{', '.join(map(str, index))}]" if index else "K"
-        lmin, floor, bound = (
-            float(np.asarray(v)[index]) for v in (result.lmin, result.floor, result.condition_bound)
-        )
+        lmin, floor, bound = (float(np.asarray(v)[index]) for v in (result.lmin, result.floor, result.condition_bound))
         raise UnresolvedSpectrumError(
             f"{name}: lambda_min = {lmin:.3g} is not above the noise floor n * eps * lambda_max = "
             f"{floor:.3g}, so the condition number is only known to be at least about {bound:.3g}; assemble "
@@ -186,8 +184,9 @@ def _extremes(name: str, M: torch.Tensor, certify: bool) -> _Extremes:
     if exponent is None:
         return _Extremes(0.0, 0.0, 0.0, "eigvalsh", (0.0, 0.0), (0.0, 0.0))
     n = len(M)
-    # numpy asks for huge pages: at n = 4000 it takes 24 ms to allocate and fill, with torch.empty 86 ms.
-    work = np.empty((n, n))
+    # Not np.empty, which asks for huge pages: in a virtual machine, once memory has been in use, those took
+    # 0.12 to 0.35 s to fill at n = 4000, where small pages took 0.06 s.
+    work = torch.empty(n, n, dtype=torch.float64).numpy()
     if n <= DENSE_LIMIT:
         bottom, top, method = _dense(M, exponent, work, certify)
     else:
@@ -228,9 +227,7 @@ def _check_matrix(name: str, M: torch.Tensor) -> int | None:
     peak = max(-low, high)
     if not math.isfinite(peak):
         row, column = (int(i) for i in torch.nonzero(~torch.isfinite(M))[0])
-        raise SpectrumError(
-            f"{name}: expected finite values, got {M[row, column].item()} at index ({row}, {column})"
-        )
+        raise SpectrumError(f"{name}: expected finite values, got {M[row, column].item()} at index ({row}, {column})")
     tolerance = 8 * torch.finfo(M.dtype).eps * peak
     buffer = M.new_empty(TILE * TILE)
     for i in range(0, len(M), TILE):
@@ -275,9 +272,7 @@ def _cholesky(work: Array) -> bool:
     return bool(info == 0 and np.isfinite(_diagonal(work)).all())
 
 
-def _dense(
-    M: torch.Tensor, exponent: int, work: Array, with_vectors: bool
-) -> tuple[_EigenPair, _EigenPair, str]:
+def _dense(M: torch.Tensor, exponent: int, work: Array, with_vectors: bool) -> tuple[_EigenPair, _EigenPair, str]:
     """Both ends from all eigenvalues; the vectors, which only a certificate needs, are empty without it."""
     _fill(M, exponent, work)
     A = torch.from_numpy(work)
@@ -290,9 +285,7 @@ def _dense(
     return bottom, top, "eigvalsh"
 
 
-def _lanczos_both(
-    name: str, M: torch.Tensor, exponent: int, work: Array
-) -> tuple[_EigenPair, _EigenPair, str]:
+def _lanczos_both(name: str, M: torch.Tensor, exponent: int, work: Array) -> tuple[_EigenPair, _EigenPair, str]:
     """lambda_max by Lanczos on M, lambda_min by Lanczos on (M + shift I)^-1, shift = twice the noise floor.
 
     The shift makes one factorisation decide all cases: it fails only if lambda_min is clearly negative, and
@@ -308,9 +301,7 @@ def _lanczos_both(
         raise SpectrumError(_indefinite(name, f"its diagonal entry {_unscale(least, exponent):.3g}"))
     # A random start, so that no structure of the matrix is orthogonal to it; the seed is private.
     start = np.random.default_rng(20210401).standard_normal(n)
-    top, low_end = _largest(
-        lambda v: blas.dsymv(1.0, work.T, v, lower=1), start, lambda theta: RESIDUAL * theta
-    )
+    top, low_end = _largest(lambda v: blas.dsymv(1.0, work.T, v, lower=1), start, lambda theta: RESIDUAL * theta)
     if top is None:
         method, top = "eigvalsh", _fallback(work, n - 1)
         _fill(M, exponent, work)
@@ -328,8 +319,8 @@ def _lanczos_both(
         # Below the floor eigenvalues crowd together, and a fraction of the floor is all there is to know.
         return max(RESIDUAL * lmin, 0.01 * n * EPS * top.value) if lmin > floor else 0.01 * floor
 
-    # Where lambda_max took many steps, its Krylov space knows the lower end too: 49 solves instead of 68 for a
-    # Wishart matrix (n = 4000, kappa = 33), and no more than from a random start for any kernel tried.
+    # Where lambda_max took many steps, its Krylov space knows the lower end too: 49 solves instead of 68 for
+    # a Wishart matrix (n = 4000, kappa = 33), and as many as from a random start for kernels with a spike.
     inverse, _ = _largest(solve, low_end, lambda theta: theta**2 * tolerance(1 / theta - shift))
     if inverse is None:
         _fill(M, exponent, work)
@@ -420,9 +411,7 @@ def _certify(
     return (low, _rayleigh(M, exponent, bottom.vector)[1]), (_rayleigh(M, exponent, top.vector)[0], high)
 
 
-def _lower_bound(
-    M: torch.Tensor, exponent: int, work: Array, sign: float, value: float, error: float
-) -> float:
+def _lower_bound(M: torch.Tensor, exponent: int, work: Array, sign: float, value: float, error: float) -> float:
     """The largest proved lower bound, of a few tried, on the smallest eigenvalue `value` of sign * M."""
     for margin in (1.25, 4, 32, 1024, 65536):
         _fill(M, exponent, work, sign)
