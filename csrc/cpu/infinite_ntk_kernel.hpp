@@ -58,18 +58,25 @@ static GATENTK_INLINE void polynomial(const T* coefficient, const Strip<T>& x, S
   }
 }
 
-// tau = theta/pi and the eps of the next layer; `level` names the polynomials for the range of eps.
+// tau = theta/pi and the eps of the next layer; `level` names the polynomials for the range of eps. The roots come
+// first: the divider then works beside the polynomials instead of after them.
 template <class T, int level>
 static GATENTK_INLINE void advance_level(const Strip<T>& eps, Strip<T>& tau, Strip<T>& next) {
   using C = Coefficients<T>;
-  Strip<T> arc, drop;
-  polynomial<T, C::arc_degree[level]>(C::arc[level], eps, arc);
-  polynomial<T, C::drop_degree[level]>(C::drop[level], eps, drop);
+  Strip<T> root, arc, drop;
 #pragma GCC unroll 8
   for (int v = 0; v < strip_vectors; ++v) {
-    const Vector<T> root = square_root(eps[v]);
-    tau[v] = root * arc[v];
-    next[v] = eps[v] - eps[v] * root * drop[v];
+    root[v] = square_root(eps[v]);
+    keep_order(root[v]);
+  }
+  polynomial<T, C::drop_degree[level]>(C::drop[level], eps, drop);
+#pragma GCC unroll 8
+  for (int v = 0; v < strip_vectors; ++v) drop[v] *= eps[v] * root[v];
+  polynomial<T, C::arc_degree[level]>(C::arc[level], eps, arc);
+#pragma GCC unroll 8
+  for (int v = 0; v < strip_vectors; ++v) {
+    tau[v] = root[v] * arc[v];
+    next[v] = eps[v] - drop[v];
   }
 }
 

@@ -17,11 +17,7 @@ static double multiply_adds(std::int64_t rounds) {
   for (std::int64_t round = 0; round < rounds; ++round) {
 #pragma GCC unroll 12
     for (int c = 0; c < chains; ++c) sum[c] = sum[c] * factor + factor;
-#if defined(__AVX512F__)
-    __asm__ volatile("" : "+v"(factor));
-#elif defined(__x86_64__) && GATENTK_VECTOR_BYTES <= 32
-    __asm__ volatile("" : "+x"(factor));
-#endif
+    keep_order(factor);
   }
   for (int c = 1; c < chains; ++c) sum[0] += sum[c];
   volatile T sink = horizontal_sum<T>(sum[0]);

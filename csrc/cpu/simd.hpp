@@ -37,6 +37,16 @@ static GATENTK_INLINE Vector<T> broadcast(T x) {
   return x - Vector<T>{};
 }
 
+// The compiler computes `v` here, not later where it is used.
+template <class V>
+static GATENTK_INLINE void keep_order([[maybe_unused]] V& v) {
+#if defined(__AVX512F__)
+  __asm__ volatile("" : "+v"(v));
+#elif defined(__x86_64__) && GATENTK_VECTOR_BYTES <= 32
+  __asm__ volatile("" : "+x"(v));
+#endif
+}
+
 static GATENTK_INLINE Vector<double> load_double(const double* p) {
   return load(p);
 }
