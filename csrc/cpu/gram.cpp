@@ -8,8 +8,12 @@ namespace gatentk {
 
 namespace {
 
-// Rows that are packed together: 48 groups amortise loading a panel block into L1 (24 KB) over 48 tiles.
-constexpr std::int64_t chunk_rows = 192;
+// Rows of a tile: 32 groups amortise loading a panel block (18 KB) into L1.
+constexpr std::int64_t chunk_rows = 128;
+// Sums of a tile (two products and their total) that may lie in L2 beside the packed rows.
+constexpr std::int64_t tile_budget = 200 << 10;
+// Packed rows of all terms that are held at once.
+constexpr std::int64_t row_budget = std::int64_t{128} << 20;
 // Packed panels of as many terms as fit are held at once, so that the result is touched once for all of them.
 constexpr std::int64_t panel_budget = std::int64_t{512} << 20;
 
@@ -18,8 +22,8 @@ struct PackedFactor {
   RowStore<T> rows;
   PanelStore<T> panels;
 
-  PackedFactor(const Factor<T>& factor, const ProductKernels<T>& kernels, std::int64_t chunk)
-      : rows(factor.rows, kernels, ceil_div(chunk, group_rows)), panels(factor.columns, kernels) {}
+  PackedFactor(const Factor<T>& factor, const ProductKernels<T>& kernels, std::int64_t batch_rows)
+      : rows(factor.rows, kernels, ceil_div(batch_rows, group_rows)), panels(factor.columns, kernels) {}
 };
 
 template <class T>
@@ -41,8 +45,10 @@ class GramRun {
  public:
   GramRun(const GramProblem<T>& problem, int threads)
       : problem_(problem), kernels_(product_kernels<T>(kernels())), threads_(threads) {
-    chunk_ = std::min(chunk_rows, ceil_div(problem.rows, group_rows) * group_rows);
-    for (int t = 0; t < threads; ++t) tiles_.emplace_back(static_cast<std::size_t>(chunk_ * kernels_.panel_columns));
+    tile_panels_ = std::max<std::int64_t>(
+        1, tile_budget / (chunk_rows * kernels_.panel_columns * std::int64_t{2 * sizeof(T) + sizeof(double)}));
+    for (int t = 0; t < threads; ++t)
+      tiles_.emplace_back(static_cast<std::size_t>(tile_panels_ * chunk_rows * kernels_.panel_columns));
   }
 
   void run() {
@@ -63,14 +69,16 @@ class GramRun {
   }
 
   void add_terms(std::int64_t begin, std::int64_t end, bool accumulate, bool last) {
+    const Blocking blocking = blocking_of(begin, end);
     std::vector<PackedTerm<T>> terms;
     std::vector<PackedFactor<T>*> factors;
     for (std::int64_t t = begin; t < end; ++t) {
       const GramTerm<T>& term = problem_.terms[t];
-      PackedTerm<T> packed{std::make_unique<PackedFactor<T>>(term.act, kernels_, chunk_), nullptr, term.bias};
+      PackedTerm<T> packed{std::make_unique<PackedFactor<T>>(term.act, kernels_, blocking.batch_rows), nullptr,
+                           term.bias};
       factors.push_back(packed.act.get());
       if (term.delta.rows.width) {
-        packed.delta = std::make_unique<PackedFactor<T>>(term.delta, kernels_, chunk_);
+        packed.delta = std::make_unique<PackedFactor<T>>(term.delta, kernels_, blocking.batch_rows);
         factors.push_back(packed.delta.get());
       }
       terms.push_back(std::move(packed));
@@ -79,7 +87,7 @@ class GramRun {
     parallel_for(panels * static_cast<std::int64_t>(factors.size()), threads_,
                  [&](std::int64_t index, int) { factors[index / panels]->panels.pack(index % panels); });
     for_each_tile(
-        problem_.rows, problem_.columns, problem_.symmetric, chunk_, kernels_.panel_columns, threads_,
+        blocking, threads_,
         [&](std::int64_t group, std::int64_t i0) {
           for (PackedFactor<T>* factor : factors) factor->rows.pack(group, i0);
         },
@@ -88,23 +96,37 @@ class GramRun {
         });
   }
 
+  Blocking blocking_of(std::int64_t begin, std::int64_t end) const {
+    std::int64_t row_bytes = 0;
+    for (std::int64_t t = begin; t < end; ++t)
+      for (const std::int64_t width : {problem_.terms[t].act.rows.width, problem_.terms[t].delta.rows.width})
+        row_bytes += RowStore<T>::row_bytes(width, kernels_);
+    Blocking blocking{problem_.rows, problem_.columns,      problem_.symmetric, chunk_rows, 0,
+                      tile_panels_,  kernels_.panel_columns};
+    blocking.fit(row_bytes, row_budget);
+    return blocking;
+  }
+
   void compute_tile(const std::vector<PackedTerm<T>>& terms, const TileExtent& extent, ThreadTiles<T>& tiles,
                     bool accumulate, bool mirror) const {
-    const std::int64_t width = kernels_.panel_columns, count = extent.groups() * group_rows * width;
+    const std::int64_t count = extent.panels * extent.blocking.panel_size();
     for (const PackedTerm<T>& term : terms) {
-      multiply_tile(term.act->rows, term.act->panels, extent.panel, extent.groups(), kernels_, tiles.act.get());
-      if (term.delta)
-        multiply_tile(term.delta->rows, term.delta->panels, extent.panel, extent.groups(), kernels_, tiles.delta.get());
+      multiply_tile(term.act->rows, term.act->panels, extent, kernels_, tiles.act.get());
+      if (term.delta) multiply_tile(term.delta->rows, term.delta->panels, extent, kernels_, tiles.delta.get());
       kernels_.multiply_add(tiles.act.get(), term.delta ? tiles.delta.get() : nullptr, term.bias, tiles.sum.get(),
                             count, &term == &terms.front());
     }
     T* result = tiles.act.get();
     for (std::int64_t e = 0; e < count; ++e) result[e] = static_cast<T>(tiles.sum.get()[e]);
-    if (accumulate) add_previous(extent, result);
-    write_tile(extent, problem_.symmetric, mirror, result, width, problem_.out, problem_.out_stride);
+    for (std::int64_t i = 0; i < extent.panels; ++i) {
+      const PanelExtent panel = extent.panel(i);
+      T* values = result + i * extent.blocking.panel_size();
+      if (accumulate) add_previous(panel, values);
+      write_panel(panel, problem_.symmetric, mirror, values, kernels_.panel_columns, problem_.out, problem_.out_stride);
+    }
   }
 
-  void add_previous(const TileExtent& extent, T* tile) const {
+  void add_previous(const PanelExtent& extent, T* tile) const {
     for (std::int64_t r = 0; r < extent.rows; ++r) {
       const T* row = problem_.out + (extent.row0 + r) * problem_.out_stride + extent.column0;
       for (std::int64_t c = 0; c < extent.columns; ++c) tile[r * kernels_.panel_columns + c] += row[c];
@@ -114,7 +136,7 @@ class GramRun {
   const GramProblem<T>& problem_;
   const ProductKernels<T>& kernels_;
   int threads_;
-  std::int64_t chunk_;
+  std::int64_t tile_panels_;
   std::vector<ThreadTiles<T>> tiles_;
 };
 

@@ -10,6 +10,8 @@ namespace {
 
 // Rows per tile: the tiles of eleven depths (64 x 12 doubles each) stay in L2, a mirrored run is 512 bytes.
 constexpr std::int64_t chunk_rows = 64;
+constexpr std::int64_t tile_panels = 4;
+constexpr std::int64_t row_budget = std::int64_t{64} << 20;
 
 // |x_i| and 1/|x_i|, padded with ones to whole groups or panels.
 template <class T>
@@ -38,17 +40,17 @@ class InfiniteRun {
         product_(product_kernels<T>(kernels())),
         infinite_(infinite_kernels<T>(kernels())),
         threads_(threads),
-        chunk_(std::min(chunk_rows, ceil_div(problem.x.rows, group_rows) * group_rows)),
+        blocking_(blocking_of(problem, product_)),
         outputs_(problem.quantity == Quantity::relu_components ? problem.depths[0] + 1
                                                                : static_cast<std::int64_t>(problem.depths.size())),
-        rows_(problem.x, product_, chunk_ / group_rows),
+        rows_(problem.x, product_, ceil_div(blocking_.batch_rows, group_rows)),
         panels_(problem.z, product_),
         x_norms_(problem.x, ceil_div(problem.x.rows, group_rows) * group_rows),
         z_norms_(problem.z, panels_.panels() * product_.panel_columns) {
-    const std::int64_t tile = chunk_ * product_.panel_columns;
+    const std::int64_t tile = blocking_.panel_size();
     const std::int64_t levels = 4 * (problem.depths.back() + 1) * product_.panel_columns;
     for (int t = 0; t < threads; ++t) {
-      gram_.emplace_back(static_cast<std::size_t>(tile));
+      gram_.emplace_back(static_cast<std::size_t>(tile * blocking_.tile_panels));
       result_.emplace_back(static_cast<std::size_t>(tile * outputs_));
       scratch_.emplace_back(static_cast<std::size_t>(levels));
     }
@@ -57,16 +59,26 @@ class InfiniteRun {
   void run() {
     parallel_for(panels_.panels(), threads_, [&](std::int64_t p, int) { panels_.pack(p); });
     for_each_tile(
-        problem_.x.rows, problem_.z.rows, problem_.symmetric, chunk_, product_.panel_columns, threads_,
-        [&](std::int64_t group, std::int64_t i0) { rows_.pack(group, i0); },
+        blocking_, threads_, [&](std::int64_t group, std::int64_t i0) { rows_.pack(group, i0); },
         [&](const TileExtent& extent, int thread) { compute_tile(extent, thread); });
     if (problem_.symmetric) set_diagonals();
   }
 
  private:
+  static Blocking blocking_of(const InfiniteProblem<T>& problem, const ProductKernels<T>& product) {
+    Blocking blocking{problem.x.rows, problem.z.rows,       problem.symmetric, chunk_rows, 0,
+                      tile_panels,    product.panel_columns};
+    blocking.fit(RowStore<T>::row_bytes(problem.x.width, product), row_budget);
+    return blocking;
+  }
+
   void compute_tile(const TileExtent& extent, int thread) const {
-    T* gram = gram_[thread].get();
-    multiply_tile(rows_, panels_, extent.panel, extent.groups(), product_, gram);
+    multiply_tile(rows_, panels_, extent, product_, gram_[thread].get());
+    for (std::int64_t i = 0; i < extent.panels; ++i)
+      compute_panel(extent.panel(i), gram_[thread].get() + i * blocking_.panel_size(), thread);
+  }
+
+  void compute_panel(const PanelExtent& extent, const T* gram, int thread) const {
     PairTile<T> tile{};
     tile.quantity = problem_.quantity;
     tile.depths = problem_.depths.data();
@@ -85,11 +97,11 @@ class InfiniteRun {
     tile.z = problem_.z;
     tile.scratch = scratch_[thread].get();
     tile.out = result_[thread].get();
-    tile.out_rows = chunk_;
+    tile.out_rows = blocking_.chunk_rows;
     infinite_.pairs(tile);
     for (std::int64_t o = 0; o < outputs_; ++o)
-      write_tile(extent, problem_.symmetric, problem_.symmetric, tile.out + o * chunk_ * product_.panel_columns,
-                 product_.panel_columns, problem_.out + o * problem_.out_slice, problem_.out_stride);
+      write_panel(extent, problem_.symmetric, problem_.symmetric, tile.out + o * blocking_.panel_size(),
+                  product_.panel_columns, problem_.out + o * problem_.out_slice, problem_.out_stride);
   }
 
   // A sample and itself: known exactly, from the squared norm rather than from a square of its root.
@@ -120,7 +132,8 @@ class InfiniteRun {
   const ProductKernels<T>& product_;
   const InfiniteKernels<T>& infinite_;
   int threads_;
-  std::int64_t chunk_, outputs_;
+  Blocking blocking_;
+  std::int64_t outputs_;
   RowStore<T> rows_;
   PanelStore<T> panels_;
   Norms<T> x_norms_, z_norms_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "gatentk/kernel_table.hpp"
 #include "gatentk/parallel.hpp"
@@ -30,6 +31,9 @@ class PanelStore {
 
   const T* block(std::int64_t p, std::int64_t b) const { return at(p, b * block_columns); }
 
+  // From an address inside the store to its end.
+  std::int64_t bytes_from(const T* address) const { return (at(panels_, 0) - address) * std::int64_t{sizeof(T)}; }
+
   void pack(std::int64_t p) const {
     for (std::int64_t k = 0; k < source_.width; k += block_columns)
       kernels_.pack_panel(source_, p * kernels_.panel_columns, k,
@@ -47,23 +51,29 @@ class PanelStore {
   Buffer<T> memory_;
 };
 
-// The rows of a product, packed in groups of four and k-blocks; holds one chunk of rows at a time.
+// The rows of a product, packed in groups of four and k-blocks; holds one batch of rows at a time.
 template <class T>
 class RowStore {
  public:
-  RowStore(const RowsView<T>& source, const ProductKernels<T>& kernels, std::int64_t chunk_groups)
+  RowStore(const RowsView<T>& source, const ProductKernels<T>& kernels, std::int64_t batch_groups)
       : source_(source),
         kernels_(kernels),
-        chunk_groups_(chunk_groups),
+        batch_groups_(batch_groups),
         blocks_(ceil_div(source.width, block_columns)),
         values_at_(header_bytes + kernels.offset_bytes * std::min<std::int64_t>(block_columns, padded(source.width))),
         slot_(values_at_ +
               std::int64_t{sizeof(T)} * group_rows * std::min<std::int64_t>(block_columns, padded(source.width))),
-        memory_(static_cast<std::size_t>(chunk_groups * blocks_ * slot_)) {}
+        memory_(static_cast<std::size_t>(batch_groups * blocks_ * slot_)) {}
 
   std::int64_t blocks() const { return blocks_; }
 
-  // Packs the rows from i0 on as group `group` of the chunk.
+  // Bytes of a packed row of `width` elements, at most.
+  static std::int64_t row_bytes(std::int64_t width, const ProductKernels<T>& kernels) {
+    return ceil_div(width, block_columns) * header_bytes +
+           padded(width) * (kernels.offset_bytes + std::int64_t{sizeof(T)} * group_rows) / group_rows;
+  }
+
+  // Packs the rows from i0 on as group `group` of the batch.
   void pack(std::int64_t group, std::int64_t i0) const {
     for (std::int64_t b = 0; b < blocks_; ++b) {
       std::byte* slot = at(group, b);
@@ -83,68 +93,115 @@ class RowStore {
 
   static constexpr std::int64_t padded(std::int64_t width) { return ceil_div(width, 16) * 16; }
   std::byte* at(std::int64_t group, std::int64_t b) const {
-    return memory_.get() + (b * chunk_groups_ + group) * slot_;
+    return memory_.get() + (b * batch_groups_ + group) * slot_;
   }
 
   RowsView<T> source_;
   const ProductKernels<T>& kernels_;
-  std::int64_t chunk_groups_, blocks_, values_at_, slot_;
+  std::int64_t batch_groups_, blocks_, values_at_, slot_;
   Buffer<std::byte> memory_;
 };
 
-// Fetches the share of group `g` of the next panel block while the current one is in use: 8 of its lines per group
-// cover 24 KB over 48 groups. Visits jump about in the block, so the hardware does not foresee them (5% of the time).
-inline void prefetch_panel(const void* next_block, std::int64_t g) {
-  constexpr int lines = 8, line_bytes = 64;
-  const char* begin = static_cast<const char*>(next_block) + g * lines * line_bytes;
-  for (int line = 0; line < lines; ++line) __builtin_prefetch(begin + line * line_bytes, 0, 2);
-}
-
-// tile[4 groups][panel_columns] = rows times panel p. The k-block is the outer loop: its panel stays in L1 while
-// the groups stream by.
-template <class T>
-void multiply_tile(const RowStore<T>& rows, const PanelStore<T>& panels, std::int64_t p, std::int64_t groups,
-                   const ProductKernels<T>& kernels, T* tile) {
-  const std::int64_t tile_size = group_rows * kernels.panel_columns, blocks = rows.blocks();
-  if (!blocks) std::fill_n(tile, groups * tile_size, T(0));
-  for (std::int64_t b = 0; b < blocks; ++b)
-    for (std::int64_t g = 0; g < groups; ++g) {
-      if (b + 1 < blocks) prefetch_panel(panels.block(p, b + 1), g);
-      kernels.multiply(panels.block(p, b), rows.block(g, b), tile + g * tile_size, b == 0);
-    }
-}
-
-// Where a tile lies: rows [row0, row0 + rows), columns [column0, column0 + columns).
-struct TileExtent {
-  std::int64_t row0, rows, column0, columns, panel;
+// One panel of a tile: rows [row0, row0 + rows), columns [column0, column0 + columns).
+struct PanelExtent {
+  std::int64_t row0, rows, column0, columns;
 
   std::int64_t groups() const { return ceil_div(rows, group_rows); }
 };
 
-// Walks chunks of rows in order; in each, packs its groups and then computes the tiles of all panels in parallel.
-// A symmetric problem leaves out what lies below the diagonal.
+// How a product is cut. Tiles have chunk_rows rows and tile_panels panels; a batch of several chunks is packed at
+// once. Few batches mean few barriers between threads; within a tile the packed rows of a k-block (about 100 KB)
+// stay in L2 for all its panels, which keeps the traffic to L3 below 2 bytes a cycle.
+struct Blocking {
+  std::int64_t rows, columns;
+  bool symmetric;  // tiles below the diagonal are left out
+  std::int64_t chunk_rows, batch_rows, tile_panels;
+  int panel_columns;
+
+  // Fewer rows per chunk where there are few, and batches of at most `budget` bytes at `row_bytes` a packed row.
+  void fit(std::int64_t row_bytes, std::int64_t budget) {
+    const std::int64_t padded = ceil_div(rows, group_rows) * group_rows;
+    chunk_rows = std::min(chunk_rows, padded);
+    batch_rows = std::max<std::int64_t>(1, budget / (row_bytes * chunk_rows + 1)) * chunk_rows;
+    batch_rows = std::min(batch_rows, padded);
+  }
+
+  std::int64_t panel_size() const { return chunk_rows * panel_columns; }
+};
+
+// A tile of the result. `group0` is the first of its groups in the packed batch.
+struct TileExtent {
+  const Blocking& blocking;
+  std::int64_t row0, rows, panel0, panels, group0;
+
+  // The i-th panel; of a symmetric product without the groups that lie below the diagonal.
+  PanelExtent panel(std::int64_t i) const {
+    const std::int64_t column0 = (panel0 + i) * blocking.panel_columns;
+    const std::int64_t columns = std::min<std::int64_t>(blocking.panel_columns, blocking.columns - column0);
+    return {row0, blocking.symmetric ? std::min(rows, column0 + columns - row0) : rows, column0, columns};
+  }
+};
+
+// Fetches the share of group `g` of `groups` of the panel block that comes next, while the current one is in use:
+// visits jump about in a block, so the hardware does not foresee them (5% of the time).
+inline void prefetch_share(const void* block, std::int64_t bytes, std::int64_t g, std::int64_t groups) {
+  constexpr std::int64_t line = 64;
+  const std::int64_t lines = bytes / line;
+  const char* begin = static_cast<const char*>(block);
+  for (std::int64_t l = lines * g / groups; l < lines * (g + 1) / groups; ++l)
+    __builtin_prefetch(begin + l * line, 0, 2);
+}
+
+// tile[panel][chunk_rows][panel_columns] = rows times panels, k-block by k-block: its panel stays in L1 while the
+// groups stream by.
+template <class T>
+void multiply_tile(const RowStore<T>& rows, const PanelStore<T>& panels, const TileExtent& extent,
+                   const ProductKernels<T>& kernels, T* tile) {
+  const std::int64_t group_size = group_rows * kernels.panel_columns, panel_size = extent.blocking.panel_size();
+  const std::int64_t block_bytes = block_columns * kernels.panel_columns * std::int64_t{sizeof(T)};
+  if (!rows.blocks()) std::fill_n(tile, extent.panels * panel_size, T(0));
+  for (std::int64_t b = 0; b < rows.blocks(); ++b)
+    for (std::int64_t i = 0; i < extent.panels; ++i) {
+      const T* panel = panels.block(extent.panel0 + i, b);
+      const bool last = i + 1 == extent.panels;
+      const bool more = !last || b + 1 < rows.blocks();
+      const T* next = more ? panels.block(extent.panel0 + (last ? 0 : i + 1), last ? b + 1 : b) : nullptr;
+      const std::int64_t groups = extent.panel(i).groups();
+      for (std::int64_t g = 0; g < groups; ++g) {
+        if (next) prefetch_share(next, std::min(block_bytes, panels.bytes_from(next)), g, groups);
+        kernels.multiply(panel, rows.block(extent.group0 + g, b), tile + i * panel_size + g * group_size, b == 0);
+      }
+    }
+}
+
+// Walks the batches of rows in order; in each, packs its groups and then computes its tiles, chunk after chunk, in
+// parallel.
 template <class Pack, class Compute>
-void for_each_tile(std::int64_t rows, std::int64_t columns, bool symmetric, std::int64_t chunk_rows, int panel_columns,
-                   int threads, Pack&& pack, Compute&& compute) {
-  const std::int64_t panels = ceil_div(columns, panel_columns);
-  for (std::int64_t row0 = 0; row0 < rows; row0 += chunk_rows) {
-    const std::int64_t chunk = std::min(chunk_rows, rows - row0);
-    parallel_for(ceil_div(chunk, group_rows), threads,
-                 [&](std::int64_t group, int) { pack(group, row0 + group * group_rows); });
-    const std::int64_t first = symmetric ? row0 / panel_columns : 0;
-    parallel_for(panels - first, threads, [&](std::int64_t index, int thread) {
-      TileExtent tile{row0, chunk, (first + index) * panel_columns, 0, first + index};
-      tile.columns = std::min<std::int64_t>(panel_columns, columns - tile.column0);
-      if (symmetric) tile.rows = std::min(chunk, tile.column0 + tile.columns - row0);
-      compute(tile, thread);
+void for_each_tile(const Blocking& blocking, int threads, Pack&& pack, Compute&& compute) {
+  const std::int64_t panels = ceil_div(blocking.columns, blocking.panel_columns);
+  const auto first_panel = [&](std::int64_t row0) { return blocking.symmetric ? row0 / blocking.panel_columns : 0; };
+  for (std::int64_t batch0 = 0; batch0 < blocking.rows; batch0 += blocking.batch_rows) {
+    const std::int64_t batch = std::min(blocking.batch_rows, blocking.rows - batch0);
+    parallel_for(ceil_div(batch, group_rows), threads,
+                 [&](std::int64_t group, int) { pack(group, batch0 + group * group_rows); });
+    std::vector<std::int64_t> begin{0};  // of the tiles of each chunk
+    for (std::int64_t row0 = batch0; row0 < batch0 + batch; row0 += blocking.chunk_rows)
+      begin.push_back(begin.back() + ceil_div(panels - first_panel(row0), blocking.tile_panels));
+    parallel_for(begin.back(), threads, [&](std::int64_t index, int thread) {
+      const std::int64_t chunk = std::upper_bound(begin.begin(), begin.end(), index) - begin.begin() - 1;
+      const std::int64_t row0 = batch0 + chunk * blocking.chunk_rows;
+      const std::int64_t panel0 = first_panel(row0) + (index - begin[chunk]) * blocking.tile_panels;
+      compute(TileExtent{blocking, row0, std::min(blocking.chunk_rows, batch0 + batch - row0), panel0,
+                         std::min(blocking.tile_panels, panels - panel0), chunk * blocking.chunk_rows / group_rows},
+              thread);
     });
   }
 }
 
-// Writes the valid part of a tile [..][stride]; a symmetric one above the diagonal and mirrored below it.
+// Writes the valid part of a panel of a tile [..][stride]; a symmetric one above the diagonal and mirrored below it.
 template <class T>
-void write_tile(const TileExtent& extent, bool symmetric, bool mirror, const T* tile, std::int64_t stride, T* out,
-                std::int64_t out_stride) {
+void write_panel(const PanelExtent& extent, bool symmetric, bool mirror, const T* tile, std::int64_t stride, T* out,
+                 std::int64_t out_stride) {
   for (std::int64_t r = 0; r < extent.rows; ++r) {
     const std::int64_t i = extent.row0 + r;
     const std::int64_t begin = symmetric ? std::max<std::int64_t>(0, i - extent.column0) : 0;
