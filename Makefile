@@ -15,7 +15,7 @@ demo: .venv/.installed
 	$(BIN)/gatentk demo --out demo
 
 test: .venv/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST)
 
 bench: .venv/.installed
 	$(BIN)/gatentk bench

@@ -56,6 +56,8 @@ class InfiniteRun {
     }
   }
 
+  std::int64_t outputs() const { return outputs_; }
+
   void run() {
     parallel_for(panels_.panels(), threads_, [&](std::int64_t p, int) { panels_.pack(p); });
     for_each_tile(
@@ -146,7 +148,9 @@ template <class T>
 void infinite_ntk(const InfiniteProblem<T>& problem, int threads) {
   if (!problem.x.rows || !problem.z.rows || problem.depths.empty()) return;
   InfiniteRun<T> run(problem, threads);
-  advise_huge_pages(problem.out, static_cast<std::size_t>(problem.out_slice) * sizeof(T) * problem.depths.size());
+  for (std::int64_t o = 0; o < run.outputs(); ++o)
+    advise_huge_pages(problem.out + o * problem.out_slice,
+                      static_cast<std::size_t>(problem.x.rows * problem.out_stride) * sizeof(T));
   run.run();
 }
 
