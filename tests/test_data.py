@@ -20,9 +20,7 @@ from gatentk import DataError, data
 
 def idx_bytes(values, shape=None, code=0x08):
     shape = values.shape if shape is None else shape
-    return (
-        struct.pack(f">BBBB{len(shape)}I", 0, 0, code, len(shape), *shape) + values.astype(np.uint8).tobytes()
-    )
+    return struct.pack(f">BBBB{len(shape)}I", 0, 0, code, len(shape), *shape) + values.astype(np.uint8).tobytes()
 
 
 def write_split(folder, images, labels, split="train", zipped=False):
@@ -224,9 +222,7 @@ def test_fashion_mnist_of_debian(name, size):
 
 def test_missing_idx_file_says_how_to_get_it(fashion):
     (fashion / "train-labels-idx1-ubyte").unlink()
-    with pytest.raises(
-        DataError, match=r"train-labels-idx1-ubyte\[.gz\]: no such file.*apt-get install dataset-fash"
-    ):
+    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte\[.gz\]: no such file.*apt-get install dataset-fash"):
         data.load("fashion-mnist", path=fashion)
 
 
@@ -283,12 +279,8 @@ def test_damaged_gzip_file(fashion, damage):
 def test_no_more_than_the_promised_bytes_are_decompressed(fashion, monkeypatch):
     requested = []
     read = gzip.GzipFile.read
-    monkeypatch.setattr(
-        gzip.GzipFile, "read", lambda file, size=-1: requested.append(size) or read(file, size)
-    )
-    zip_idx(
-        fashion / "train-images-idx3-ubyte", lambda good: gzip.compress(gzip.decompress(good) + bytes(10**6))
-    )
+    monkeypatch.setattr(gzip.GzipFile, "read", lambda file, size=-1: requested.append(size) or read(file, size))
+    zip_idx(fashion / "train-images-idx3-ubyte", lambda good: gzip.compress(gzip.decompress(good) + bytes(10**6)))
     with pytest.raises(DataError, match="got more"):
         data.load("fashion-mnist", path=fashion)
     assert requested == [16, 85]
@@ -510,9 +502,7 @@ DAMAGED_NPY = [
 
 
 @pytest.mark.filterwarnings("default:Reading `.npy`:UserWarning")
-@pytest.mark.parametrize(
-    ("content", "message"), [c[1:] for c in DAMAGED_NPY], ids=[c[0] for c in DAMAGED_NPY]
-)
+@pytest.mark.parametrize(("content", "message"), [c[1:] for c in DAMAGED_NPY], ids=[c[0] for c in DAMAGED_NPY])
 def test_damaged_npy_file(tmp_path, content, message):
     path = tmp_path / "a.npy"
     path.write_bytes(content)

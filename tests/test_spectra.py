@@ -229,9 +229,7 @@ class TestNoiseFloor:
 class TestBadInput:
     @pytest.mark.parametrize("shape", [(3,), (2, 3), (0, 0), (4, 0, 0), (0, 3, 3)])
     def test_shape(self, shape):
-        with pytest.raises(
-            ValueError, match=r"K: expected a non-empty square matrix .* got a tensor of shape"
-        ):
+        with pytest.raises(ValueError, match=r"K: expected a non-empty square matrix .* got a tensor of shape"):
             gt.spectrum(torch.zeros(shape))
 
     @pytest.mark.parametrize(
@@ -255,9 +253,7 @@ class TestBadInput:
     def test_not_finite(self, n, value):
         K = torch.eye(n)
         K[n - 1, 1] = value
-        with pytest.raises(
-            gt.SpectrumError, match=rf"K: expected finite values, got .* index \({n - 1}, 1\)"
-        ):
+        with pytest.raises(gt.SpectrumError, match=rf"K: expected finite values, got .* index \({n - 1}, 1\)"):
             gt.spectrum(K)
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -269,9 +265,7 @@ class TestBadInput:
         K[i, j] = 30 * torch.finfo(dtype).eps
         assert gt.spectrum(K).resolved is True
         K[i, j] = 40 * torch.finfo(dtype).eps
-        with pytest.raises(
-            gt.SpectrumError, match=rf"symmetric .* \({min(i, j)}, {max(i, j)}\) .* differ by"
-        ):
+        with pytest.raises(gt.SpectrumError, match=rf"symmetric .* \({min(i, j)}, {max(i, j)}\) .* differ by"):
             gt.spectrum(K)
 
     def test_batch_names_the_matrix(self):
@@ -454,7 +448,5 @@ def test_memory_beyond_the_matrix_is_at_most_1_1_copies(certify):
         assert result.method == "lanczos"
         print((peak() - before) / (8 * n * n))
     """
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
-    )
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
     assert float(run.stdout) <= 1.1

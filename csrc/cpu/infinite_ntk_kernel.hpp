@@ -220,14 +220,16 @@ static GATENTK_INLINE void first_deficit(const Strip<T>& cosine, const Strip<T>&
   for (int v = 0; v < strip_vectors; ++v) total[v] = cosine[v] < 0 ? broadcast(T(2)) - eps[v] : eps[v];
 }
 
-// The k-th output: |x_i||z_j| scale (1 - deficit), or the angle whose cosine is 1 - deficit (in [0, 1]).
+// The k-th output: |x_i||z_j| scale (1 - deficit), or the angle whose cosine is 1 - deficit.
 template <class T, bool angle>
 static GATENTK_INLINE void write_deficit(const StripWriter<T>& writer, std::int64_t k, T scale,
                                          const Strip<T>& deficit) {
   if constexpr (angle) {
-    Strip<T> half_turns, unused;
-    advance_level<T, 0>(deficit, half_turns, unused);
-    for (int v = 0; v < strip_vectors; ++v) writer.angle(k, v, half_turns[v]);
+    const Vector<T> one = broadcast(T(1)), two = broadcast(T(2));
+    Strip<T> acute, half_turns, unused;
+    for (int v = 0; v < strip_vectors; ++v) acute[v] = deficit[v] > one ? two - deficit[v] : deficit[v];
+    advance_level<T, 0>(acute, half_turns, unused);
+    for (int v = 0; v < strip_vectors; ++v) writer.angle(k, v, deficit[v] > one ? one - half_turns[v] : half_turns[v]);
   } else {
     for (int v = 0; v < strip_vectors; ++v) writer.kernel(k, v, scale - scale * deficit[v]);
   }

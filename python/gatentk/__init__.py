@@ -1,9 +1,10 @@
 """Gated ReLU networks that skip, and neural tangent kernels with condition numbers one can trust."""
 
-# torch comes first: its OpenMP runtime is the one that the compiled core must bind to.
-import torch  # noqa: F401
+from __future__ import annotations
 
-from gatentk import data, nn, ntk, ops
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from gatentk.errors import (
     DataError,
     GateNTKError,
@@ -11,7 +12,10 @@ from gatentk.errors import (
     UnresolvedSpectrumError,
     UnsupportedModuleError,
 )
-from gatentk.spectra import Spectrum, condition_number, spectrum
+
+if TYPE_CHECKING:
+    from gatentk import data, nn, ntk, ops, reference
+    from gatentk.spectra import Spectrum, condition_number, spectrum
 
 __version__ = "0.1.0"
 __all__ = [
@@ -26,5 +30,22 @@ __all__ = [
     "nn",
     "ntk",
     "ops",
+    "reference",
     "spectrum",
 ]
+
+# Loaded at first use: the command line answers --help without waiting for torch.
+_MODULES = ("data", "nn", "ntk", "ops", "reference")
+_SPECTRA = ("Spectrum", "condition_number", "spectrum")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"gatentk.{name}")
+    if name in _SPECTRA:
+        return getattr(importlib.import_module("gatentk.spectra"), name)
+    raise AttributeError(f"module 'gatentk' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULES, *_SPECTRA])

@@ -179,6 +179,17 @@ class Pass:
     d_out: int = 0
 
 
+# With fewer rows, packing the weight for a masked product costs more than skipping saves.
+MASKED_ROWS = 64
+
+
+def _product(left: Tensor, weight: Tensor, masked: bool) -> Tensor:
+    """left @ weight.T; half of a factor that has passed a ReLU (or its mask) is zero and is skipped."""
+    if not masked or left.shape[0] < MASKED_ROWS:
+        return left @ weight.mT
+    return ops.gram_ntk([left], [left[:, :0]], [weight], [weight[:, :0]])
+
+
 def _forward(stages: Sequence[Stage], name: str, x: Tensor) -> Pass:
     if x.dim() != 2:
         raise ValueError(f"{name}: expected shape (n, d), got {describe(x)}")
@@ -189,7 +200,9 @@ def _forward(stages: Sequence[Stage], name: str, x: Tensor) -> Pass:
                 what = name if not kept.inputs else f"net: stage {index}"
                 raise ValueError(f"{what}: expected {stage.weight.shape[1]} features, got {describe(x)}")
             kept.inputs[index] = x
-            x = nn.functional.linear(x, stage.weight, stage.bias)
+            x = _product(x, stage.weight, masked=index - 1 in kept.masks)
+            if stage.bias is not None:
+                x += stage.bias
         elif stage.linear:
             x = stage.scale * x
         else:
@@ -211,7 +224,9 @@ def _deltas(stages: Sequence[Stage], kept: Pass, selected: range) -> Iterator[tu
         if isinstance(stage, LinearStage):
             yield index, delta
             if index > first:
-                delta = delta @ stage.weight
+                masked = index + 1 in kept.masks
+                flat = _product(delta.reshape(-1, delta.shape[-1]), stage.weight.mT, masked=masked)
+                delta = flat.view(*delta.shape[:-1], -1)
         elif stage.linear:
             delta = stage.scale * delta
         else:

@@ -1,0 +1,399 @@
+"""The one table of what is measured: shapes, sides, floating-point operations and the ratios asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+import gatentk
+from gatentk import nn, ntk, ops
+
+from . import torch_peers
+from .process import Request
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a case; 0 for those it does not have. `depth` counts hidden layers (for Gram matrices, terms)."""
+
+    n: int
+    d: int = 0
+    width: int = 0
+    depth: int = 0
+
+    def __str__(self) -> str:
+        names = {"n": "n", "d": "d", "width": "m", "depth": "L"}
+        return " ".join(f"{names[f.name]}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name))
+
+
+@dataclass(frozen=True)
+class Work:
+    """Floating-point operations: of the dense computation, and of those that our side performs."""
+
+    dense: float
+    performed: float
+
+
+Evaluation = Callable[[], Tensor]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A case with its data.
+
+    Attributes:
+        ours: one evaluation by this package.
+        peers: ways to do the same here; the fastest is the peer. Empty if the peer is another process.
+        request: what to ask of neural-tangents.
+        work: operations of one evaluation.
+        comparable: the part of our result that the peer computes too.
+    """
+
+    ours: Evaluation
+    work: Work
+    peers: Mapping[str, Evaluation] = field(default_factory=dict)
+    request: Request | None = None
+    comparable: Callable[[Tensor], Tensor] = lambda result: result
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row of the table.
+
+    Attributes:
+        name, family: of the case and of the kernel family it exercises.
+        ours, peer: what the two sides do, in words.
+        shape, quick: sizes for reports, and small ones for tests and smoke runs.
+        dtype: of data and results.
+        prepare: makes the data.
+        at_least, aim: ratios asked for, None where nothing was.
+        better: "higher" for a ratio peer / ours (a speed-up), "lower" for ours / peer (an overhead): there
+            `at_least` and `aim` are upper bounds.
+        most_repeats: a cap where one evaluation of the peer takes very long.
+    """
+
+    name: str
+    family: str
+    ours: str
+    peer: str
+    shape: Shape
+    quick: Shape
+    dtype: torch.dtype
+    prepare: Callable[[Case], Job]
+    at_least: float | None = None
+    aim: float | None = None
+    better: Literal["higher", "lower"] = "higher"
+    most_repeats: int | None = None
+
+    def small(self) -> Case:
+        """The same at its small shape, where speed means nothing and nothing is asked of it."""
+        return replace(self, shape=self.quick, at_least=None, aim=None, most_repeats=None)
+
+
+def _gaussian(*size: int, dtype: torch.dtype, seed: int = 0) -> Tensor:
+    return torch.randn(*size, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def _pixels(n: int, d: int, dtype: torch.dtype) -> Tensor:
+    """Non-negative, four in five of them 0, as MNIST has them."""
+    return (_gaussian(n, d, dtype=dtype) - 0.84).relu_().clamp_(max=1)
+
+
+# Infinite width
+
+# Operations per pair and layer, mean over ten layers: two multiply-adds for each degree of the two polynomials of
+# csrc/cpu/arc_polynomials.hpp and ten around them; a square root counts as one.
+LAYER_OPERATIONS = {torch.float64: 58, torch.float32: 30}
+
+
+def _infinite_work(case: Case) -> Work:
+    n, pair = case.shape.n, 2 * case.shape.d + case.shape.depth * LAYER_OPERATIONS[case.dtype]
+    return Work(n**2 * pair, n * (n + 1) / 2 * pair)
+
+
+def _infinite(case: Case, samples: Callable[[Case], Tensor]) -> Job:
+    x = samples(case)
+    return Job(
+        ours=lambda: _tensor(ntk.infinite(x, depth=case.shape.depth, dtype=case.dtype)),
+        work=_infinite_work(case),
+        request=Request("infinite", {"x": x}, case.shape.depth),
+    )
+
+
+def _tensor(value: object) -> Tensor:
+    assert isinstance(value, Tensor)
+    return value
+
+
+def _gaussian_samples(case: Case) -> Tensor:
+    return _gaussian(case.shape.n, case.shape.d, dtype=case.dtype)
+
+
+def _pixel_samples(case: Case) -> Tensor:
+    return _pixels(case.shape.n, case.shape.d, case.dtype)
+
+
+def _sweep(case: Case) -> Job:
+    x, depth, n = _gaussian_samples(case), case.shape.depth, case.shape.n
+
+    def single_and_fill() -> Tensor:
+        kernel = ntk.infinite(x, depth=depth, dtype=case.dtype)
+        torch.empty(depth + 1, n, n, dtype=case.dtype).fill_(1.0)
+        return _tensor(kernel)
+
+    return Job(
+        ours=lambda: _tensor(ntk.infinite_sweep(x, depths=range(depth + 1), dtype=case.dtype)),
+        work=_infinite_work(case),
+        peers={"single depth and fill": single_and_fill},
+        comparable=lambda kernels: kernels[-1],
+    )
+
+
+# Layerwise Gram matrices
+
+
+def _gram_work(case: Case, density: float) -> Work:
+    shape = case.shape
+    dense = shape.depth * 2 * shape.n**2 * (2 * shape.width + 1)
+    return Work(dense, dense * density * (shape.n + 1) / (2 * shape.n))
+
+
+def _gram(case: Case, density: float = 0.5, peers: Mapping[str, Callable[..., Tensor]] = torch_peers.LAYERWISE) -> Job:
+    """Gaussian factors under random masks, one for A and Delta of a layer; our side finds the zeros itself."""
+    shape = case.shape
+    acts: list[Tensor] = []
+    deltas: list[Tensor] = []
+    for layer in range(shape.depth):
+        generator = torch.Generator().manual_seed(layer)
+        mask = torch.rand(shape.n, shape.width, generator=generator) < density
+        for factors, seed in ((acts, 100 + layer), (deltas, 200 + layer)):
+            factors.append(_gaussian(shape.n, shape.width, dtype=case.dtype, seed=seed).mul_(mask))
+    return Job(
+        ours=lambda: ops.gram_ntk(acts, deltas),
+        work=_gram_work(case, density),
+        peers={name: partial(peer, acts, deltas) for name, peer in peers.items()},
+    )
+
+
+def _network(case: Case) -> tuple[nn.MLP, Tensor]:
+    shape = case.shape
+    generator = torch.Generator().manual_seed(1)
+    net = nn.MLP(shape.d, shape.width, shape.depth, generator=generator, dtype=case.dtype)
+    return net, _gaussian_samples(case)
+
+
+def _empirical_work(case: Case) -> Work:
+    """Forward, backward and Gram products; half of the neurons are on for ReLU and Gaussian weights."""
+    shape = case.shape
+    widths = [shape.d, *[shape.width] * shape.depth, 1]
+    inner = sum(a * b for a, b in pairwise(widths))
+    passes = 2 * shape.n * (2 * inner - widths[0] * widths[1])  # no derivative by the samples
+    hidden = 2 * shape.n**2 * 2 * shape.width * shape.depth
+    ends = 2 * shape.n**2 * (shape.d + 1 + shape.depth + 1)
+    half = (shape.n + 1) / (2 * shape.n)
+    return Work(passes + hidden + ends, passes + half * (0.5 * hidden + ends))
+
+
+def _empirical(case: Case) -> Job:
+    net, x = _network(case)
+    weights = {f"weight{layer}": weight for layer, weight in enumerate(net.weights)}
+    return Job(
+        ours=lambda: _tensor(ntk.empirical(net, x)),
+        work=_empirical_work(case),
+        request=Request("empirical", {"x": x, **weights}, case.shape.depth),
+    )
+
+
+def _empirical_layerwise(case: Case) -> Job:
+    net, x = _network(case)
+
+    def run(peer: Callable[..., Tensor]) -> Tensor:
+        with torch.no_grad():
+            return peer(*torch_peers.mlp_factors(net, x))
+
+    return Job(
+        ours=lambda: _tensor(ntk.empirical(net, x)),
+        work=_empirical_work(case),
+        peers={name: partial(run, peer) for name, peer in torch_peers.LAYERWISE.items()},
+    )
+
+
+# Spectra and bits
+
+
+def _spectrum(case: Case) -> Job:
+    """Ours counts its Cholesky factorisation alone, the peer the reduction to tridiagonal form."""
+    n = case.shape.n
+    kernel = _tensor(ntk.infinite(_gaussian_samples(case), depth=case.shape.depth, dtype=case.dtype))
+
+    def ours() -> Tensor:
+        result = gatentk.spectrum(kernel)
+        return torch.tensor([result.lmin, result.lmax], dtype=torch.float64)
+
+    return Job(
+        ours=ours,
+        work=Work(4 / 3 * n**3, n**3 / 3),
+        peers={"eigvalsh": lambda: torch.linalg.eigvalsh(kernel)[[0, -1]].double()},
+    )
+
+
+def _pack_bits(case: Case) -> Job:
+    import numpy as np
+
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.rand(case.shape.n, case.shape.width, generator=generator) < 0.5
+    return Job(
+        ours=lambda: ops.pack_bits(mask),
+        work=Work(0, 0),
+        peers={"packbits": lambda: torch.from_numpy(np.packbits(mask.numpy(), axis=-1, bitorder="little"))},
+    )
+
+
+F32, F64 = torch.float32, torch.float64
+_INFINITE = "ntk.infinite, Gaussian data"
+_NEURAL_TANGENTS = "neural-tangents, jit"
+_LAYERWISE = "torch, layerwise"
+_MASKED = "ops.gram_ntk, masks at 50%"
+
+CASES = (
+    Case(
+        name="infinite-f64",
+        family="infinite_ntk",
+        ours=_INFINITE,
+        peer=_NEURAL_TANGENTS,
+        shape=Shape(n=2000, d=5, depth=10),
+        quick=Shape(n=150, d=5, depth=3),
+        dtype=F64,
+        prepare=partial(_infinite, samples=_gaussian_samples),
+        at_least=25,
+        aim=40,
+    ),
+    Case(
+        name="infinite-f32",
+        family="infinite_ntk",
+        ours=_INFINITE,
+        peer=_NEURAL_TANGENTS,
+        shape=Shape(n=2000, d=5, depth=10),
+        quick=Shape(n=150, d=5, depth=3),
+        dtype=F32,
+        prepare=partial(_infinite, samples=_gaussian_samples),
+    ),
+    Case(
+        name="infinite-pixels-f64",
+        family="infinite_ntk",
+        ours="ntk.infinite, data like MNIST",
+        peer=_NEURAL_TANGENTS,
+        shape=Shape(n=5000, d=784, depth=10),
+        quick=Shape(n=120, d=784, depth=3),
+        dtype=F64,
+        prepare=partial(_infinite, samples=_pixel_samples),
+    ),
+    Case(
+        name="sweep-f64",
+        family="infinite_ntk",
+        ours="ntk.infinite_sweep, depths 0..L",
+        peer="our single depth L, and filling the output",
+        shape=Shape(n=2000, d=5, depth=10),
+        quick=Shape(n=150, d=5, depth=3),
+        dtype=F64,
+        prepare=_sweep,
+        at_least=1.3,
+        aim=1.1,
+        better="lower",
+    ),
+    Case(
+        name="gram-f32",
+        family="gram",
+        ours=_MASKED,
+        peer=_LAYERWISE,
+        shape=Shape(n=8000, width=512, depth=3),
+        quick=Shape(n=530, width=70, depth=3),
+        dtype=F32,
+        prepare=_gram,
+        at_least=3.5,
+        aim=5,
+    ),
+    Case(
+        name="gram-f64",
+        family="gram",
+        ours=_MASKED,
+        peer=_LAYERWISE,
+        shape=Shape(n=5000, width=512, depth=3),
+        quick=Shape(n=530, width=70, depth=3),
+        dtype=F64,
+        prepare=_gram,
+        at_least=3,
+        aim=5,
+    ),
+    Case(
+        name="gram-triangle-f32",
+        family="gram",
+        ours=_MASKED,
+        peer="torch, layerwise, blocks of one triangle",
+        shape=Shape(n=8000, width=512, depth=3),
+        quick=Shape(n=530, width=70, depth=3),
+        dtype=F32,
+        prepare=partial(_gram, peers={"triangle blocks": torch_peers.triangle_blocks}),
+    ),
+    Case(
+        name="gram-dense-f32",
+        family="gram",
+        ours="ops.gram_ntk, no zeros",
+        peer=_LAYERWISE,
+        shape=Shape(n=8000, width=512, depth=3),
+        quick=Shape(n=530, width=70, depth=3),
+        dtype=F32,
+        prepare=partial(_gram, density=1.0),
+    ),
+    Case(
+        name="empirical-f64",
+        family="gram",
+        ours="ntk.empirical, ReLU network",
+        peer="neural-tangents, jit, its best implementation",
+        shape=Shape(n=500, d=5, width=512, depth=10),
+        quick=Shape(n=40, d=5, width=16, depth=3),
+        dtype=F64,
+        prepare=_empirical,
+        at_least=150,
+        aim=300,
+        most_repeats=2,
+    ),
+    Case(
+        name="empirical-layerwise-f64",
+        family="gram",
+        ours="ntk.empirical, ReLU network",
+        peer=_LAYERWISE,
+        shape=Shape(n=2000, d=5, width=512, depth=10),
+        quick=Shape(n=40, d=5, width=16, depth=3),
+        dtype=F64,
+        prepare=_empirical_layerwise,
+    ),
+    Case(
+        name="spectrum-f64",
+        family="spectra",
+        ours="spectrum, infinite-width kernel",
+        peer="torch.linalg.eigvalsh",
+        shape=Shape(n=4000, d=5, depth=3),
+        quick=Shape(n=540, d=5, depth=3),
+        dtype=F64,
+        prepare=_spectrum,
+        at_least=3,
+        aim=5,
+    ),
+    Case(
+        name="pack-bits",
+        family="pack_bits",
+        ours="ops.pack_bits",
+        peer="numpy.packbits",
+        shape=Shape(n=50000, width=4096),
+        quick=Shape(n=300, width=256),
+        dtype=torch.bool,
+        prepare=_pack_bits,
+    ),
+)

@@ -1,0 +1,162 @@
+"""neural-tangents on the other side of a pipe; run by the interpreter of an environment that has it.
+
+One JSON object a line. In, first: {"kind", "folder", "depth", "threads"}, samples and weights as .npy files in the
+folder. Out: {"versions", "implementation"} after compilation and a warm-up, whose result is saved as result.npy in
+the folder. Then for every {"command": "time"} one {"seconds"}. A failure is answered by {"error"}. The end of the
+input ends the program.
+
+    neural-tangents==0.6.5 jax==0.4.28 jaxlib==0.4.28 tf2jax==0.3.5 "numpy<2" "scipy<1.13"
+
+are the versions that work; structured derivatives need jax==0.4.20 jaxlib==0.4.20. This file imports nothing of
+gatentk, which that environment does not have.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+Run = Callable[[], Any]  # one evaluation, to an array of jax
+
+
+def limit_threads(threads: int) -> None:
+    """Let XLA, which takes as many threads as it may run on processors, have no more than the other side."""
+    if hasattr(os, "sched_setaffinity"):
+        processors = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, processors[:threads])
+
+
+def versions() -> dict[str, str]:
+    """Versions of what is measured."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("neural-tangents", "jax", "jaxlib", "numpy")}
+
+
+def dense_chain(d: int, depth: int, width: int) -> Any:
+    """Init, apply and kernel functions of the network of `gatentk.nn.MLP`, with its scales."""
+    from neural_tangents import stax
+
+    def dense(outputs: int, scale: float) -> Any:
+        return stax.Dense(outputs, W_std=scale, b_std=None, parameterization="ntk")
+
+    # stax divides the first layer by sqrt(d) too, which W_std = sqrt(d) undoes.
+    layers = [dense(width if depth else 1, d**0.5)]
+    for layer in range(depth):
+        layers += [stax.Relu(), dense(width if layer < depth - 1 else 1, 2**0.5)]
+    return stax.serial(*layers)
+
+
+def infinite(request: Mapping[str, Any], x: Any) -> dict[str, Run]:
+    """Infinite width: the closed form, compiled."""
+    import jax
+
+    _, _, kernel = dense_chain(x.shape[-1], request["depth"], 1)
+    compiled = jax.jit(lambda samples: kernel(samples, None, "ntk"))
+    return {"closed form": lambda: compiled(x)}
+
+
+def empirical(request: Mapping[str, Any], x: Any) -> dict[str, Run]:
+    """Finite width at given weights: the implementations that were fastest, compiled.
+
+    NTK-vector products are left out: at n = 500, width 512, L = 10 they took 38 s where contraction took 27 s.
+    """
+    import jax
+    import jax.numpy as jnp
+    import neural_tangents as nt
+    import numpy as np
+
+    depth = request["depth"]
+    files = [Path(request["folder"]) / f"weight{layer}.npy" for layer in range(depth + 1)]
+    weights = [jnp.asarray(np.load(file).T) for file in files]
+    _, apply, _ = dense_chain(x.shape[-1], depth, weights[0].shape[-1])
+    parameters = []
+    for weight in weights:
+        parameters += [(weight, None), ()]
+    parameters = parameters[:-1]
+
+    def kernel(implementation: Any) -> Run:
+        function = nt.empirical_ntk_fn(apply, trace_axes=(-1,), vmap_axes=0, implementation=implementation)
+        compiled = jax.jit(lambda samples, weights: function(samples, None, weights))
+        return lambda: compiled(x, parameters)
+
+    known = nt.NtkImplementation
+    return {
+        "structured derivatives": kernel(known.STRUCTURED_DERIVATIVES),
+        "Jacobian contraction": kernel(known.JACOBIAN_CONTRACTION),
+    }
+
+
+def seconds(run: Run) -> float:
+    """Time of one evaluation, to its end."""
+    start = time.perf_counter()
+    run().block_until_ready()
+    return time.perf_counter() - start
+
+
+def fastest(candidates: Mapping[str, Run], folder: str) -> tuple[str, Run]:
+    """Compile and warm up what works here; the quickest of one evaluation each, and its name."""
+    import numpy as np
+
+    warm, failures = {}, []
+    for name, run in candidates.items():
+        try:
+            np.save(Path(folder) / f"{name}.npy", np.asarray(run()))
+            warm[name] = run
+        except (AttributeError, ImportError, TypeError) as error:  # a jax that this implementation does not fit
+            failures.append(f"{name}: {type(error).__name__}: {error}")
+    if not warm:
+        raise RuntimeError("; ".join(failures))
+    name = min(warm, key=lambda name: seconds(warm[name])) if len(warm) > 1 else next(iter(warm))
+    (Path(folder) / f"{name}.npy").rename(Path(folder) / "result.npy")
+    return name, warm[name]
+
+
+def prepare(request: Mapping[str, Any]) -> tuple[str, Run]:
+    """Read the samples and hand back the peer's name and function."""
+    import numpy as np
+
+    samples = np.load(Path(request["folder"]) / "x.npy")
+    import jax
+
+    jax.config.update("jax_enable_x64", samples.dtype == np.float64)
+    kinds = {"infinite": infinite, "empirical": empirical}
+    return fastest(kinds[request["kind"]](request, jax.numpy.asarray(samples)), request["folder"])
+
+
+def serve(lines: Iterable[str], answer: Callable[[Mapping[str, Any]], None]) -> None:
+    """Answer one request after another."""
+    run = None
+    for line in lines:
+        try:
+            request = json.loads(line)
+            if run is None:
+                limit_threads(request["threads"])
+                name, run = prepare(request)
+                answer({"versions": versions(), "implementation": name})
+            else:
+                answer({"seconds": seconds(run)})
+        except Exception as error:  # the other side decides what to do about it
+            answer({"error": f"{type(error).__name__}: {error}"})
+
+
+def main() -> None:
+    """Keep the pipe to ourselves: what libraries print goes to stderr."""
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def answer(message: Mapping[str, Any]) -> None:
+        pipe.write(json.dumps(message) + "\n")
+        pipe.flush()
+
+    serve(sys.stdin, answer)
+
+
+if __name__ == "__main__":
+    main()

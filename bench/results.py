@@ -1,0 +1,172 @@
+"""Measurements as a table for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gatentk import ops, report
+
+from .cases import Case
+from .run import Measurement
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SCHEMA = "gatentk/bench/1"
+STYLES = {"aim": "bold green", "at least": "green", "short": "red", "": ""}
+
+
+UNITS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6))
+
+
+def time_text(*seconds: float) -> str:
+    """Times with three digits, one unit for all: "1.23 ms", "1.23 - 4.56 ms"."""
+    largest = max(seconds)
+    unit, size = next((entry for entry in UNITS if largest >= 0.9995 * entry[1]), UNITS[-1])
+    return " - ".join(_three_digits(value / size) for value in seconds) + f" {unit}"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+
+
+def ratio_text(*ratios: float) -> str:
+    """Ratios with three digits: "25.1x", "22.0 - 26.3x"."""
+    return " - ".join(map(_three_digits, ratios)) + "x"
+
+
+def asked_text(case: Case) -> str:
+    """What the ratio should be."""
+    if case.at_least is None or case.aim is None:
+        return "-"
+    sign = ">=" if case.better == "higher" else "<="
+    return f"{sign} {case.at_least:g}x\naim {case.aim:g}x"
+
+
+def _description(m: Measurement) -> str:
+    variant = f" ({m.peer_name})" if m.peer_name and m.peer_name not in m.case.peer else ""
+    dtype = str(m.case.dtype).removeprefix("torch.")
+    return f"[bold]{m.case.name}[/bold]\n{m.case.ours}\n{m.case.shape} {dtype}\nagainst {m.case.peer}{variant}"
+
+
+def _times(times: Sequence[float]) -> str:
+    return f"{time_text(median(times))}\n{time_text(min(times), max(times))}" if times else "-"
+
+
+def _peer(m: Measurement) -> str:
+    difference = "" if m.difference is None else f"\ndiffers {m.difference:.1e}"
+    return _times(m.peer) + difference
+
+
+def _ratio(m: Measurement) -> str:
+    if m.ratio is None:
+        return "-"
+    direction = "\nours/peer" if m.case.better == "lower" else ""
+    return f"{ratio_text(m.ratio)}\n{ratio_text(min(m.ratios), max(m.ratios))}{direction}"
+
+
+def _rates(m: Measurement) -> str:
+    if not m.work.dense:
+        return "-"
+    share = "" if m.share is None else f"\n{m.share:.0%} of {m.peak / 1e9:.0f}"
+    return f"{_three_digits(m.dense_rate / 1e9)} dense\n{_three_digits(m.rate / 1e9)} done{share}"
+
+
+def table(measurements: Sequence[Measurement]) -> Table:
+    """One block of lines a case: medians, then ranges."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    result = Table(
+        "case",
+        "ours\nmin - max",
+        "peer\nmin - max",
+        "ratio\nmin - max of pairs",
+        "asked",
+        "GFLOP/s",
+        box=SIMPLE_HEAD,
+        show_lines=True,
+        caption="Times are medians. Ratio: peer/ours, higher is better, or where it says so ours/peer, lower is "
+        "better. GFLOP/s: of the dense computation in our time; done by our side; share of the peak of fused "
+        "multiply-adds measured beside the case. differs: max|ours - peer| / max|peer|.",
+        caption_justify="left",
+    )
+    for m in measurements:
+        verdict = Text(_ratio(m), STYLES[m.verdict])
+        result.add_row(_description(m), _times(m.ours), _peer(m), verdict, asked_text(m.case), _rates(m))
+    return result
+
+
+def notes(measurements: Sequence[Measurement]) -> list[str]:
+    """What a reader has to know, each with the cases it is about."""
+    about: dict[str, list[str]] = {}
+    for measurement in measurements:
+        for note in measurement.notes:
+            about.setdefault(note, []).append(measurement.case.name)
+    everywhere = len(measurements)
+    return [note if len(names) == everywhere else f"{', '.join(names)}: {note}" for note, names in about.items()]
+
+
+def line(measurement: Measurement) -> str:
+    """One line for the log of a long run."""
+    ratio = measurement.ratio
+    against = "no peer" if ratio is None else f"peer {time_text(median(measurement.peer))}, ratio {ratio_text(ratio)}"
+    return f"{measurement.case.name}: {time_text(median(measurement.ours))}, {against}"
+
+
+def _record(m: Measurement) -> dict[str, Any]:
+    case, shape = m.case, m.case.shape
+    return {
+        "name": case.name,
+        "family": case.family,
+        "ours": case.ours,
+        "peer": case.peer,
+        "peer_variant": m.peer_name,
+        "peer_versions": m.versions,
+        "dtype": str(case.dtype).removeprefix("torch."),
+        "shape": {"n": shape.n, "d": shape.d, "width": shape.width, "depth": shape.depth},
+        "ours_seconds": list(m.ours),
+        "peer_seconds": list(m.peer),
+        "ours_median": median(m.ours),
+        "peer_median": median(m.peer) if m.peer else None,
+        "better": case.better,
+        "ratio": m.ratio,
+        "ratio_min": min(m.ratios, default=None),
+        "ratio_max": max(m.ratios, default=None),
+        "at_least": case.at_least,
+        "aim": case.aim,
+        "verdict": m.verdict or None,
+        "difference": m.difference,
+        "dense_flop": m.work.dense,
+        "performed_flop": m.work.performed,
+        "dense_flop_per_second": m.dense_rate,
+        "performed_flop_per_second": m.rate,
+        "peak_flop_per_second": m.peak or None,
+        "share_of_peak": m.share,
+        "notes": list(m.notes),
+    }
+
+
+def document(measurements: Sequence[Measurement], load: float | None = None) -> dict[str, Any]:
+    """Everything that was measured, and on what; `load` is the machine's load average before."""
+    peaks = {"float32": ops.fma_peak(torch.float32), "float64": ops.fma_peak(torch.float64)}
+    return {
+        "schema": SCHEMA,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "environment": {**report.environment(), "load_before": load, "peak_flop_per_second": peaks},
+        "cases": [_record(m) for m in measurements],
+    }
+
+
+def write(path: Path, measurements: Sequence[Measurement], load: float | None = None) -> None:
+    """Write the JSON file, whole or not at all."""
+    text = json.dumps(document(measurements, load), indent=1, allow_nan=False) + "\n"
+    report.write_aside(path, text.encode())

@@ -1,0 +1,226 @@
+"""Measurement: two sides in strict alternation, beside the processor's peak in the same minutes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from gatentk import ops
+
+from .cases import CASES, Case, Evaluation, Job, Work
+from .process import SCRIPT, PeerError, PeerProcess, Request
+
+PAUSE = 0.02  # s before each evaluation: OpenMP threads of the side before spin for some ms after their last task
+ENOUGH = 5  # repeats of a result that may be reported
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What came out of a case.
+
+    Attributes:
+        case, work: as in the table.
+        ours, peer: seconds of each evaluation, pairwise; `peer` is empty without one.
+        peer_name: which of the peer's variants was the fastest.
+        versions: of a peer that is another package.
+        difference: max|ours - peer| / max|peer| of the warm-up's results, None without a peer.
+        peak: fused multiply-adds of the machine in operations/s, measured before and after the case; 0 without.
+        notes: what a reader has to know.
+    """
+
+    case: Case
+    work: Work
+    ours: tuple[float, ...]
+    peer: tuple[float, ...]
+    peer_name: str
+    versions: dict[str, str]
+    difference: float | None
+    peak: float
+    notes: tuple[str, ...]
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """Of each pair, in the direction of the case."""
+        return tuple(self._ratio(a, b) for a, b in zip(self.ours, self.peer, strict=False))
+
+    @property
+    def ratio(self) -> float | None:
+        """Ratio of the medians; None without a peer."""
+        return self._ratio(median(self.ours), median(self.peer)) if self.peer else None
+
+    def _ratio(self, ours: float, peer: float) -> float:
+        return peer / ours if self.case.better == "higher" else ours / peer
+
+    @property
+    def dense_rate(self) -> float:
+        """Dense-equivalent operations/s: those of the dense computation in our time."""
+        return self.work.dense / median(self.ours)
+
+    @property
+    def rate(self) -> float:
+        """Operations/s that our side really performed."""
+        return self.work.performed / median(self.ours)
+
+    @property
+    def share(self) -> float | None:
+        """Of the machine's peak; None where there are no floating-point operations."""
+        return self.rate / self.peak if self.peak and self.rate else None
+
+    @property
+    def verdict(self) -> str:
+        """One of "aim", "at least" and "short"; empty where nothing is asked or there is no peer."""
+        ratio, asked, aim = self.ratio, self.case.at_least, self.case.aim
+        if ratio is None or asked is None or aim is None:
+            return ""
+        sign = 1 if self.case.better == "higher" else -1
+        if sign * ratio >= sign * aim:
+            return "aim"
+        return "at least" if sign * ratio >= sign * asked else "short"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """The other side of a case, warmed up."""
+
+    name: str
+    seconds: Callable[[], float]
+    result: Callable[[], Tensor]
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def select(patterns: Sequence[str], cases: Sequence[Case] = CASES) -> list[Case]:
+    """Cases whose name contains one of the patterns; all without a pattern.
+
+    Raises:
+        ValueError: a pattern fits no case.
+    """
+    for pattern in patterns:
+        if not any(pattern in case.name for case in cases):
+            names = ", ".join(case.name for case in cases)
+            raise ValueError(f"cases: expected part of one of {names}, got {pattern!r}")
+    return [case for case in cases if not patterns or any(pattern in case.name for pattern in patterns)]
+
+
+def check_peer(python: str | Path, script: Path = SCRIPT) -> None:
+    """Let the peer compute something tiny, so that a wrong environment shows before minutes of measurement.
+
+    Raises:
+        PeerError: with what is wrong.
+    """
+    with PeerProcess(python, Request("infinite", {"x": torch.eye(3)}, 1), 1, script):
+        pass
+
+
+def measure_all(
+    cases: Iterable[Case],
+    repeats: int,
+    python: str | Path | None = None,
+    progress: Callable[[Case], None] = lambda case: None,
+) -> Iterator[Measurement]:
+    """Measure one case after another; `progress` hears of each before it begins."""
+    for case in cases:
+        progress(case)
+        yield measure(case, repeats, python)
+
+
+def measure(case: Case, repeats: int, python: str | Path | None = None, script: Path = SCRIPT) -> Measurement:
+    """Measure one case.
+
+    Args:
+        case: a row of the table.
+        repeats: pairs of evaluations.
+        python: interpreter of the peer of cases that have it in another process; without it, or where it fails,
+            our side is measured alone.
+        script: what that interpreter runs.
+    """
+    job = case.prepare(case)
+    notes = [f"{repeats} repeats: too few to report, take {ENOUGH}"] if repeats < ENOUGH else []
+    if job.request is None:
+        return _alternate(case, job, _fastest(job), repeats, notes)
+    if python is None:
+        absent = "no peer: --peers names the interpreter of an environment with neural-tangents"
+        return _alternate(case, job, None, repeats, [*notes, absent])
+    try:
+        with PeerProcess(python, job.request, torch.get_num_threads(), script) as process:
+            peer = Peer(process.name, process.seconds, process.result, process.versions)
+            return _alternate(case, job, peer, *_capped(case, repeats, notes))
+    except PeerError as error:
+        return _alternate(case, job, None, repeats, [*notes, str(error)])
+
+
+def _capped(case: Case, repeats: int, notes: list[str]) -> tuple[int, list[str]]:
+    """Repeats and notes where the peer takes long."""
+    if case.most_repeats is None or repeats <= case.most_repeats:
+        return repeats, notes
+    return case.most_repeats, [f"{case.most_repeats} repeats only: an evaluation of the peer takes very long"]
+
+
+def _alternate(case: Case, job: Job, peer: Peer | None, count: int, notes: list[str]) -> Measurement:
+    ours: list[float] = []
+    theirs: list[float] = []
+    difference = _warm_up(job, peer)
+    before = _peak(case)
+    for _ in range(count):
+        ours.append(_seconds(job.ours))
+        if peer is not None:
+            theirs.append(peer.seconds())
+    return Measurement(
+        case=case,
+        work=job.work,
+        ours=tuple(ours),
+        peer=tuple(theirs),
+        peer_name="" if peer is None else peer.name,
+        versions={} if peer is None else peer.versions,
+        difference=difference,
+        peak=(before + _peak(case)) / 2,
+        notes=tuple(notes),
+    )
+
+
+def _fastest(job: Job) -> Peer:
+    """The quickest of one evaluation each, after one that warms torch up."""
+    names = list(job.peers)
+    if len(names) > 1:
+        job.peers[names[0]]()
+        names.sort(key=lambda name: _seconds(job.peers[name]))
+    run = job.peers[names[0]]
+    return Peer(names[0], lambda: _seconds(run), run)
+
+
+def _warm_up(job: Job, peer: Peer | None) -> float | None:
+    """Evaluate both sides once and compare what they compute."""
+    ours = job.comparable(job.ours())
+    if peer is None:
+        return None
+    return relative_difference(ours, peer.result())
+
+
+def relative_difference(ours: Tensor, peer: Tensor) -> float:
+    """max|ours - peer| / max|peer|, for eigenvalues (vectors) relative to each; inf if the shapes differ."""
+    if ours.shape != peer.shape:
+        return math.inf
+    if ours.dim() == 1:
+        return float(((ours - peer).abs() / peer.abs()).max())
+    worst = scale = 0.0
+    for i in range(0, len(ours), 512):  # without an n x n temporary
+        a, b = ours[i : i + 512].double(), peer[i : i + 512].double()
+        worst, scale = max(worst, float((a - b).abs().max())), max(scale, float(b.abs().max()))
+    return worst / scale if scale else worst
+
+
+def _seconds(run: Evaluation) -> float:
+    time.sleep(PAUSE)
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def _peak(case: Case) -> float:
+    return ops.fma_peak(case.dtype) if case.dtype.is_floating_point else 0.0

@@ -1,0 +1,90 @@
+"""What an expert writes in torch instead: layerwise kernels from matrix products, in several arrangements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from gatentk.nn import MLP
+
+Layers = Sequence[Tensor]  # (n, width) each
+
+ROWS = 512  # of a block: two blocks of 512 x 8000 float32 take 33 MB instead of 512 MB
+
+
+def products(acts: Layers, deltas: Layers) -> Tensor:
+    """K += (A A^T) o (Delta Delta^T), the formula as it is written."""
+    n = acts[0].shape[0]
+    kernel = acts[0].new_zeros(n, n)
+    for act, delta in zip(acts, deltas, strict=True):
+        kernel += (act @ act.T) * (delta @ delta.T)
+    return kernel
+
+
+def buffers(acts: Layers, deltas: Layers) -> Tensor:
+    """The same with two n x n buffers for all layers; the first layer starts in the result."""
+    n = acts[0].shape[0]
+    kernel, left, right = (acts[0].new_empty(n, n) for _ in range(3))
+    torch.mm(acts[0], acts[0].T, out=kernel)
+    torch.mm(deltas[0], deltas[0].T, out=right)
+    kernel.mul_(right)
+    for act, delta in zip(acts[1:], deltas[1:], strict=True):
+        torch.mm(act, act.T, out=left)
+        torch.mm(delta, delta.T, out=right)
+        kernel.addcmul_(left, right)
+    return kernel
+
+
+def row_blocks(acts: Layers, deltas: Layers) -> Tensor:
+    """The same by blocks of rows, so that the buffers stay small."""
+    n = acts[0].shape[0]
+    kernel = acts[0].new_zeros(n, n)
+    space = acts[0].new_empty(2, min(ROWS, n) * n)
+    for i in range(0, n, ROWS):
+        block = kernel[i : i + ROWS]
+        left, right = (s[: block.numel()].view(block.shape) for s in space)
+        for act, delta in zip(acts, deltas, strict=True):
+            torch.mm(act[i : i + ROWS], act.T, out=left)
+            torch.mm(delta[i : i + ROWS], delta.T, out=right)
+            block.addcmul_(left, right)
+    return kernel
+
+
+def triangle_blocks(acts: Layers, deltas: Layers) -> Tensor:
+    """Blocks of rows of one triangle, then mirrored: half of the products of the others."""
+    n = acts[0].shape[0]
+    kernel = acts[0].new_zeros(n, n)
+    space = acts[0].new_empty(2, min(ROWS, n) * n)
+    for i in range(0, n, ROWS):
+        block = kernel[i : i + ROWS, i:]
+        left, right = (s[: block.numel()].view(block.shape) for s in space)
+        for act, delta in zip(acts, deltas, strict=True):
+            torch.mm(act[i : i + ROWS], act[i:].T, out=left)
+            torch.mm(delta[i : i + ROWS], delta[i:].T, out=right)
+            block.addcmul_(left, right)
+        kernel[i + ROWS :, i : i + ROWS] = kernel[i : i + ROWS, i + ROWS :].T
+    return kernel
+
+
+# Two products and a Hadamard product a layer: the peer of the issue, in its arrangements.
+LAYERWISE: Mapping[str, Callable[[Layers, Layers], Tensor]] = {
+    "products": products,
+    "buffers": buffers,
+    "row blocks": row_blocks,
+}
+
+
+def mlp_factors(net: MLP, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Activations A_0..A_L and derivatives Delta_1..Delta_{L+1} of a ReLU network with one output."""
+    weights = [weight.detach() for weight in net.weights]
+    acts, masks = [x], []
+    for weight in weights[:-1]:
+        preactivation = acts[-1] @ weight.T
+        masks.append(preactivation > 0)
+        acts.append(preactivation.relu_().mul_(net.scale))
+    deltas = [x.new_ones(x.shape[0], 1)]
+    for weight, mask in zip(weights[:0:-1], masks[::-1], strict=True):
+        deltas.append((deltas[-1] @ weight).mul_(mask).mul_(net.scale))
+    return acts, deltas[::-1]

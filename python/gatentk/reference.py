@@ -1,0 +1,166 @@
+"""The operations of `gatentk.ops` in plain torch: slow and readable, any floating dtype; the oracle of the kernels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+ROW_ALIGNMENT = 128  # bits
+
+# sin t - t cos t = sum_k (-1)^(k+1) 2k t^(2k+1) / (2k+1)!: below 1 radian the difference itself would cancel.
+_DROP_SERIES = [(-1) ** (k + 1) * 2 * k / math.factorial(2 * k + 1) for k in range(1, 12)]
+
+Gates = Tensor | tuple[Tensor | None, Tensor | None] | None
+
+
+# Packed bits
+
+
+def pack_bits(mask: Tensor) -> Tensor:
+    """Bool (..., width) to uint8 (..., row bytes), least significant bit first, padded to a multiple of 128 bits."""
+    padding = -mask.shape[-1] % ROW_ALIGNMENT
+    padded = torch.nn.functional.pad(mask, (0, padding)).to(torch.uint8)
+    octets = padded.reshape(*mask.shape[:-1], padded.shape[-1] // 8, 8)
+    return (octets << torch.arange(8, dtype=torch.uint8)).sum(-1, dtype=torch.uint8)
+
+
+def unpack_bits(bits: Tensor, width: int) -> Tensor:
+    """The inverse of `pack_bits`: uint8 (..., row bytes) to bool (..., width)."""
+    octets = bits.unsqueeze(-1) >> torch.arange(8, dtype=torch.uint8) & 1
+    return octets.reshape(*bits.shape[:-1], 8 * bits.shape[-1])[..., :width].bool()
+
+
+# Hadamard products of Gram matrices
+
+
+def gram_ntk(
+    acts: Sequence[Tensor],
+    deltas: Sequence[Tensor],
+    acts_b: Sequence[Tensor] | None = None,
+    deltas_b: Sequence[Tensor] | None = None,
+    gates: Sequence[Gates] | None = None,
+    components: bool = False,
+    *,
+    bias: Sequence[float] | None = None,
+) -> Tensor:
+    """Sum over layers of (A A^T + bias) o (Delta Delta^T), as `gatentk.ops.gram_ntk`."""
+    layers = range(len(acts))
+    symmetric = acts_b is None and deltas_b is None
+    terms = []
+    for layer in layers:
+        entry = None if gates is None else gates[layer]
+        gate_act, gate_delta = entry if isinstance(entry, tuple) else (entry, entry)
+        a, d = _gated(acts[layer], gate_act), _gated(deltas[layer], gate_delta)
+        a_b = a if symmetric else (acts if acts_b is None else acts_b)[layer]
+        d_b = d if symmetric else (deltas if deltas_b is None else deltas_b)[layer]
+        by_act = a @ a_b.mT + (0.0 if bias is None else bias[layer])
+        terms.append(by_act * (d @ d_b.mT) if d.shape[-1] else by_act)
+    stacked = torch.stack(terms)
+    return stacked if components else stacked.sum(0)
+
+
+def _gated(factor: Tensor, bits: Tensor | None) -> Tensor:
+    return factor if bits is None else torch.where(unpack_bits(bits, factor.shape[-1]), factor, 0)
+
+
+# Infinite width, in complements: eps_l = 1 - cos theta_l, T_l = (l + 1) - S_l
+
+
+def infinite_ntk(x: Tensor, z: Tensor | None, depths: Sequence[int], quantity: str) -> Tensor:
+    """Kernels and angles of infinitely wide networks, as `gatentk.ops.infinite_ntk`; depths in any order."""
+    right = x if z is None else z
+    thetas, deficits = _layers(_input_angles(x, right), max(depths))
+    if quantity == "relu_components":
+        values = _components(thetas, deficits, depths[0])
+    else:
+        values = [_value(thetas, deficits, depth, quantity) for depth in depths]
+    result = torch.stack(values)
+    if "angle" in quantity:
+        diagonal = torch.zeros_like(result[0])
+    else:
+        result = result * x.norm(dim=-1).unsqueeze(-1) * right.norm(dim=-1).unsqueeze(-2)
+        diagonal = x.square().sum(-1).unsqueeze(-1).expand_as(result[0])
+    if z is None:
+        scales = [_diagonal_scale(quantity, depth) for depth in depths for _ in range(len(values) // len(depths))]
+        own = torch.eye(x.shape[-2], dtype=torch.bool)
+        result = torch.stack([torch.where(own, s * diagonal, v) for s, v in zip(scales, result, strict=True)])
+    return result
+
+
+def _input_angles(x: Tensor, z: Tensor) -> Tensor:
+    """theta_0 from differences of samples: with d = z - x, w = d - x (x.d)/|x|^2, tan theta = |w| / (|x| + x.d/|x|)."""
+    x, z = x.unsqueeze(-2), z.unsqueeze(-3)
+    sign = torch.where((x * z).sum(-1, keepdim=True) < 0, -1.0, 1.0).to(x.dtype)  # obtuse angles are seen from pi
+    d = sign * z - x
+    squared = x.square().sum(-1, keepdim=True)
+    along = (x * d).sum(-1, keepdim=True) / squared
+    w = d - x * along
+    acute = torch.atan2(w.norm(dim=-1), squared.sqrt().squeeze(-1) * (1 + along.squeeze(-1)))
+    return torch.where(sign.squeeze(-1) < 0, math.pi - acute, acute)
+
+
+def _layers(theta: Tensor, depth: int) -> tuple[list[Tensor], list[Tensor]]:
+    """theta_0 .. theta_{depth+1} and the deficits eps of the same layers."""
+    eps = 2 * torch.sin(theta / 2).square()
+    thetas, deficits = [theta], [eps]
+    for _ in range(depth + 1):
+        eps = eps - _drop(theta) / math.pi
+        theta = 2 * torch.asin((eps / 2).sqrt())
+        thetas.append(theta)
+        deficits.append(eps)
+    return thetas, deficits
+
+
+def _drop(theta: Tensor) -> Tensor:
+    """sin t - t cos t."""
+    series = torch.zeros_like(theta)
+    for coefficient in reversed(_DROP_SERIES):
+        series = series * theta.square() + coefficient
+    return torch.where(theta < 1, theta**3 * series, theta.sin() - theta * theta.cos())
+
+
+def _value(thetas: list[Tensor], deficits: list[Tensor], depth: int, quantity: str) -> Tensor:
+    """One depth of a quantity, between unit vectors."""
+    if quantity == "embedding_angle" or (quantity == "relu_angle" and depth == 0):
+        return thetas[depth]
+    if quantity.startswith("grelu"):
+        layers, deficit = depth, _grelu_deficit(thetas, deficits, depth)
+    else:
+        layers, deficit = depth + 1, _relu_deficit(thetas, deficits, depth) / (depth + 1)
+    return 2 * torch.asin((deficit / 2).sqrt()) if quantity.endswith("angle") else layers * (1 - deficit)
+
+
+def _relu_deficit(thetas: list[Tensor], deficits: list[Tensor], depth: int) -> Tensor:
+    """T_L = (L + 1) - S_L; S_l = S_{l-1} (1 - theta_{l-1}/pi) + cos theta_l."""
+    total = deficits[0]
+    for layer in range(1, depth + 1):
+        share = thetas[layer - 1] / math.pi
+        total = total * (1 - share) + layer * share + deficits[layer]
+    return total
+
+
+def _grelu_deficit(thetas: list[Tensor], deficits: list[Tensor], depth: int) -> Tensor:
+    """1 - cos(theta_1) prod_{s=1..L} (1 - theta_s/pi)."""
+    deficit = deficits[1]
+    for layer in range(1, depth + 1):
+        deficit = deficit + thetas[layer] / math.pi * (1 - deficit)
+    return deficit
+
+
+def _components(thetas: list[Tensor], deficits: list[Tensor], depth: int) -> list[Tensor]:
+    """cos(theta_{l-1}) prod_{l'=l-1..L-1} (1 - theta_{l'}/pi) for l = 1..L+1."""
+    values = []
+    for layer in range(depth + 1):
+        value = torch.cos(thetas[0]) if layer == 0 else 1 - deficits[layer]
+        for later in range(layer, depth):
+            value = value * (1 - thetas[later] / math.pi)
+        values.append(value)
+    return values
+
+
+def _diagonal_scale(quantity: str, depth: int) -> int:
+    """K(x, x) / |x|^2."""
+    return {"relu": depth + 1, "grelu": depth}.get(quantity, 1)

@@ -1,0 +1,31 @@
+"""Settings and fixtures shared by all tests."""
+
+import hypothesis
+import pytest
+import torch
+
+from gatentk import ops
+
+# Examples are the same in every run; fixtures here only choose kernels or seed generators, so reuse is safe.
+hypothesis.settings.register_profile(
+    "gatentk",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("gatentk")
+
+
+@pytest.fixture(params=ops.available_isas())
+def isa(request):
+    """Every instruction set in turn; the one that was in use comes back afterwards."""
+    before = ops.isa()
+    ops.select_isa(request.param)
+    yield request.param
+    ops.select_isa(before)
+
+
+@pytest.fixture
+def generator():
+    """A seeded source of random numbers."""
+    return torch.Generator().manual_seed(0)

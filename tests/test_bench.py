@@ -1,0 +1,442 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from rich.console import Console
+
+from gatentk.bench import neural_tangents_peer, results, run, torch_peers
+from gatentk.bench.cases import CASES, Case, Shape, Work
+from gatentk.bench.command import bench
+from gatentk.bench.process import PeerError, PeerProcess, Request
+from gatentk.bench.run import Measurement
+from gatentk.nn import MLP
+from gatentk.ops import isa
+
+NAMES = [case.name for case in CASES]
+HERE = [case for case in CASES if case.prepare(case.small()).peers]
+ELSEWHERE = [case for case in CASES if case not in HERE]
+
+# Speaks the protocol of neural_tangents_peer.py; x decides what goes wrong.
+FAKE = """
+import json, pathlib, sys
+import numpy as np
+first = json.loads(sys.stdin.readline())
+folder = pathlib.Path(first["folder"])
+x = np.load(folder / "x.npy")
+if x[0, 0] == -1:
+    print("Segmentation fault (not really)", file=sys.stderr)
+    sys.exit(3)
+if x[0, 0] == -2:
+    print(json.dumps({"error": "ModuleNotFoundError: No module named 'jax'"}), flush=True)
+    sys.exit()
+if x[0, 0] == -3:
+    print("hello", flush=True)
+    sys.exit()
+np.save(folder / "result.npy", (first["depth"] + 1) * x @ x.T)
+print(json.dumps({"versions": {"fake": "1.0"}, "implementation": "fake"}), flush=True)
+for count, line in enumerate(sys.stdin):
+    assert json.loads(line) == {"command": "time"}
+    if count == 3:
+        sys.exit(4)
+    print(json.dumps({"seconds": 0.5 + count}), flush=True)
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peak takes a tenth of a second to measure, and nothing here depends on it."""
+    monkeypatch.setattr("gatentk.ops.fma_peak", lambda dtype: 1e11)
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Path:
+    path = tmp_path / "fake_peer.py"
+    path.write_text(FAKE)
+    return path
+
+
+def request_of(value: float) -> Request:
+    return Request("infinite", {"x": torch.full((2, 3), value, dtype=torch.float64)}, 1)
+
+
+def tolerance(case: Case) -> float:
+    if case.family == "spectra":
+        return 1e-8
+    return 1e-5 if case.dtype == torch.float32 else 1e-13
+
+
+def measurement(**changes: object) -> Measurement:
+    case = replace(CASES[0], name="one", at_least=3.0, aim=5.0)
+    blank = Measurement(
+        case=case,
+        work=Work(dense=8e9, performed=2e9),
+        ours=(1.0, 2.0, 3.0),
+        peer=(8.0, 9.0, 6.0),
+        peer_name="closed form",
+        versions={"jax": "0.4.28"},
+        difference=1e-15,
+        peak=4e9,
+        notes=("a note",),
+    )
+    return replace(blank, **changes)
+
+
+# The table
+
+
+def test_names_are_distinct_and_the_issue_s_rows_have_thresholds():
+    assert len(set(NAMES)) == len(NAMES)
+    asked = {case.name: (case.at_least, case.aim) for case in CASES if case.at_least is not None}
+    assert asked == {
+        "infinite-f64": (25, 40),
+        "sweep-f64": (1.3, 1.1),
+        "gram-f32": (3.5, 5),
+        "gram-f64": (3, 5),
+        "empirical-f64": (150, 300),
+        "spectrum-f64": (3, 5),
+    }
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_aim_is_beyond_what_is_asked(case):
+    if case.at_least is not None:
+        assert (case.aim > case.at_least) == (case.better == "higher")
+
+
+@pytest.mark.parametrize("case", HERE, ids=[case.name for case in HERE])
+def test_both_sides_compute_the_same(case):
+    job = case.small().prepare(case.small())
+    ours = job.comparable(job.ours())
+    for peer in job.peers.values():
+        assert run.relative_difference(ours, peer()) <= tolerance(case)
+
+
+@pytest.mark.parametrize("case", ELSEWHERE, ids=[case.name for case in ELSEWHERE])
+def test_cases_of_neural_tangents_say_what_to_compute(case):
+    small = case.small()
+    job = small.prepare(small)
+    assert job.request.depth == small.shape.depth
+    assert job.request.arrays["x"].shape == (small.shape.n, small.shape.d)
+    assert job.ours().dtype == job.request.arrays["x"].dtype == case.dtype
+    if job.request.kind == "empirical":
+        assert len(job.request.arrays) == small.shape.depth + 2
+
+
+@pytest.mark.parametrize("peer", [*torch_peers.LAYERWISE.values(), torch_peers.triangle_blocks])
+@pytest.mark.parametrize("n", [1, 16, 40])
+def test_torch_peers_follow_the_formula_at_any_size(peer, n, monkeypatch):
+    monkeypatch.setattr(torch_peers, "ROWS", 16)
+    acts, deltas = torch.randn(2, 3, n, 4, dtype=torch.float64)
+    expected = torch.einsum("lik,ljk,lim,ljm->ij", acts, acts, deltas, deltas)
+    torch.testing.assert_close(peer(list(acts), list(deltas)), expected)
+
+
+def test_factors_of_a_network_are_its_activations_and_derivatives():
+    net = MLP(3, 5, 2, dtype=torch.float64)
+    x = torch.randn(4, 3, dtype=torch.float64)
+    gradients = torch.autograd.grad(net(x).sum(), list(net.weights))
+    acts, deltas = torch_peers.mlp_factors(net, x)
+    for gradient, act, delta in zip(gradients, acts, deltas, strict=True):
+        torch.testing.assert_close(delta.T @ act, gradient)
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_our_side_performs_no_more_than_the_dense_computation(case):
+    work = case.small().prepare(case.small()).work
+    assert 0 <= work.performed <= work.dense
+
+
+def test_operations_of_gram_matrices():
+    case = next(case for case in CASES if case.name == "gram-f32")
+    small = replace(case, shape=Shape(n=10, width=7, depth=2))
+    # two layers, each two products of 10 x 7 by 7 x 10 and a multiply-add for every element
+    assert small.prepare(small).work == Work(2 * (2 * 2 * 10 * 10 * 7 + 2 * 10 * 10), 3000 * 0.5 * 11 / 20 * 2)
+
+
+# Measurement
+
+
+@pytest.mark.parametrize(
+    ("better", "ours", "peer", "ratio", "verdict"),
+    [
+        ("higher", 1.0, 5.0, 5.0, "aim"),
+        ("higher", 1.0, 4.0, 4.0, "at least"),
+        ("higher", 1.0, 2.0, 2.0, "short"),
+        ("lower", 5.5, 5.0, 1.1, "aim"),
+        ("lower", 6.0, 5.0, 1.2, "at least"),
+        ("lower", 7.0, 5.0, 1.4, "short"),
+    ],
+)
+def test_ratio_and_verdict_know_their_direction(better, ours, peer, ratio, verdict):
+    bounds = (3.0, 5.0) if better == "higher" else (1.3, 1.1)
+    case = replace(CASES[0], better=better, at_least=bounds[0], aim=bounds[1])
+    result = measurement(case=case, ours=(ours,), peer=(peer,))
+    assert result.ratio == pytest.approx(ratio)
+    assert result.verdict == verdict
+
+
+def test_derived_numbers():
+    result = measurement()
+    assert result.ratio == 4.0
+    assert result.ratios == (8.0, 4.5, 2.0)
+    assert (result.dense_rate, result.rate, result.share) == (4e9, 1e9, 0.25)
+    alone = measurement(peer=(), peer_name="", difference=None)
+    assert (alone.ratio, alone.ratios, alone.verdict) == (None, (), "")
+
+
+def test_sides_alternate_after_a_warm_up_and_the_fastest_variant_is_the_peer():
+    calls = []
+
+    def side(name, result, delay=0.0):
+        def evaluate():
+            calls.append(name)
+            time.sleep(delay)
+            return result
+
+        return evaluate
+
+    one = torch.ones(2, 2)
+    job = HERE[0].prepare(HERE[0].small())
+    job = replace(
+        job, ours=side("ours", one), peers={"slow": side("slow", one, 0.2), "fast": side("fast", one)}, comparable=_same
+    )
+    result = run.measure(replace(HERE[0], prepare=lambda case: job), 3)
+    assert result.peer_name == "fast"
+    assert calls == ["slow", "slow", "fast", "ours", "fast", *["ours", "fast"] * 3]
+    assert len(result.ours) == len(result.peer) == 3
+    assert result.difference == 0
+    assert result.peak == 1e11
+    assert result.notes == ("3 repeats: too few to report, take 5",)
+
+
+def _same(value):
+    return value
+
+
+def test_difference_is_relative_and_sees_wrong_shapes():
+    a = torch.tensor([[4.0, 1.0], [1.0, 2.0]])
+    assert run.relative_difference(a, a + 0.5) == pytest.approx(0.5 / 4.5)
+    assert run.relative_difference(a[:1], a) == math.inf
+    assert run.relative_difference(torch.tensor([1.0, 100.0]), torch.tensor([2.0, 100.0])) == 0.5
+    zero = torch.zeros(3, 3)
+    assert run.relative_difference(zero, zero) == 0
+
+
+def test_select_cases():
+    assert run.select([]) == list(CASES)
+    assert [case.name for case in run.select(["spectrum", "sweep"])] == ["sweep-f64", "spectrum-f64"]
+    with pytest.raises(ValueError, match=r"cases: expected part of one of infinite-f64, .*, got 'nonsense'"):
+        run.select(["nonsense"])
+
+
+# The pipe
+
+
+def test_peer_process_answers_and_ends(fake):
+    with PeerProcess(sys.executable, request_of(2.0), 1, fake) as peer:
+        assert (peer.name, peer.versions) == ("fake", {"fake": "1.0"})
+        assert [peer.seconds(), peer.seconds()] == [0.5, 1.5]
+        assert torch.equal(peer.result(), torch.full((2, 2), 24.0, dtype=torch.float64))
+        folder = Path(peer._folder.name)
+        process = peer._process
+        assert folder.is_dir()
+    assert process.poll() is not None
+    assert not folder.exists()
+
+
+def test_measure_against_another_process(fake):
+    case = next(case for case in CASES if case.name == "infinite-f64").small()
+    result = run.measure(case, 2, sys.executable, fake)
+    assert result.peer == (0.5, 1.5)
+    assert result.peer_name == "fake"
+    assert result.versions == {"fake": "1.0"}
+    assert result.difference > 0  # the fake computes the linear network's kernel
+
+
+def test_a_peer_that_fails_leaves_our_side_and_a_note(fake):
+    case = next(case for case in CASES if case.name == "infinite-f64").small()
+    result = run.measure(case, 5, sys.executable, fake)  # ends at the fourth evaluation
+    assert len(result.ours) == 5
+    assert result.peer == ()
+    assert "ended without an answer; it left no message (exit status" in result.notes[0]
+
+
+def test_repeats_are_capped_where_the_peer_is_slow(fake):
+    case = replace(next(case for case in CASES if case.name == "infinite-f64").small(), most_repeats=1)
+    result = run.measure(case, 5, sys.executable, fake)
+    assert len(result.ours) == len(result.peer) == 1
+    assert result.notes == ("1 repeats only: an evaluation of the peer takes very long",)
+    assert len(run.measure(case, 5).ours) == 5
+
+
+def test_without_peers_our_side_is_measured_alone():
+    case = next(case for case in CASES if case.name == "infinite-f64").small()
+    result = run.measure(case, 5)
+    assert result.ratio is None
+    assert result.notes == ("no peer: --peers names the interpreter of an environment with neural-tangents",)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (-1.0, r"ended without an answer; its last message was: Segmentation fault \(not really\)"),
+        (-2.0, r"No module named 'jax'; versions that work: neural-tangents==0\.6\.5 jax==0\.4\.28 "),
+        (-3.0, r"ended without an answer; it left no message"),
+    ],
+)
+def test_failures_of_the_peer_are_named(fake, value, message):
+    with pytest.raises(PeerError, match=message):
+        PeerProcess(sys.executable, request_of(value), 1, fake)
+
+
+def test_wrong_interpreter(tmp_path):
+    with pytest.raises(PeerError, match=r"cannot run .*nowhere: No such file or directory"):
+        run.check_peer(tmp_path / "nowhere")
+    (tmp_path / "text").write_text("no program")
+    with pytest.raises(PeerError, match=r"cannot run .*text: Permission denied"):
+        run.check_peer(tmp_path / "text")
+
+
+def test_environment_without_neural_tangents():
+    with pytest.raises(PeerError, match=r"ModuleNotFoundError: No module named '(jax|neural_tangents)'; versions"):
+        run.check_peer(sys.executable)
+
+
+def test_peer_script_serves_errors_and_picks_what_works(tmp_path, monkeypatch):
+    class Result(np.ndarray):
+        def block_until_ready(self):
+            return self
+
+    def broken():
+        raise AttributeError("module 'jax.interpreters.ad' has no attribute 'source_info_util'")
+
+    candidates = {"structured": broken, "contraction": lambda: np.eye(2).view(Result)}
+    monkeypatch.setattr(neural_tangents_peer, "limit_threads", lambda threads: None)
+    monkeypatch.setattr(neural_tangents_peer, "versions", lambda: {"jax": "0"})
+    monkeypatch.setattr(
+        neural_tangents_peer, "prepare", lambda request: neural_tangents_peer.fastest(candidates, request["folder"])
+    )
+    first, then = json.dumps({"threads": 1, "folder": str(tmp_path)}), json.dumps({"command": "time"})
+    answers = []
+    neural_tangents_peer.serve(["not json", first, then, then], answers.append)
+    assert answers[0]["error"].startswith("JSONDecodeError")
+    assert answers[1] == {"versions": {"jax": "0"}, "implementation": "contraction"}
+    assert all(answer["seconds"] >= 0 for answer in answers[2:])
+    np.testing.assert_array_equal(np.load(tmp_path / "result.npy"), np.eye(2))
+    with pytest.raises(RuntimeError, match="structured: AttributeError: module"):
+        neural_tangents_peer.fastest({"structured": broken}, str(tmp_path))
+
+
+def test_peer_script_needs_nothing_of_the_package():
+    source = Path(neural_tangents_peer.__file__).read_text()
+    assert "import gatentk" not in source
+    assert "from gatentk" not in source
+    command = [sys.executable, "-I", neural_tangents_peer.__file__]
+    answer = subprocess.run(command, input="{}\n", capture_output=True, text=True, check=True).stdout
+    assert json.loads(answer) == {"error": "KeyError: 'threads'"}
+
+
+# What comes out
+
+
+def test_texts():
+    assert results.time_text(1234.5) == "1234 s"
+    assert results.time_text(0.0123) == "12.3 ms"
+    assert results.time_text(5e-7) == "0.50 us"
+    assert results.time_text(0.5, 1.5) == "0.50 - 1.50 s"
+    assert results.ratio_text(3.456, 123.4) == "3.46 - 123x"
+
+
+def test_table_shows_medians_ranges_ratios_and_what_was_asked():
+    lower = replace(CASES[0], name="two", better="lower", at_least=1.3, aim=1.1)
+    rows = [measurement(), measurement(case=lower), measurement(peer=(), peer_name="", difference=None)]
+    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    with console.file:
+        console.print(results.table(rows))
+    text = console.export_text()
+    for expected in ("2.00 s", "1.00 - 3.00 s", "8.00 s", "6.00 - 9.00 s", "differs 1.0e-15", "n=2000 d=5 L=10"):
+        assert expected in text
+    for expected in ("4.00x", "2.00 - 8.00x", ">= 3x", "aim 5x", "4.00 dense", "1.00 done", "25% of 4"):
+        assert expected in text
+    for expected in ("0.25x", "ours/peer", "<= 1.3x", "(closed"):
+        assert expected in text
+
+
+def test_document_is_plain_json_with_every_case():
+    rows = [measurement(), measurement(peer=(), peer_name="", versions={}, difference=None, peak=0.0)]
+    document = json.loads(json.dumps(results.document(rows, 0.25), allow_nan=False))
+    assert document["schema"] == "gatentk/bench/1"
+    environment = document["environment"]
+    assert environment["instruction_set"] == isa()
+    assert environment["load_before"] == 0.25
+    assert environment["threads"] == torch.get_num_threads()
+    assert set(environment["peak_flop_per_second"]) == {"float32", "float64"}
+    first, second = document["cases"]
+    assert first["ratio"] == 4.0
+    assert (first["ratio_min"], first["ratio_max"], first["verdict"]) == (2.0, 8.0, "at least")
+    assert first["shape"] == {"n": 2000, "d": 5, "width": 0, "depth": 10}
+    assert first["peer_versions"] == {"jax": "0.4.28"}
+    assert second["ratio"] is second["peer_median"] is second["share_of_peak"] is None
+    assert first.keys() == second.keys()
+
+
+def test_notes_are_said_once():
+    other = measurement(case=replace(CASES[0], name="two"), notes=("a note", "of two"))
+    assert results.notes([measurement(), other]) == ["a note", "two: of two"]
+
+
+# The command
+
+
+def invoke(*arguments: str) -> click.testing.Result:
+    return CliRunner().invoke(bench, arguments, catch_exceptions=True)
+
+
+def test_command_prints_the_table_and_writes_the_file(tmp_path):
+    out = tmp_path / "bench.json"
+    result = invoke("--quick", "--repeats", "1", "-k", "pack", "--cases", "sweep", "--out", str(out))
+    assert result.exit_code == 0, result.output
+    assert "packbits" in result.output
+    assert f"Wrote {out}" in result.output
+    assert [case["name"] for case in json.loads(out.read_text())["cases"]] == ["sweep-f64", "pack-bits"]
+    assert [path.name for path in tmp_path.iterdir()] == ["bench.json"]
+
+
+def test_an_interrupted_run_shows_what_it_has_and_writes_no_file(tmp_path, monkeypatch):
+    def interrupted(*_):
+        yield measurement()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "measure_all", interrupted)
+    result = invoke("--quick", "--out", str(tmp_path / "bench.json"))
+    assert result.exit_code == 1
+    assert "2.00 - 8.00x" in result.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_command_warns_of_a_busy_machine(monkeypatch):
+    monkeypatch.setattr(os, "getloadavg", lambda: (3.5, 0.0, 0.0))
+    assert "Warning: the load average is 3.5" in invoke("--quick", "--repeats", "1", "-k", "pack").output
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.1, 9.0, 9.0))
+    assert "Warning" not in invoke("--quick", "--repeats", "1", "-k", "pack").output
+
+
+def test_command_refuses_before_it_measures(tmp_path):
+    assert isinstance(invoke("-k", "nonsense").exception, ValueError)
+    assert isinstance(invoke("--quick", "--peers", str(tmp_path / "nowhere")).exception, PeerError)
+    missing = invoke("--quick", "--out", str(tmp_path / "no" / "bench.json"))
+    assert missing.exit_code == 2
+    assert "cannot write to the folder" in missing.output
+    assert invoke("--repeats", "0").exit_code == 2

@@ -1,0 +1,466 @@
+"""Packed bits, Gram products and their gradients on every instruction set, against plain torch and numpy."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gatentk import ops, reference
+
+# Around the sizes of groups of rows (4), of vectors and panels (8, 12, 16, 24, 96) and of blocks of columns (256).
+EDGES = sorted({max(0, k * m + o) for m in (4, 12, 16, 24, 96, 256) for k in (1, 2) for o in (-1, 0, 1)} | {0, 600})
+WIDTHS = st.sampled_from(EDGES) | st.integers(0, 600)
+ROWS = st.integers(0, 70)
+DENSITIES = st.sampled_from([0.0, 0.03, 0.5, 0.97, 1.0])
+SEEDS = st.integers(0, 1000)
+
+
+def factor(generator, shape, dtype, density):
+    """Normal entries, a share of them kept and the rest exact zeros."""
+    values = torch.randn(shape, generator=generator, dtype=torch.float64)
+    return torch.where(torch.rand(shape, generator=generator) < density, values, 0).to(dtype)
+
+
+def scatter(tensor, layout):
+    """The same values in memory that is not contiguous."""
+    if layout == "transposed":
+        return tensor.mT.contiguous().mT
+    if layout == "strided":
+        shape = (*tensor.shape[:-1], 2 * tensor.shape[-1])
+        return tensor.new_full(shape, torch.nan)[..., ::2].copy_(tensor)
+    if layout == "offset":
+        shape = (*tensor.shape[:-2], tensor.shape[-2] + 1, tensor.shape[-1] + 3)
+        return tensor.new_full(shape, torch.nan)[..., 1:, 2:-1].copy_(tensor)
+    return tensor
+
+
+LAYOUTS = st.sampled_from(["contiguous", "transposed", "strided", "offset"])
+
+
+def exact_gram(acts, deltas, acts_b, deltas_b, bias):
+    """Sums in extended precision, one (n, n_b) array a layer."""
+    terms = []
+    for a, d, a_b, d_b, offset in zip(acts, deltas, acts_b, deltas_b, bias, strict=True):
+        left, right, d_left, d_right = (t.detach().numpy().astype(np.longdouble) for t in (a, a_b, d, d_b))
+        term = left @ right.T + offset
+        terms.append(term * (d_left @ d_right.T) if d.shape[-1] else term)
+    return np.stack(terms)
+
+
+def assert_as_accurate_as_torch(out, acts, deltas, acts_b=None, deltas_b=None, bias=None, components=False):
+    """max|out - exact| <= 2 max|torch - exact| + 1 + sqrt(width) roundings of the largest sum of magnitudes.
+
+    A sum of `width` terms strays by about sqrt(width) roundings, and a handful of them may be exact in torch by luck;
+    `test_sums_are_as_accurate_as_those_of_torch` has enough entries to do without that allowance.
+    """
+    right = acts if acts_b is None else acts_b, deltas if deltas_b is None else deltas_b
+    bias = [0.0] * len(acts) if bias is None else bias
+    exact = exact_gram(acts, deltas, *right, bias)
+    size = reference.gram_ntk(
+        *([t.abs().double() for t in part] for part in (acts, deltas, *right)), bias=[abs(b) for b in bias]
+    )
+    dense = reference.gram_ntk(acts, deltas, *right, bias=bias, components=components).numpy()
+    if not components:
+        exact = exact.sum(0)
+    assert out.shape == exact.shape
+    assert out.dtype == acts[0].dtype
+    if out.numel():
+        width = max(t.shape[-1] for t in (*acts, *deltas))
+        tiny = torch.finfo(out.dtype).eps * float(size.max()) * (1 + width**0.5)
+        assert np.abs(out.numpy() - exact).max() <= 2 * np.abs(dense - exact).max() + tiny
+
+
+# Packed bits
+
+
+@given(width=WIDTHS, leading=st.lists(st.integers(0, 5), max_size=3), seed=SEEDS, density=DENSITIES)
+@settings(max_examples=60)
+def test_packed_bits_are_those_of_numpy_and_come_back(isa, width, leading, seed, density):
+    mask = torch.rand(*leading, width, generator=torch.Generator().manual_seed(seed)) < density
+    bits = ops.pack_bits(mask)
+    assert bits.shape == (*leading, ops.row_bytes(width))
+    assert ops.row_bytes(width) % 16 == 0
+    packed = np.packbits(mask.numpy(), axis=-1, bitorder="little")
+    np.testing.assert_array_equal(bits[..., : packed.shape[-1]].numpy(), packed)
+    assert not bits[..., packed.shape[-1] :].any()
+    assert torch.equal(ops.unpack_bits(bits, width), mask)
+
+
+@pytest.mark.parametrize("layout", ["transposed", "strided", "offset", "expanded"])
+def test_bits_of_masks_in_any_layout(isa, layout, generator):
+    mask = torch.rand(6, 133, generator=generator) < 0.5
+    expected = reference.pack_bits(mask)
+    if layout == "transposed":
+        assert torch.equal(ops.pack_bits(mask.T.contiguous().T), expected)
+    elif layout == "strided":
+        assert torch.equal(ops.pack_bits(mask.repeat_interleave(2, 1)[:, ::2]), expected)
+        assert torch.equal(ops.unpack_bits(expected.repeat_interleave(2, 1)[:, ::2], 133), mask)
+    elif layout == "offset":
+        assert torch.equal(ops.pack_bits(torch.cat([mask, mask], 1)[:, 133:]), expected)
+        assert torch.equal(ops.unpack_bits(torch.cat([expected, expected], 1)[:, 32:], 133)[:, :], mask[:, :])
+    else:
+        assert torch.equal(ops.pack_bits(mask[:1].expand(4, 133)), expected[:1].expand(4, 32))
+        assert torch.equal(ops.unpack_bits(expected[:1].expand(4, 32), 133), mask[:1].expand(4, 133))
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "call"),
+    [
+        (TypeError, "mask: expected a bool tensor, got .*float32", lambda: ops.pack_bits(torch.ones(3, 4))),
+        (TypeError, "mask: expected a bool tensor, got list", lambda: ops.pack_bits([True])),
+        (ValueError, r"mask: expected shape \(\.\.\., width\)", lambda: ops.pack_bits(torch.tensor(True))),
+        (ValueError, "mask: .*CPU tensors only", lambda: ops.pack_bits(torch.ones(3, dtype=torch.bool, device="meta"))),
+        (TypeError, r"bits: expected packed bits \(uint8\)", lambda: ops.unpack_bits(torch.ones(16).int(), 3)),
+        (ValueError, "rows of 16 bytes for width 3", lambda: ops.unpack_bits(torch.ones(4).byte(), 3)),
+        (ValueError, "rows of 32 bytes for width 129", lambda: ops.unpack_bits(torch.ones(2, 16).byte(), 129)),
+        (ValueError, "for width -1", lambda: ops.unpack_bits(torch.ones(16).byte(), -1)),
+        (ValueError, "bits: expected rows", lambda: ops.unpack_bits(torch.tensor(1).byte(), 1)),
+    ],
+)
+def test_bad_bits_are_refused_by_name(error, message, call):
+    with pytest.raises(error, match=message):
+        call()
+
+
+# Gram products
+
+DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
+
+
+@DTYPES
+@given(
+    n=ROWS,
+    widths=st.lists(st.tuples(WIDTHS, WIDTHS), min_size=1, max_size=3),
+    density=DENSITIES,
+    layout=LAYOUTS,
+    components=st.booleans(),
+    biased=st.booleans(),
+    seed=SEEDS,
+)
+@settings(max_examples=25)
+def test_symmetric_gram(isa, dtype, n, widths, density, layout, components, biased, seed):
+    generator = torch.Generator().manual_seed(seed)
+    acts = [factor(generator, (n, a), dtype, density) for a, _ in widths]
+    deltas = [factor(generator, (n, d), dtype, density) for _, d in widths]
+    bias = [float(i) for i in range(len(widths))] if biased else None
+    args = [scatter(a, layout) for a in acts], [scatter(d, layout) for d in deltas]
+    out = ops.gram_ntk(*args, components=components, bias=bias)
+    assert torch.equal(out, out.mT)
+    assert_as_accurate_as_torch(out, acts, deltas, bias=bias, components=components)
+
+
+@DTYPES
+@given(
+    n=ROWS,
+    n_b=ROWS,
+    widths=st.lists(st.tuples(WIDTHS, WIDTHS), min_size=1, max_size=2),
+    density=DENSITIES,
+    layout=LAYOUTS,
+    components=st.booleans(),
+    biased=st.booleans(),
+    seed=SEEDS,
+)
+@settings(max_examples=25)
+def test_rectangular_gram(isa, dtype, n, n_b, widths, density, layout, components, biased, seed):
+    generator = torch.Generator().manual_seed(seed)
+    acts, acts_b = ([factor(generator, (rows, a), dtype, density) for a, _ in widths] for rows in (n, n_b))
+    deltas, deltas_b = ([factor(generator, (rows, d), dtype, density) for _, d in widths] for rows in (n, n_b))
+    bias = [float(i) for i in range(len(widths))] if biased else None
+    args = ([scatter(t, layout) for t in part] for part in (acts, deltas, acts_b, deltas_b))
+    out = ops.gram_ntk(*args, components=components, bias=bias)
+    assert_as_accurate_as_torch(out, acts, deltas, acts_b, deltas_b, bias, components)
+
+
+@DTYPES
+@given(n=ROWS, width=WIDTHS, other=WIDTHS, density=DENSITIES, seed=SEEDS, kind=st.sampled_from("absbdn"))
+@settings(max_examples=20)
+def test_gates_mask_the_left_factors(isa, dtype, n, width, other, density, seed, kind):
+    """`kind`: both factors by one table, a pair, one of the two, or none."""
+    generator = torch.Generator().manual_seed(seed)
+    other = width if kind == "s" else other
+    act, delta = factor(generator, (n, width), dtype, 1), factor(generator, (n, other), dtype, 1)
+    mask_a, mask_d = (torch.rand(n, w, generator=generator) < density for w in (width, other))
+    bits_a, bits_d = ops.pack_bits(mask_a), ops.pack_bits(mask_d)
+    entry = {"s": bits_a, "a": (bits_a, None), "d": (None, bits_d), "b": (bits_a, bits_d), "n": None}[kind]
+    zero = torch.zeros((), dtype=dtype)
+    gated_a = torch.where(mask_a, act, zero) if kind in "asb" else act
+    gated_d = torch.where(mask_a if kind == "s" else mask_d, delta, zero) if kind in "sdb" else delta
+    out = ops.gram_ntk([act, act], [delta, delta], gates=[entry, None])
+    assert torch.equal(out, out.mT)
+    assert_as_accurate_as_torch(out, [gated_a, act], [gated_d, delta])
+    right_a, right_d = factor(generator, (9, width), dtype, 1), factor(generator, (9, other), dtype, 1)
+    out = ops.gram_ntk([act], [delta], [right_a], [right_d], gates=[entry])
+    assert_as_accurate_as_torch(out, [gated_a], [gated_d], [right_a], [right_d])
+
+
+@DTYPES
+@pytest.mark.parametrize("width", [64, 205, 512])
+@pytest.mark.parametrize("density", [0.5, 1.0])
+def test_sums_are_as_accurate_as_those_of_torch(isa, dtype, width, density, generator):
+    ours, dense, largest = 0.0, 0.0, 0.0
+    for _ in range(3):
+        act, delta = (factor(generator, (64, width), dtype, density) for _ in range(2))
+        exact = exact_gram([act], [delta], [act], [delta], [0.0])[0]
+        ours = max(ours, np.abs(ops.gram_ntk([act], [delta]).numpy() - exact).max())
+        dense = max(dense, np.abs(reference.gram_ntk([act], [delta]).numpy() - exact).max())
+        largest = max(largest, float(np.abs(exact).max()))
+    assert ours <= 2 * dense + torch.finfo(dtype).eps / 2 * largest
+
+
+@DTYPES
+def test_either_right_factor_may_be_left_out(isa, dtype, generator):
+    a, d, other = (factor(generator, (10, w), dtype, 0.5) for w in (7, 5, 5))
+    assert_as_accurate_as_torch(ops.gram_ntk([a], [d], deltas_b=[other]), [a], [d], [a], [other])
+    assert_as_accurate_as_torch(ops.gram_ntk([d], [a], acts_b=[other]), [d], [a], [other], [a])
+
+
+@DTYPES
+def test_leading_dimensions_are_batches(isa, dtype, generator):
+    acts = [factor(generator, (2, 3, 11, w), dtype, 0.5) for w in (5, 40)]
+    deltas = [factor(generator, (2, 3, 11, w), dtype, 0.5) for w in (17, 0)]
+    acts_b = [factor(generator, (2, 3, 4, w), dtype, 0.5) for w in (5, 40)]
+    deltas_b = [factor(generator, (2, 3, 4, w), dtype, 0.5) for w in (17, 0)]
+    gates = [(ops.pack_bits(torch.rand(2, 3, 11, 5, generator=generator) < 0.5), None), None]
+    for components in (False, True):
+        own = ops.gram_ntk(acts, deltas, gates=gates, components=components)
+        other = ops.gram_ntk(acts, deltas, acts_b, deltas_b, gates=gates, components=components)
+        assert own.shape == (*[2] * components, 2, 3, 11, 11)
+        assert other.shape == (*[2] * components, 2, 3, 11, 4)
+        for i, j in itertools.product(range(2), range(3)):
+            part = [[t[i, j] for t in tensors] for tensors in (acts, deltas, acts_b, deltas_b)]
+            gate = [(gates[0][0][i, j], None), None]
+            assert torch.equal(own[..., i, j, :, :], ops.gram_ntk(*part[:2], gates=gate, components=components))
+            assert torch.equal(other[..., i, j, :, :], ops.gram_ntk(*part, gates=gate, components=components))
+
+
+def test_an_empty_batch_gives_an_empty_kernel():
+    a = torch.ones(0, 3, 4)
+    assert ops.gram_ntk([a], [a]).shape == (0, 3, 3)
+    assert ops.gram_ntk([a], [a], components=True).shape == (1, 0, 3, 3)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+@pytest.mark.parametrize("n_b", [0, 1, 5])
+def test_no_row_or_one(isa, n, n_b):
+    a, b = torch.full((n, 3), 2.0), torch.full((n_b, 3), 3.0)
+    assert torch.equal(ops.gram_ntk([a], [a]), torch.full((n, n), 144.0))
+    assert torch.equal(ops.gram_ntk([a], [a], [b], [b]), torch.full((n, n_b), 324.0))
+
+
+def test_a_delta_without_columns_counts_as_ones(isa, generator):
+    a = factor(generator, (9, 30), torch.float64, 0.5)
+    ones = torch.ones(9, 1, dtype=torch.float64)
+    torch.testing.assert_close(ops.gram_ntk([a], [a[:, :0]], bias=[2]), ops.gram_ntk([a], [ones], bias=[2]))
+    assert torch.equal(ops.gram_ntk([a[:, :0]], [a[:, :0]], bias=[2]), torch.full((9, 9), 2, dtype=torch.float64))
+
+
+def test_rows_and_batches_may_share_memory(isa, generator):
+    row, other = factor(generator, (1, 33), torch.float64, 0.5), factor(generator, (8, 20), torch.float64, 0.5)
+    shared = row.expand(8, 33)
+    expected = ops.gram_ntk([shared.clone()], [other])
+    assert torch.equal(ops.gram_ntk([shared], [other]), expected)
+    batch = ops.gram_ntk([shared.expand(3, 8, 33)], [other.expand(3, 8, 20)])
+    assert torch.equal(batch, expected.expand(3, 8, 8))
+    bits = ops.pack_bits(torch.rand(1, 33, generator=generator) < 0.5).expand(8, 16)
+    assert torch.equal(
+        ops.gram_ntk([shared], [other], gates=[(bits, None)]),
+        ops.gram_ntk([shared], [other], gates=[(bits.clone(), None)]),
+    )
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_what_gates_switch_off_is_never_read(isa, value, generator):
+    mask = torch.rand(20, 50, generator=generator) < 0.5
+    a = torch.where(mask, factor(generator, (20, 50), torch.float32, 1), value)
+    clean = torch.where(mask, a, 0)
+    bits = ops.pack_bits(mask)
+    out = ops.gram_ntk([a], [a], [clean], [clean], gates=[bits])
+    assert torch.equal(out, ops.gram_ntk([clean], [clean], [clean], [clean], gates=[bits]))
+
+
+def test_many_terms_are_summed_in_double(isa):
+    ones = torch.ones(3, 1)
+    small = torch.full((3, 1), 2.0**-14)
+    out = ops.gram_ntk([ones, *[small] * 64], [ones, *[ones] * 64])
+    assert torch.equal(out, torch.full((3, 3), 1 + 64 * 2.0**-28))
+
+
+def test_one_thread_and_two_give_the_same_bits(isa, generator):
+    acts = [factor(generator, (150, 300), torch.float32, 0.5) for _ in range(2)]
+    before = torch.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            results.append((ops.gram_ntk(acts, acts), ops.gram_ntk(acts, acts, acts, acts), ops.pack_bits(acts[0] > 0)))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+# Gradients
+
+
+def gradient_cases():
+    generator = torch.Generator().manual_seed(1)
+    for rectangular, gated, components, width in itertools.product((False, True), (False, True), (False, True), (3, 0)):
+        acts, acts_b = ([factor(generator, (n, a), torch.float64, 1) for a in (4, 5)] for n in (3, 2))
+        deltas, deltas_b = ([factor(generator, (n, d), torch.float64, 1) for d in (width, 2)] for n in (3, 2))
+        bits = ops.pack_bits(torch.rand(3, 4, generator=generator) < 0.6)
+        yield (
+            f"{'rectangular' if rectangular else 'symmetric'}{'-gated' * gated}{'-components' * components}-{width}",
+            [*acts, *deltas, *(acts_b + deltas_b if rectangular else [])],
+            [(bits, None), None] if gated else None,
+            components,
+        )
+
+
+GRADIENTS = pytest.mark.parametrize(
+    ("tensors", "gates", "components"), [case[1:] for case in gradient_cases()], ids=[c[0] for c in gradient_cases()]
+)
+
+
+def gram_of(gates, components):
+    def function(*tensors):
+        parts = [list(tensors[i : i + 2]) for i in range(0, len(tensors), 2)]
+        return ops.gram_ntk(*parts, gates=gates, components=components, bias=[0.5, 0.0])
+
+    return function
+
+
+@GRADIENTS
+def test_first_and_second_derivatives(tensors, gates, components):
+    inputs = [t.clone().requires_grad_() for t in tensors]
+    assert torch.autograd.gradcheck(gram_of(gates, components), inputs)
+    assert torch.autograd.gradgradcheck(gram_of(gates, components), inputs, fast_mode=True)
+
+
+def test_gradients_equal_those_of_plain_torch(isa, generator):
+    acts, deltas = ([factor(generator, (2, 9, w), torch.float64, 0.5) for w in (20, 7)] for _ in range(2))
+    gates = [ops.pack_bits(torch.rand(2, 9, w, generator=generator) < 0.5) for w in (20, 7)]
+    weight = factor(generator, (2, 9, 9), torch.float64, 1)
+    gradients = []
+    for module in (ops, reference):
+        leaves = [t.clone().requires_grad_() for t in (*acts, *deltas)]
+        out = module.gram_ntk(leaves[:2], leaves[2:], gates=gates, bias=[1, 0])
+        (out * weight).sum().backward()
+        gradients.append([leaf.grad for leaf in leaves])
+    torch.testing.assert_close(*gradients)
+
+
+def test_only_what_requires_a_gradient_gets_one(generator):
+    a, d = (factor(generator, (4, 3), torch.float64, 1) for _ in range(2))
+    a.requires_grad_()
+    ops.gram_ntk([a], [d]).sum().backward()
+    assert a.grad is not None
+    assert d.grad is None
+    assert not ops.gram_ntk([a.detach()], [d]).requires_grad
+
+
+# Registration with torch
+
+
+def op_cases():
+    generator = torch.Generator().manual_seed(2)
+    mask = torch.rand(3, 20, generator=generator) < 0.5
+    bits = reference.pack_bits(mask)
+    a, d, b, e = (factor(generator, (n, w), torch.float32, 0.7) for n, w in ((3, 20), (3, 5), (2, 20), (2, 5)))
+    leaves = [t.double().requires_grad_() for t in (a, d, b, e)]
+    gram, infinite = torch.ops.gatentk.gram_ntk.default, torch.ops.gatentk.infinite_ntk.default
+    yield torch.ops.gatentk.pack_bits.default, (mask,)
+    yield torch.ops.gatentk.unpack_bits.default, (bits, 20)
+    yield gram, ([a], [d], [], [], [None], [None], [0.0], False)
+    yield gram, ([a, a], [d, d], [b, b], [e, e], [bits, None], [None, None], [0.0, 1.0], True)
+    yield gram, ([leaves[0]], [leaves[1]], [], [], [bits], [None], [1.0], False)
+    yield gram, ([leaves[0]], [leaves[1]], [leaves[2]], [leaves[3]], [None], [None], [0.0], True)
+    yield gram, ([a.expand(2, 3, 20)], [d.expand(2, 3, 5)], [], [], [None], [None], [0.0], False)
+    yield infinite, (a, None, [1, 3], "relu")
+    yield infinite, (a.expand(2, 3, 20), b.expand(2, 2, 20), [0, 2], "relu")
+    for quantity in ops.QUANTITIES:
+        yield infinite, (a.double(), None, [2], quantity)
+
+
+@pytest.mark.parametrize(("op", "arguments"), list(op_cases()))
+def test_opcheck(op, arguments):
+    torch.library.opcheck(op, arguments)
+
+
+def test_compiles_without_graph_breaks(generator):
+    a, d = (factor(generator, (5, 20), torch.float64, 0.5) for _ in range(2))
+
+    def function(act, delta):
+        gates = ops.pack_bits(act > 0)
+        return ops.gram_ntk([2 * act], [delta], gates=[gates]) + ops.infinite_ntk(delta, None, [2], "relu")[0]
+
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(a, d), function(a, d))
+
+
+# Refusals
+
+ONE = torch.ones(3, 4)
+BITS = reference.pack_bits(torch.ones(3, 4, dtype=torch.bool))
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "call"),
+    [
+        (TypeError, "acts: expected a list of tensors", lambda: ops.gram_ntk(ONE, [ONE])),
+        (TypeError, "deltas: expected a list of tensors", lambda: ops.gram_ntk([ONE], ONE)),
+        (TypeError, "acts_b: expected a list of tensors", lambda: ops.gram_ntk([ONE], [ONE], ONE, [ONE])),
+        (ValueError, "acts: expected at least one layer", lambda: ops.gram_ntk([], [])),
+        (ValueError, "deltas: expected 1 tensors", lambda: ops.gram_ntk([ONE], [ONE, ONE])),
+        (ValueError, "acts_b: expected 1 tensors", lambda: ops.gram_ntk([ONE], [ONE], [ONE, ONE], [ONE])),
+        (TypeError, r"acts\[0\]: expected a float32 or float64", lambda: ops.gram_ntk([ONE.int()], [ONE])),
+        (TypeError, r"acts\[0\]: expected a float32 or float64", lambda: ops.gram_ntk([ONE.half()], [ONE])),
+        (TypeError, r"acts\[0\]: expected a float32 or .*ndarray|array", lambda: ops.gram_ntk([ONE.numpy()], [ONE])),
+        (TypeError, r"deltas\[0\]: expected torch.float32", lambda: ops.gram_ntk([ONE], [ONE.double()])),
+        (TypeError, r"acts\[1\]: expected torch.float32", lambda: ops.gram_ntk([ONE, ONE.double()], [ONE, ONE])),
+        (TypeError, r"acts_b\[0\]: expected torch.float32", lambda: ops.gram_ntk([ONE], [ONE], [ONE.double()])),
+        (ValueError, r"acts\[0\]: expected shape \(\.\.\., n, width\)", lambda: ops.gram_ntk([ONE[0]], [ONE])),
+        (ValueError, r"deltas\[0\]: expected shape \(3,\)", lambda: ops.gram_ntk([ONE], [ONE[:2]])),
+        (ValueError, r"acts\[1\]: expected shape", lambda: ops.gram_ntk([ONE, ONE[:2]], [ONE, ONE])),
+        (ValueError, r"deltas\[0\]: expected shape", lambda: ops.gram_ntk([ONE.expand(2, 3, 4)], [ONE])),
+        (ValueError, r"acts_b\[0\]: expected width 4", lambda: ops.gram_ntk([ONE], [ONE], [ONE[:, :3]], [ONE])),
+        (ValueError, r"deltas_b\[0\]: expected width 4", lambda: ops.gram_ntk([ONE], [ONE], [ONE], [ONE[:, :3]])),
+        (ValueError, r"deltas_b\[0\]: expected shape", lambda: ops.gram_ntk([ONE], [ONE], [ONE], [ONE[:2]])),
+        (ValueError, "expected shape", lambda: ops.gram_ntk([ONE], [ONE], deltas_b=[ONE[:2]])),
+        (ValueError, "acts_b.*expected shape", lambda: ops.gram_ntk([ONE], [ONE], [ONE[None]], [ONE[None]])),
+        (ValueError, "gates: expected 1 entries", lambda: ops.gram_ntk([ONE], [ONE], gates=[None, None])),
+        (TypeError, r"gates\[0\]: expected packed bits", lambda: ops.gram_ntk([ONE], [ONE], gates=[ONE > 0])),
+        (ValueError, r"gates\[0\]: expected rows of 16", lambda: ops.gram_ntk([ONE], [ONE], gates=[BITS[:, :8]])),
+        (ValueError, r"gates\[0\]: expected \(3,\) rows", lambda: ops.gram_ntk([ONE], [ONE], gates=[BITS[:2]])),
+        (ValueError, "bias: expected 1 numbers", lambda: ops.gram_ntk([ONE], [ONE], bias=[1, 2])),
+        (ValueError, r"acts\[0\]: .*CPU", lambda: ops.gram_ntk([ONE.to("meta")], [ONE.to("meta")])),
+    ],
+)
+def test_bad_gram_arguments_are_refused_by_name(error, message, call):
+    with pytest.raises(error, match=message):
+        call()
+
+
+# Infinite width: the registered op; the public functions have tests of their own
+
+
+@DTYPES
+@given(n=st.integers(0, 40), n_z=st.none() | st.integers(0, 40), d=st.integers(2, 30), layout=LAYOUTS, seed=SEEDS)
+@settings(max_examples=10)
+def test_infinite_ntk_equals_plain_torch(isa, dtype, n, n_z, d, layout, seed):
+    generator = torch.Generator().manual_seed(seed)
+    x = factor(generator, (n, d), dtype, 1)
+    z = None if n_z is None else factor(generator, (n_z, d), dtype, 1)
+    args = scatter(x, layout), None if z is None else scatter(z, layout)
+    eps = torch.finfo(dtype).eps
+    size = float(x.norm(dim=-1).max() * (x if z is None else z).norm(dim=-1).max()) if n and n_z != 0 else 0.0
+    for quantity in ops.QUANTITIES:
+        depths = [4] if quantity == "relu_components" else [1, 4]
+        out = ops.infinite_ntk(*args, depths, quantity)
+        expected = reference.infinite_ntk(x.double(), None if z is None else z.double(), depths, quantity)
+        assert out.shape == expected.shape
+        assert out.dtype == dtype
+        # Close samples of different norm determine their angle less well than 1e-12.
+        tolerance = max(1e-11, 100 * eps) if "angle" in quantity else 20 * eps * (max(depths) + 1) * size
+        torch.testing.assert_close(out.double(), expected, rtol=0, atol=tolerance)
