@@ -299,7 +299,7 @@ def _gram_ntk_cpu(
     out = torch.empty(_gram_shape(acts, acts_b, components), dtype=acts[0].dtype)
     n, n_b = out.shape[-2:]
     batch = acts[0].shape[:-2].numel()
-    matrices = out.view(-1, batch, n, n_b)
+    matrices = out.view(len(acts) if components else 1, batch, n, n_b)
 
     def flat(tensor: Tensor) -> Tensor:
         return _contiguous_rows(tensor.reshape(batch, *tensor.shape[-2:]))
@@ -373,7 +373,9 @@ def _gram_ntk_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
                 result[side + 2].append(weight.mT @ left)
             else:
                 result[side].append(_masked((weight + weight.mT) @ right, gates))
-    return (*result, None, None, None, None)
+    # torch takes a list of optional tensors for a list only if all of them are there.
+    by_gates = [[None] * layers if all(g is not None for g in gates) else None for gates in (gates_act, gates_delta)]
+    return (*result, *by_gates, None, None)
 
 
 torch.library.register_autograd("gatentk::gram_ntk", _gram_ntk_backward, setup_context=_gram_ntk_save, lib=_library)
@@ -414,7 +416,7 @@ def _infinite_ntk_cpu(x: Tensor, z: Tensor | None, depths: list[int], quantity: 
     batch, (n, n_z) = x.shape[:-2].numel(), out.shape[-2:]
     rows = _contiguous_rows(x.reshape(batch, *x.shape[-2:]))
     columns = rows if z is None else _contiguous_rows(z.reshape(batch, *z.shape[-2:]))
-    matrices = out.view(-1, batch, n, n_z)
+    matrices = out.view(out.shape[0], batch, n, n_z)
     for index in range(batch):
         run(
             _core.Quantity.__members__[quantity],

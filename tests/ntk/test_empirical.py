@@ -151,7 +151,7 @@ def test_jacobians_give_the_same_kernel(name):
 @pytest.mark.parametrize("outputs", ["trace", "diag", "full", 1])
 @pytest.mark.parametrize("rectangular", [False, True])
 def test_every_instruction_set(isa, outputs, rectangular):
-    net, x, z = seeded(NETWORKS["two layers"]), samples(21), samples(9, seed=1) if rectangular else None
+    net, x, z = seeded(NETWORKS["two layers"]), samples(70), samples(9, seed=1) if rectangular else None
     assert_equal_kernels(empirical(net, x, z, outputs=outputs), reduced(brute_force(net, x, z).sum(0), outputs))
 
 

@@ -261,6 +261,8 @@ def _uses(stages: Sequence[Stage], kept: Pass, selected: range) -> dict[int, lis
         stage = stages[index]
         assert isinstance(stage, LinearStage)
         act, weight, bias = kept.inputs[index], stage.weight, stage.bias
+        if not delta.shape[-1]:  # a layer without neurons; a delta of width 0 would count as ones
+            delta = delta.new_zeros(*delta.shape[:-1], 1)
         trained_bias = bias is not None and bias.requires_grad
         joined = trained_bias and weight.requires_grad and counts[id(weight)] == counts[id(bias)] == 1
         if weight.requires_grad:
