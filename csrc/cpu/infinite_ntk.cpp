@@ -108,10 +108,12 @@ class InfiniteRun {
 
   // A sample and itself: known exactly, from the squared norm rather than from a square of its root.
   void set_diagonals() const {
-    for (std::int64_t o = 0; o < outputs_; ++o)
+    for (std::int64_t o = 0; o < outputs_; ++o) {
+      if (problem_.quantity == Quantity::relu && problem_.depths[o] == 0) continue;  // the Gram matrix as it is
       for (std::int64_t i = 0; i < problem_.x.rows; ++i)
         problem_.out[o * problem_.out_slice + i * (problem_.out_stride + 1)] =
             static_cast<T>(diagonal_factor(o) * x_norms_.squared[i]);
+    }
   }
 
   double diagonal_factor(std::int64_t output) const {

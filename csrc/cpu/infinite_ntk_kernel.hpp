@@ -235,7 +235,8 @@ static GATENTK_INLINE void write_deficit(const StripWriter<T>& writer, std::int6
   }
 }
 
-// S_l |x||z|, or the angle of the gradients: cos phi = S_l / (l + 1). At l = 0 that is the input angle itself.
+// S_l |x||z|, or the angle of the gradients: cos phi = S_l / (l + 1). At l = 0 these are the Gram matrix and the input
+// angle themselves.
 template <class T, bool angle>
 static void relu_strip(const PairTile<T>& tile, std::int64_t first) {
   const StripWriter<T> writer{tile, first};
@@ -250,7 +251,7 @@ static void relu_strip(const PairTile<T>& tile, std::int64_t first) {
       if constexpr (angle)
         writer.angle(k, v, tau[v]);
       else
-        writer.kernel(k, v, T(1) - total[v]);
+        store(writer.at(k, v), load(tile.gram + first * panel_columns<T> + v * Simd<T>::lanes));
   });
   for (std::int64_t layer = 1; layer <= last; ++layer) {
     for (int v = 0; v < strip_vectors; ++v) total[v] += tau[v] * (T(layer) - total[v]) + eps[v];

@@ -60,6 +60,8 @@ def empirical(
     """
     check_choice("method", method, METHODS)
     _check_outputs(outputs)
+    if not isinstance(net, nn.Module):
+        raise TypeError(f"net: expected a torch.nn.Module, got {describe(net)}")
     left = _samples("x", x, net)
     right = None if z is None else _samples("z", z, net)
     if right is not None and right.shape[-1:] != left.shape[-1:]:
@@ -367,18 +369,20 @@ def _from_jacobians(
 ) -> Tensor:
     memory_limit = check_integer("memory_limit", memory_limit, 1)
     trained = {name: p.detach() for name, p in net.named_parameters() if p.requires_grad}
-    fixed = {name: p.detach() for name, p in net.named_parameters() if not p.requires_grad}
-    fixed |= {name: b.detach() for name, b in net.named_buffers()}
+    aliases, fixed = _tensors_of(net)
+
+    def call(parameters: dict[str, Tensor], rows: Tensor) -> Any:
+        tensors = fixed | {name: parameters[first] for name, first in aliases.items()}
+        return torch.func.functional_call(net, tensors, (rows,), tie_weights=False)
 
     def output(parameters: dict[str, Tensor], sample: Tensor) -> Tensor:
-        result = torch.func.functional_call(net, {**parameters, **fixed}, (sample.unsqueeze(0),))
+        result = call(parameters, sample.unsqueeze(0))
         if not isinstance(result, Tensor) or result.shape[0] != 1:
             raise TypeError(f"net: expected one tensor with a row for each sample, got {describe(result)}")
         flat = result.flatten()
         return flat if isinstance(outputs, str) else flat[int(outputs)].unsqueeze(0)
 
-    with torch.no_grad():
-        probe = torch.func.functional_call(net, {**trained, **fixed}, (x[:1],))
+    probe = call(trained, x[:1])
     if isinstance(probe, Tensor):
         _check_index(outputs, probe[0].numel())
     d_out = output(trained, x[0]).numel()
@@ -398,6 +402,27 @@ def _from_jacobians(
                     _place(kernel[layer], _transposed(block, outputs), j, i, outputs)
             del right
     return kernel if components else kernel.sum(0)
+
+
+def _tensors_of(net: nn.Module) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Names of all trained tensors with the first name of each, and the tensors that stay as they are.
+
+    Every place of a tensor is named once, whatever is shared: functional_call left to find the ties itself does not
+    put a shared module back as it was.
+    """
+    first = {id(p): name for name, p in net.named_parameters()}
+    aliases: dict[str, str] = {}
+    fixed: dict[str, Tensor] = {}
+    for prefix, module in net.named_modules():
+        for key, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is None:
+                continue
+            name = f"{prefix}.{key}" if prefix else key
+            if tensor.requires_grad and id(tensor) in first:
+                aliases[name] = first[id(tensor)]
+            else:
+                fixed[name] = tensor.detach()
+    return aliases, fixed
 
 
 def _chunk_size(trained: dict[str, Tensor], d_out: int, x: Tensor, memory_limit: int) -> int:

@@ -143,7 +143,7 @@ class Samples:
 
 def _common_exponent(tensors: Sequence[Tensor]) -> int:
     """A power of two that brings samples of extreme size to about 1; 0 where none is needed."""
-    exponent = max(math.frexp(float(tensor.abs().max()))[1] for tensor in tensors)
+    exponent = max((math.frexp(float(t.abs().max()))[1] for t in tensors if t.numel()), default=0)
     return exponent if abs(exponent) > 30 else 0
 
 
