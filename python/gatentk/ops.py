@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import torch
@@ -399,7 +399,21 @@ def infinite_ntk(x: Tensor, z: Tensor | None, depths: Sequence[int], quantity: s
 
     Returns:
         (len(depths), ..., n, n_z); (depth + 1, ..., n, n_z) for "relu_components".
+
+    Raises:
+        TypeError, ValueError: tensors that do not fit each other, an unknown quantity, depths that do not rise. That
+            rows are finite and not zero is checked by `gatentk.ntk`, not here.
     """
+    _check_list("samples", [x] if z is None else [x, z])
+    if z is not None and (z.dtype != x.dtype or z.shape[:-2] != x.shape[:-2] or z.shape[-1] != x.shape[-1]):
+        raise ValueError(f"z: expected {x.dtype} and the leading and last dimensions of x, got {describe(z)}")
+    lowest = 1 if quantity.startswith("grelu") else 0
+    if quantity not in QUANTITIES:
+        raise ValueError(f"quantity: expected one of {', '.join(QUANTITIES)}, got {quantity!r}")
+    if not depths or depths[0] < lowest or any(b <= a for a, b in pairwise(depths)):
+        raise ValueError(f"depths: expected rising integers of at least {lowest}, got {list(depths)}")
+    if quantity == "relu_components" and len(depths) != 1:
+        raise ValueError(f"depths: expected a single depth for relu_components, got {list(depths)}")
     result: Tensor = torch.ops.gatentk.infinite_ntk(x, z, list(depths), quantity)
     return result
 
