@@ -8,7 +8,7 @@ namespace gatentk {
 
 namespace {
 
-// Rows of a tile: 32 groups amortise loading a panel block (24 KB) into L1.
+// Rows of a tile: 32 groups amortise loading a panel block (18 KB) into L1.
 constexpr std::int64_t chunk_rows = 128;
 // Sums of a tile (two products and their total) that may lie in L2 beside the packed rows.
 constexpr std::int64_t tile_budget = 200 << 10;
