@@ -108,7 +108,10 @@ def test_ctrl_c_while_files_are_written_leaves_none_half_written(no_plots, tmp_p
 
 
 def test_a_signal_stops_a_running_program_which_then_goes_on(tmp_path):
-    command = [sys.executable, "-c", "from gatentk.cli import main; main(prog_name='gatentk')", "ntk", *SMALL]
+    # A job that a script put in the background inherits an ignored SIGINT.
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += "from gatentk.cli import main; main(prog_name='gatentk')"
+    command = [sys.executable, "-c", program, "ntk", *SMALL]
     command += ["--depths", "0:40", "--seeds", "40", "--out", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     journal = tmp_path / study.JOURNAL
