@@ -21,7 +21,7 @@ constexpr double close_pair = 0.05;
 constexpr double pi = 3.14159265358979323846;
 
 // Pairs are taken in strips of six vectors, two rows of a tile or one of the widest: the two polynomials of a layer
-// are then twelve independent chains, enough to keep two FMA units busy (three vectors took 1.8 times as long).
+// are then twelve independent chains, enough to keep two FMA units busy.
 constexpr int strip_vectors = 6;
 constexpr int strip_rows = strip_vectors / tile_vectors;
 

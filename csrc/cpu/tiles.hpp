@@ -111,7 +111,7 @@ struct PanelExtent {
 
 // How a product is cut. Tiles have chunk_rows rows and tile_panels panels; a batch of several chunks is packed at
 // once. Few batches mean few barriers between threads; within a tile the packed rows of a k-block (about 100 KB)
-// stay in L2 for all its panels, which keeps the traffic to L3 below 2 bytes a cycle.
+// stay in L2 for all its panels.
 struct Blocking {
   std::int64_t rows, columns;
   bool symmetric;  // tiles below the diagonal are left out
