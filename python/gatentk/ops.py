@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain, pairwise
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from gatentk import _core
-from gatentk.checks import FLOATS, describe
+from gatentk import _core, reference
+from gatentk.checks import FLOATS, describe, like_input
 
 ROW_ALIGNMENT = 128  # bits; packed rows are padded with zeros to a multiple of this
 
@@ -449,3 +450,322 @@ def _infinite_ntk_cpu(x: Tensor, z: Tensor | None, depths: list[int], quantity: 
 @torch.library.register_fake("gatentk::infinite_ntk", lib=_library)
 def _infinite_ntk_fake(x: Tensor, z: Tensor | None, depths: list[int], quantity: str) -> Tensor:
     return x.new_empty(_infinite_shape(x, z, depths, quantity))
+
+
+# Masked products
+
+
+class GateRows(Protocol):
+    """Packed gates of a batch of samples with their plans, such as `gatentk.gates.GateLayer`."""
+
+    @property
+    def bits(self) -> Tensor:
+        """uint8, (n, row_bytes(width))."""
+
+    @property
+    def plans(self) -> tuple[Tensor, Tensor]:
+        """What `build_plan` makes of the bits, sample-major and neuron-major."""
+
+
+Gate = Tensor | GateRows | None
+METHODS = ("auto", "masked", "dense")
+
+# The dense product wins where little is skipped, and where packing costs more than skipping saves.
+DENSE_DENSITY = 0.85
+SMALLEST_MASKED = 64  # rows, inner size and columns
+
+
+def masked_linear(
+    z: Tensor, weight: Tensor, gate_in: Gate = None, gate_out: Gate = None, method: str = "auto"
+) -> Tensor:
+    """`gate_out o ((gate_in o z) @ weight.T)`, visiting only what is on ([G], Sec. 2: t_k = D_k W_k t_{k-1}).
+
+    The gradients by `z` and by `weight` are masked products too, and so are theirs: differentiable to any order.
+
+    Args:
+        z: (..., n, in_features), float32 or float64. Without `gate_in` its exact zeros are the mask.
+        weight: (out_features, in_features) of the same dtype.
+        gate_in: (..., n, row_bytes(in_features)) packed bits, or a layer of a gate table, which caches its plans.
+        gate_out: the same for out_features; outputs that are off are exact zeros.
+        method: "masked" skips, "dense" multiplies everything, "auto" chooses by size and density.
+
+    Returns:
+        (..., n, out_features).
+
+    Raises:
+        TypeError, ValueError: shapes, dtypes or devices that do not fit each other, an unknown method.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method: expected one of {', '.join(map(repr, METHODS))}, got {method!r}")
+    _check_matrix("z", z)
+    _check_matrix("weight", weight)
+    if weight.dim() != 2 or weight.shape[1] != z.shape[-1]:
+        raise ValueError(f"weight: expected shape (out_features, {z.shape[-1]}), got {describe(weight)}")
+    if weight.dtype != z.dtype:
+        raise TypeError(f"weight: expected {z.dtype} as z, got {describe(weight)}")
+    inside = _gate("gate_in", gate_in, z.shape)
+    outside = _gate("gate_out", gate_out, (*z.shape[:-1], weight.shape[0]))
+    rows = z.reshape(-1, z.shape[-1]) if z.dim() != 2 else z
+    result: Tensor = torch.ops.gatentk.masked_matmul(
+        rows, weight, False, True, inside, [], outside, METHODS.index(method)
+    )
+    return result if z.dim() == 2 else result.reshape(*z.shape[:-1], weight.shape[0])
+
+
+def _check_matrix(name: str, matrix: object) -> None:
+    if not isinstance(matrix, Tensor) or matrix.dtype not in FLOATS:
+        raise TypeError(f"{name}: expected a float32 or float64 tensor, got {describe(matrix)}")
+    if matrix.dim() < 2:
+        raise ValueError(f"{name}: expected a matrix (..., rows, columns), got {describe(matrix)}")
+    _require_cpu(name, matrix)
+
+
+def _gate(name: str, gate: Gate, shape: Sequence[int]) -> list[Tensor]:
+    """Bits of rows of `shape`, followed by their plans where they come with them."""
+    if gate is None:
+        return []
+    bits = gate if isinstance(gate, Tensor) else gate.bits
+    _check_bits(name, bits, shape[-1])
+    if bits.shape[:-1] != torch.Size(shape[:-1]):
+        raise ValueError(f"{name}: expected bits of {tuple(shape[:-1])} rows, got {describe(bits)}")
+    if isinstance(gate, Tensor):
+        return [bits if bits.dim() == 2 else bits.reshape(-1, bits.shape[-1])]
+    return [bits, *gate.plans]
+
+
+_library.define(
+    "masked_matmul(Tensor a, Tensor b, bool transpose_a, bool transpose_b, Tensor[] gate_a, Tensor[] gate_b, "
+    "Tensor[] gate_out, int method) -> Tensor"
+)
+
+
+def _product_shape(a: Tensor, b: Tensor, transpose_a: bool, transpose_b: bool) -> tuple[int, int]:
+    return a.shape[1 if transpose_a else 0], b.shape[0 if transpose_b else 1]
+
+
+def _choose_dense(a: Tensor, columns: int, gate_a: list[Tensor]) -> bool:
+    if min(*a.shape, columns) < SMALLEST_MASKED:
+        return True
+    on = _count_bits(gate_a[0]) if gate_a else int(torch.count_nonzero(a))
+    return on > DENSE_DENSITY * a.numel()
+
+
+def _count_bits(bits: Tensor) -> int:
+    return int(reference.unpack_bits(bits, 8 * bits.shape[-1]).sum())
+
+
+def _dense_product(
+    a: Tensor,
+    b: Tensor,
+    transpose_a: bool,
+    transpose_b: bool,
+    gate_a: list[Tensor],
+    gate_b: list[Tensor],
+    gate_out: list[Tensor],
+) -> Tensor:
+    left, right = (_masked(m, g[0] if g else None) for m, g in ((a, gate_a), (b, gate_b)))
+    out = (left.T if transpose_a else left) @ (right.T if transpose_b else right)
+    return _masked(out, gate_out[0] if gate_out else None)
+
+
+@torch.library.impl(_library, "masked_matmul", "CPU")
+def _masked_matmul_cpu(
+    a: Tensor,
+    b: Tensor,
+    transpose_a: bool,
+    transpose_b: bool,
+    gate_a: list[Tensor],
+    gate_b: list[Tensor],
+    gate_out: list[Tensor],
+    method: int,
+) -> Tensor:
+    return _dense_product(a, b, transpose_a, transpose_b, gate_a, gate_b, gate_out)
+
+
+@torch.library.register_fake("gatentk::masked_matmul", lib=_library)
+def _masked_matmul_fake(
+    a: Tensor,
+    b: Tensor,
+    transpose_a: bool,
+    transpose_b: bool,
+    gate_a: list[Tensor],
+    gate_b: list[Tensor],
+    gate_out: list[Tensor],
+    method: int,
+) -> Tensor:
+    return a.new_empty(_product_shape(a, b, transpose_a, transpose_b))
+
+
+def _masked_matmul_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    a, b, ctx.transpose_a, ctx.transpose_b, gate_a, gate_b, gate_out, ctx.method = inputs
+    ctx.lengths = [len(gate) for gate in (gate_a, gate_b, gate_out)]
+    ctx.save_for_backward(a, b, *gate_a, *gate_b, *gate_out)
+
+
+def _masked_matmul_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    """Each factor's gradient is a masked product again: the gates travel with the matrices that they mask."""
+    a, b, *rest = ctx.saved_tensors
+    gates = iter(rest)
+    gate_a, gate_b, gate_out = ([next(gates) for _ in range(length)] for length in ctx.lengths)
+    product, by_a, by_b = torch.ops.gatentk.masked_matmul, None, None
+    if ctx.needs_input_grad[0]:
+        if ctx.transpose_a:
+            by_a = product(b, grad, ctx.transpose_b, True, gate_b, gate_out, gate_a, ctx.method)
+        else:
+            by_a = product(grad, b, False, not ctx.transpose_b, gate_out, gate_b, gate_a, ctx.method)
+    if ctx.needs_input_grad[1]:
+        if ctx.transpose_b:
+            by_b = product(grad, a, True, ctx.transpose_a, gate_out, gate_a, gate_b, ctx.method)
+        else:
+            by_b = product(a, grad, not ctx.transpose_a, False, gate_a, gate_out, gate_b, ctx.method)
+    by_gates = [[None] * length for length in ctx.lengths]
+    return by_a, by_b, None, None, *by_gates, None
+
+
+torch.library.register_autograd(
+    "gatentk::masked_matmul", _masked_matmul_backward, setup_context=_masked_matmul_save, lib=_library
+)
+
+
+_library.define("build_plan(Tensor bits, int width, bool neuron_major) -> Tensor")
+
+
+def build_plan(bits: Tensor, width: int, neuron_major: bool = False) -> Tensor:
+    """The order in which a masked product visits the neurons that are on.
+
+    Args:
+        bits: (n, row_bytes(width)) packed gates.
+        width: neurons.
+        neuron_major: groups are four neurons and the product runs over samples, as in the weight gradient;
+            otherwise four samples and over neurons.
+
+    Returns:
+        uint8 (groups, blocks, plan bytes); its size depends on n and width only.
+    """
+    _check_bits("bits", bits, width)
+    if bits.dim() != 2:
+        raise ValueError(f"bits: expected shape (n, row bytes), got {describe(bits)}")
+    result: Tensor = torch.ops.gatentk.build_plan(bits, width, neuron_major)
+    return result
+
+
+PLAN_BYTES, BLOCK_COLUMNS, GROUP_ROWS = 208, 192, 4
+
+
+def _plan_shape(n: int, width: int, neuron_major: bool) -> tuple[int, int, int]:
+    rows, columns = (width, n) if neuron_major else (n, width)
+    return -(-rows // GROUP_ROWS), -(-columns // BLOCK_COLUMNS), PLAN_BYTES
+
+
+@torch.library.impl(_library, "build_plan", "CPU")
+def _build_plan_cpu(bits: Tensor, width: int, neuron_major: bool) -> Tensor:
+    return bits.new_zeros(_plan_shape(bits.shape[0], width, neuron_major))
+
+
+@torch.library.register_fake("gatentk::build_plan", lib=_library)
+def _build_plan_fake(bits: Tensor, width: int, neuron_major: bool) -> Tensor:
+    return bits.new_empty(_plan_shape(bits.shape[0], width, neuron_major))
+
+
+# Products in a fixed order, for gates
+
+_library.define("ordered_linear(Tensor x, Tensor weight, bool relu) -> Tensor")
+
+
+def ordered_linear(x: Tensor, weight: Tensor, relu: bool = False) -> Tensor:
+    """`x @ weight.T`, each element one chain of fused multiply-adds over rising columns, starting from 0.
+
+    So a row's result depends on nothing but the row and the weight: not on the batch, the threads or the
+    instruction set. No gradient.
+
+    Args:
+        x: (n, in_features), float32 or float64.
+        weight: (out_features, in_features) of the same dtype.
+        relu: negative results become 0.
+
+    Returns:
+        (n, out_features).
+    """
+    _check_matrix("x", x)
+    _check_matrix("weight", weight)
+    if x.dim() != 2 or weight.dim() != 2 or weight.shape[1] != x.shape[1]:
+        raise ValueError(f"weight: expected shape (out_features, {x.shape[-1]}), got {describe(weight)}")
+    if weight.dtype != x.dtype:
+        raise TypeError(f"weight: expected {x.dtype} as x, got {describe(weight)}")
+    result: Tensor = torch.ops.gatentk.ordered_linear(x.detach(), weight.detach(), relu)
+    return result
+
+
+@torch.library.impl(_library, "ordered_linear", "CPU")
+def _ordered_linear_cpu(x: Tensor, weight: Tensor, relu: bool) -> Tensor:
+    return reference.ordered_linear(x, weight, relu)
+
+
+@torch.library.register_fake("gatentk::ordered_linear", lib=_library)
+def _ordered_linear_fake(x: Tensor, weight: Tensor, relu: bool) -> Tensor:
+    return x.new_empty(x.shape[0], weight.shape[0])
+
+
+# Bits against bits
+
+_library.define("gate_gram(Tensor bits_a, Tensor? bits_b) -> Tensor")
+_library.define("transpose_bits(Tensor bits, int width) -> Tensor")
+
+
+def gate_gram(bits_a: Any, bits_b: Any = None) -> Any:
+    """Neurons that are on in both of two samples: count[i, j] = popcount(a_i & b_j).
+
+    Args:
+        bits_a: (n_a, row bytes) packed gates, tensor or numpy array of uint8.
+        bits_b: (n_b, row bytes); bits_a itself if left out (then one triangle is computed).
+
+    Returns:
+        int32 (n_a, n_b), numpy if `bits_a` is.
+    """
+    left = _bit_matrix("bits_a", bits_a)
+    right = None if bits_b is None else _bit_matrix("bits_b", bits_b)
+    if right is not None and right.shape[1] != left.shape[1]:
+        raise ValueError(f"bits_b: expected rows of {left.shape[1]} bytes as bits_a, got {describe(right)}")
+    return like_input(torch.ops.gatentk.gate_gram(left, right), bits_a)
+
+
+def _bit_matrix(name: str, bits: Any) -> Tensor:
+    if isinstance(bits, np.ndarray) and bits.dtype == np.uint8:
+        bits = torch.from_numpy(np.ascontiguousarray(bits))
+    if not isinstance(bits, Tensor) or bits.dtype != torch.uint8:
+        raise TypeError(f"{name}: expected packed bits (uint8), got {describe(bits)}")
+    if bits.dim() != 2 or bits.shape[1] % (ROW_ALIGNMENT // 8):
+        raise ValueError(
+            f"{name}: expected shape (n, row bytes), a multiple of {ROW_ALIGNMENT // 8} bytes, got {describe(bits)}"
+        )
+    _require_cpu(name, bits)
+    return bits
+
+
+@torch.library.impl(_library, "gate_gram", "CPU")
+def _gate_gram_cpu(bits_a: Tensor, bits_b: Tensor | None) -> Tensor:
+    return reference.gate_gram(bits_a, bits_b)
+
+
+@torch.library.register_fake("gatentk::gate_gram", lib=_library)
+def _gate_gram_fake(bits_a: Tensor, bits_b: Tensor | None) -> Tensor:
+    return bits_a.new_empty((bits_a.shape[0], (bits_a if bits_b is None else bits_b).shape[0]), dtype=torch.int32)
+
+
+def transpose_bits(bits: Tensor, width: int) -> Tensor:
+    """Neuron-major bits (width, row_bytes(n)) of sample-major ones (n, row_bytes(width)), and the reverse."""
+    _check_bits("bits", bits, width)
+    if bits.dim() != 2:
+        raise ValueError(f"bits: expected shape (n, row bytes), got {describe(bits)}")
+    result: Tensor = torch.ops.gatentk.transpose_bits(bits, width)
+    return result
+
+
+@torch.library.impl(_library, "transpose_bits", "CPU")
+def _transpose_bits_cpu(bits: Tensor, width: int) -> Tensor:
+    return reference.pack_bits(reference.unpack_bits(bits, width).T)
+
+
+@torch.library.register_fake("gatentk::transpose_bits", lib=_library)
+def _transpose_bits_fake(bits: Tensor, width: int) -> Tensor:
+    return bits.new_empty(width, row_bytes(bits.shape[0]))

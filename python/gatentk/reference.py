@@ -164,3 +164,34 @@ def _components(thetas: list[Tensor], deficits: list[Tensor], depth: int) -> lis
 def _diagonal_scale(quantity: str, depth: int) -> int:
     """K(x, x) / |x|^2."""
     return {"relu": depth + 1, "grelu": depth}.get(quantity, 1)
+
+
+# Gated networks
+
+
+def masked_linear(z: Tensor, weight: Tensor, gate_in: Tensor | None = None, gate_out: Tensor | None = None) -> Tensor:
+    """`gate_out o ((gate_in o z) @ weight.T)`, gates as packed bits; as `gatentk.ops.masked_linear`."""
+    return _gated(_gated(z, gate_in) @ weight.mT, gate_out)
+
+
+def ordered_linear(x: Tensor, weight: Tensor, relu: bool = False) -> Tensor:
+    """`x @ weight.T`, columns added in rising order, with one rounding a step where float64 holds the product."""
+    total = torch.zeros(x.shape[0], weight.shape[0], dtype=x.dtype)
+    for k in range(x.shape[1]):
+        total = torch.addcmul(total.double(), x[:, k : k + 1].double(), weight[:, k].double()).to(x.dtype)
+    return total.clamp_min(0) if relu else total
+
+
+def gate_gram(bits_a: Tensor, bits_b: Tensor | None = None) -> Tensor:
+    """Neurons on in both: int32 (n_a, n_b) of packed bits (n_a, row bytes) and (n_b, row bytes)."""
+    a = unpack_bits(bits_a, 8 * bits_a.shape[-1]).double()
+    b = a if bits_b is None else unpack_bits(bits_b, 8 * bits_b.shape[-1]).double()
+    return (a @ b.mT).to(torch.int32)
+
+
+def grelu_network(x: Tensor, gates: Sequence[Tensor], weights: Sequence[Tensor], c: Tensor, b: Tensor) -> Tensor:
+    """t_0 = D_0 C x, t_k = D_k W_k t_{k-1}, y = B t_L ([G], Sec. 2); gates are bool (n, width), one a layer."""
+    t = gates[0] * (x @ c.mT)
+    for gate, weight in zip(gates[1:], weights, strict=True):
+        t = gate * (t @ weight.mT)
+    return t @ b.mT
