@@ -5,9 +5,11 @@
 
 namespace gatentk::bind {
 
+void register_gate_gram(pybind11::module_& m);
 void register_gram(pybind11::module_& m);
 void register_infinite_ntk(pybind11::module_& m);
 void register_machine(pybind11::module_& m);
+void register_masked_matmul(pybind11::module_& m);
 void register_pack_bits(pybind11::module_& m);
 
 }  // namespace gatentk::bind

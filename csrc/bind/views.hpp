@@ -11,18 +11,24 @@
 
 namespace gatentk::bind {
 
-// (address, rows, width, stride, gates address or 0, gate stride)
-using ViewArgs = std::tuple<std::uintptr_t, std::int64_t, std::int64_t, std::int64_t, std::uintptr_t, std::int64_t>;
+// (address or 0, stride)
+using GateArgs = std::tuple<std::uintptr_t, std::int64_t>;
+// (address, rows, width, stride, gates, transposed)
+using ViewArgs = std::tuple<std::uintptr_t, std::int64_t, std::int64_t, std::int64_t, GateArgs, bool>;
 
 template <class T>
 T* pointer(std::uintptr_t address) {
   return reinterpret_cast<T*>(address);
 }
 
+inline GateView gate_view(const GateArgs& args) {
+  return {pointer<const std::uint8_t>(std::get<0>(args)), std::get<1>(args)};
+}
+
 template <class T>
 RowsView<T> view(const ViewArgs& args) {
-  const auto& [data, rows, width, stride, gates, gate_stride] = args;
-  return {pointer<const T>(data), rows, width, stride, pointer<const std::uint8_t>(gates), gate_stride};
+  const auto& [data, rows, width, stride, gates, transposed] = args;
+  return {pointer<const T>(data), rows, width, stride, gate_view(gates), transposed};
 }
 
 }  // namespace gatentk::bind

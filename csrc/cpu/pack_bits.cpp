@@ -1,5 +1,7 @@
 #include "gatentk/pack_bits.hpp"
 
+#include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "gatentk/kernel_table.hpp"
@@ -22,6 +24,18 @@ void for_each_row(std::int64_t rows, std::int64_t width, int threads, Function&&
   });
 }
 
+// Rows and columns of a square of 64 x 64 bits, row r in word r, change places: halves are exchanged at ever finer
+// scale (Warren, Hacker's Delight, 7-3).
+void transpose_square(std::uint64_t* square) {
+  std::uint64_t low = 0x00000000ffffffffu;
+  for (int step = 32; step > 0; step >>= 1, low ^= low << step)
+    for (int r = 0; r < 64; r = ((r | step) + 1) & ~step) {
+      const std::uint64_t differ = (square[r] >> step ^ square[r | step]) & low;
+      square[r] ^= differ << step;
+      square[r | step] ^= differ;
+    }
+}
+
 }  // namespace
 
 void pack_bits(const std::uint8_t* mask, std::int64_t mask_stride, std::int64_t rows, std::int64_t width,
@@ -39,6 +53,37 @@ void unpack_bits(const std::uint8_t* bits, std::int64_t bits_stride, std::int64_
   const BitKernels& kernel = kernels().bits;
   for_each_row(rows, width, threads,
                [&](std::int64_t i) { kernel.unpack(bits + i * bits_stride, width, mask + i * width); });
+}
+
+std::int64_t count_bits(const std::uint8_t* bits, std::int64_t bits_stride, std::int64_t rows, std::int64_t row_bytes,
+                        int threads) {
+  std::atomic<std::int64_t> total{0};
+  for_each_row(rows, 8 * row_bytes, threads, [&](std::int64_t i) {
+    const std::uint8_t* row = bits + i * bits_stride;
+    std::int64_t on = 0;
+    for (std::int64_t b = 0; b < row_bytes; b += 8) {
+      std::uint64_t word = 0;
+      std::memcpy(&word, row + b, static_cast<std::size_t>(std::min<std::int64_t>(8, row_bytes - b)));
+      on += __builtin_popcountll(word);
+    }
+    total.fetch_add(on, std::memory_order_relaxed);
+  });
+  return total;
+}
+
+void transpose_bits(const std::uint8_t* bits, std::int64_t bits_stride, std::int64_t rows, std::int64_t width,
+                    std::uint8_t* out, std::int64_t out_bytes, int threads) {
+  parallel_for((width + 63) / 64, threads, [&](std::int64_t task, int) {
+    const std::int64_t k0 = task * 64, columns = std::min<std::int64_t>(64, width - k0);
+    for (std::int64_t i0 = 0; i0 < 8 * out_bytes; i0 += 64) {
+      std::uint64_t square[64] = {};
+      const std::size_t bytes = static_cast<std::size_t>((columns + 7) / 8);
+      for (std::int64_t r = 0; r < 64 && i0 + r < rows; ++r)
+        std::memcpy(square + r, bits + (i0 + r) * bits_stride + k0 / 8, bytes);
+      transpose_square(square);
+      for (std::int64_t c = 0; c < columns; ++c) std::memcpy(out + (k0 + c) * out_bytes + i0 / 8, square + c, 8);
+    }
+  });
 }
 
 }  // namespace gatentk

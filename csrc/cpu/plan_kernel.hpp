@@ -17,13 +17,19 @@ static GATENTK_INLINE std::uint64_t spread_bits(std::uint64_t byte) {
   return (isolated + 0x7f7f7f7f7f7f7f7fu) >> 7 & 0x0101010101010101u;
 }
 
-// pattern[k] of columns k0..k0+columns, k0 a multiple of 8; `pattern` has room for a multiple of 8.
-template <class T>
-static inline void patterns_from_gates(const RowsView<T>& source, std::int64_t i0, int rows, std::int64_t k0,
-                                       std::int64_t columns, std::uint8_t* pattern) {
+// pattern[k] of columns k0..k0+columns, k0 a multiple of 8, i0 of 4; `pattern` has room for a multiple of 8.
+static inline void patterns_from_gates(const GateView& gates, bool transposed, std::int64_t i0, int rows,
+                                       std::int64_t k0, std::int64_t columns, std::uint8_t* pattern) {
+  if (transposed) {
+    const std::uint8_t* bits = gates.bits + k0 * gates.stride + i0 / 8;
+    const int shift = static_cast<int>(i0 % 8), valid = (1 << rows) - 1;
+    for (std::int64_t k = 0; k < columns; ++k)
+      pattern[k] = static_cast<std::uint8_t>(bits[k * gates.stride] >> shift & valid);
+    return;
+  }
   for (std::int64_t k = 0; k < columns; k += 8) {
     std::uint64_t word = 0;
-    for (int r = 0; r < rows; ++r) word |= spread_bits(source.gates[(i0 + r) * source.gate_stride + (k0 + k) / 8]) << r;
+    for (int r = 0; r < rows; ++r) word |= spread_bits(gates.bits[(i0 + r) * gates.stride + (k0 + k) / 8]) << r;
     __builtin_memcpy(pattern + k, &word, 8);
   }
 }
@@ -31,8 +37,17 @@ static inline void patterns_from_gates(const RowsView<T>& source, std::int64_t i
 template <class T>
 static inline void patterns_from_zeros(const RowsView<T>& source, std::int64_t i0, int rows, std::int64_t k0,
                                        std::int64_t columns, std::uint8_t* pattern) {
+  if (source.transposed) {
+    for (std::int64_t k = 0; k < columns; ++k) {
+      const T* values = source.at(i0, k0 + k);
+      int bits = 0;
+      for (int r = 0; r < rows; ++r) bits |= (values[r] != 0) << r;
+      pattern[k] = static_cast<std::uint8_t>(bits);
+    }
+    return;
+  }
   for (int r = 0; r < rows; ++r) {
-    const T* row = source.row(i0 + r) + k0;
+    const T* row = source.at(i0 + r, k0);
     const std::uint8_t bit = static_cast<std::uint8_t>(1 << r);
     if (r == 0)
       for (std::int64_t k = 0; k < columns; ++k) pattern[k] = row[k] != 0 ? bit : 0;
@@ -117,6 +132,14 @@ static inline void build_plan(const std::uint8_t* pattern, std::int64_t columns,
     for (int i = 0; i < lists.left[p]; ++i) *out++ = rest[i];
   }
   plan.count[0] = static_cast<std::uint16_t>(out - begin_singles);
+}
+
+static void plan_block(const GateView& gates, bool transposed, std::int64_t rows, std::int64_t i0, std::int64_t k0,
+                       std::int64_t columns, PlanBlock* plan) {
+  std::uint8_t pattern[block_columns];
+  const int group = static_cast<int>(rows - i0 < group_rows ? rows - i0 : group_rows);
+  patterns_from_gates(gates, transposed, i0, group, k0, columns, pattern);
+  build_plan(pattern, columns, *plan);
 }
 
 }  // namespace gatentk::GATENTK_ISA

@@ -128,10 +128,34 @@ static void multiply(const T* panel, const PackedBlock& rows, T* tile, bool firs
   });
 }
 
-// Where pack_rows stands in the lists that it writes.
+// All columns in rising order, one fused multiply-add a step: the rounding of an element depends on nothing else.
+template <class T>
+static void multiply_ordered(const T* panel, const T* const* rows, std::int64_t columns, T* tile, bool first) {
+  Accumulators<T> sums;
+  Vector<T>* out = reinterpret_cast<Vector<T>*>(tile);
+  unrolled<group_rows * tile_vectors>([&](auto v) __attribute__((always_inline)) {
+    sum_at<v.index>(sums) = first ? Vector<T>{} : out[v.index];
+  });
+  const Vector<T>* from = reinterpret_cast<const Vector<T>*>(panel);
+#pragma GCC unroll 1
+  for (std::int64_t k = 0; k < columns; ++k, from += tile_vectors) {
+    unrolled<group_rows>([&](auto r) __attribute__((always_inline)) {
+      const Vector<T> factors = broadcast(rows[r.index][k]);
+      unrolled<tile_vectors>([&](auto v) __attribute__((always_inline)) {
+        Vector<T>& sum = sum_at<r.index * tile_vectors + v.index>(sums);
+        sum = fused_multiply_add(factors, from[v.index], sum);
+      });
+    });
+  }
+  unrolled<group_rows * tile_vectors>([&](auto v)
+                                          __attribute__((always_inline)) { out[v.index] = sum_at<v.index>(sums); });
+}
+
+// Where pack_rows stands in the lists that it writes. Row r of column k is rows[r][k * step].
 template <class T>
 struct PackCursor {
   const T* rows[group_rows];
+  std::int64_t step;
   const std::uint8_t* pattern;
   const std::uint8_t* index;
   Offset* offset;
@@ -145,7 +169,7 @@ static GATENTK_INLINE void pack_visit(PackCursor<T>& at) {
   *at.offset++ = static_cast<Offset>(k * panel_row_bytes);
 #pragma GCC unroll 4
   for (int r = 0; r < group_rows; ++r)
-    if (pattern >> r & 1) *at.value++ = !gated || (at.pattern[k] >> r & 1) ? at.rows[r][k] : T(0);
+    if (pattern >> r & 1) *at.value++ = !gated || (at.pattern[k] >> r & 1) ? at.rows[r][k * at.step] : T(0);
 }
 
 template <class T, int pattern, bool gated>
@@ -171,40 +195,103 @@ static GATENTK_INLINE void pack_values(PackCursor<T>& at, const std::uint16_t* c
 
 template <class T>
 static void pack_rows(const RowsView<T>& source, std::int64_t i0, std::int64_t k0, std::int64_t columns,
-                      std::uint16_t* count, void* offsets, T* values) {
+                      const PlanBlock* plan, std::uint16_t* count, void* offsets, T* values) {
   const int rows = static_cast<int>(source.rows - i0 < group_rows ? source.rows - i0 : group_rows);
   // A partial group borrows its first row's values for the missing rows; only `gated` packing then masks them.
-  const bool gated = source.gates || rows < group_rows;
+  const bool gated = source.gates.bits || rows < group_rows;
   std::uint8_t pattern[block_columns];
-  if (source.gates)
-    patterns_from_gates(source, i0, rows, k0, columns, pattern);
+  if (source.gates.bits)
+    patterns_from_gates(source.gates, source.transposed, i0, rows, k0, columns, pattern);
   else
     patterns_from_zeros(source, i0, rows, k0, columns, pattern);
-  PlanBlock plan;
-  build_plan(pattern, columns, plan);
-  __builtin_memcpy(count, plan.count, sizeof plan.count);
-  PackCursor<T> at{{}, pattern, plan.index, static_cast<Offset*>(offsets), values};
-  for (int r = 0; r < group_rows; ++r) at.rows[r] = source.row(i0 + (r < rows ? r : 0)) + k0;
+  PlanBlock own;
+  if (!plan) {
+    build_plan(pattern, columns, own);
+    plan = &own;
+  }
+  __builtin_memcpy(count, plan->count, sizeof plan->count);
+  PackCursor<T> at{{},          source.transposed ? source.stride : 1, pattern,
+                   plan->index, static_cast<Offset*>(offsets),         values};
+  for (int r = 0; r < group_rows; ++r) at.rows[r] = source.at(i0 + (r < rows ? r : 0), k0);
   if (gated)
-    pack_values<T, true>(at, plan.count);
+    pack_values<T, true>(at, plan->count);
   else
-    pack_values<T, false>(at, plan.count);
+    pack_values<T, false>(at, plan->count);
+}
+
+// Lanes of `count` consecutive gates from bit `first` on, all ones where a gate is on.
+template <class T>
+static GATENTK_INLINE IntegerVector<T> gate_lanes(const std::uint8_t* bits, std::int64_t first) {
+  typename Simd<T>::Integer word = bits[first / 8] >> (first % 8);
+  if constexpr (Simd<T>::lanes > 8) word |= bits[first / 8 + 1] << 8;
+  IntegerVector<T> lanes;
+  for (int lane = 0; lane < Simd<T>::lanes; ++lane) lanes[lane] = 1 << lane;
+  return (lanes & word) != 0;
+}
+
+// The rows of `source` lie side by side already.
+template <class T>
+static void pack_panel_from_columns(const RowsView<T>& source, std::int64_t j0, std::int64_t k0, std::int64_t columns,
+                                    T* panel) {
+  constexpr int lanes = Simd<T>::lanes;
+  const std::int64_t left = source.rows - j0;
+  for (std::int64_t k = 0; k < columns; ++k) {
+    const T* from = source.at(j0, k0 + k);
+    const std::uint8_t* bits = source.gates.bits ? source.gates.bits + (k0 + k) * source.gates.stride : nullptr;
+    for (int v = 0; v < tile_vectors; ++v, panel += lanes) {
+      Vector<T> values{};
+      if ((v + 1) * lanes <= left)
+        values = load(from + v * lanes);
+      else
+        for (int lane = 0; lane < lanes && v * lanes + lane < left; ++lane) values[lane] = from[v * lanes + lane];
+      if (bits && v * lanes < left)
+        values = (Vector<T>)((IntegerVector<T>)values & gate_lanes<T>(bits, j0 + v * lanes));
+      store(panel, values);
+    }
+  }
+}
+
+// One row of `source` into every panel_columns-th element.
+template <class T>
+static void pack_panel_row(const T* row, const GateView& gates, std::int64_t j, std::int64_t k0, std::int64_t columns,
+                           T* out) {
+  constexpr int width = panel_columns<T>;
+  if (!gates.bits) {
+    for (std::int64_t k = 0; k < columns; ++k) out[k * width] = row[k];
+    return;
+  }
+  const std::uint8_t* bits = gates.bits + j * gates.stride;
+  for (std::int64_t k = 0; k < columns; ++k) out[k * width] = bits[(k0 + k) / 8] >> ((k0 + k) % 8) & 1 ? row[k] : T(0);
 }
 
 template <class T>
 static void pack_panel(const RowsView<T>& source, std::int64_t j0, std::int64_t k0, std::int64_t columns, T* panel) {
-  constexpr int width = panel_columns<T>;
-  for (int j = 0; j < width; ++j) {
-    T* out = panel + j;
-    if (j0 + j >= source.rows) {
-      for (std::int64_t k = 0; k < columns; ++k) out[k * width] = 0;
-      continue;
+  if (source.transposed) return pack_panel_from_columns(source, j0, k0, columns, panel);
+  constexpr int width = panel_columns<T>, lanes = Simd<T>::lanes;
+  for (int v = 0; v < tile_vectors; ++v) {
+    const std::int64_t first = j0 + v * lanes;
+    std::int64_t k = 0;
+    if (first + lanes <= source.rows)
+      for (; k + lanes <= columns; k += lanes) {
+        Vector<T> square[lanes];
+#pragma GCC unroll 16
+        for (int r = 0; r < lanes; ++r) {
+          square[r] = load(source.at(first + r, k0 + k));
+          if (source.gates.bits)
+            square[r] = (Vector<T>)((IntegerVector<T>)square[r] &
+                                    gate_lanes<T>(source.gates.bits + (first + r) * source.gates.stride, k0 + k));
+        }
+        transpose<T>(square);
+#pragma GCC unroll 16
+        for (int r = 0; r < lanes; ++r) store(panel + (k + r) * width + v * lanes, square[r]);
+      }
+    for (int r = 0; r < lanes; ++r) {
+      T* out = panel + k * width + v * lanes + r;
+      if (first + r < source.rows)
+        pack_panel_row(source.at(first + r, k0 + k), source.gates, first + r, k0 + k, columns - k, out);
+      else
+        for (std::int64_t rest = k; rest < columns; ++rest) out[(rest - k) * width] = 0;
     }
-    const T* row = source.row(j0 + j) + k0;
-    if (source.gates)
-      for (std::int64_t k = 0; k < columns; ++k) out[k * width] = source.on(j0 + j, k0 + k) ? row[k] : T(0);
-    else
-      for (std::int64_t k = 0; k < columns; ++k) out[k * width] = row[k];
   }
 }
 
@@ -220,7 +307,8 @@ static void multiply_add(const T* a, const T* b, double bias, double* sum, std::
 
 template <class T>
 static ProductKernels<T> product_kernels() {
-  return {panel_columns<T>, sizeof(Offset), pack_panel<T>, pack_rows<T>, multiply<T>, multiply_add<T>};
+  return {panel_columns<T>, sizeof(Offset),      pack_panel<T>,  pack_rows<T>,
+          multiply<T>,      multiply_ordered<T>, multiply_add<T>};
 }
 
 }  // namespace gatentk::GATENTK_ISA

@@ -73,13 +73,14 @@ class RowStore {
            padded(width) * (kernels.offset_bytes + std::int64_t{sizeof(T)} * group_rows) / group_rows;
   }
 
-  // Packs the rows from i0 on as group `group` of the batch.
-  void pack(std::int64_t group, std::int64_t i0) const {
+  // Packs the rows from i0 on as group `group` of the batch; `plan`, if not null, has a block for each of theirs.
+  void pack(std::int64_t group, std::int64_t i0, const PlanBlock* plan = nullptr) const {
     for (std::int64_t b = 0; b < blocks_; ++b) {
       std::byte* slot = at(group, b);
-      kernels_.pack_rows(
-          source_, i0, b * block_columns, std::min<std::int64_t>(block_columns, source_.width - b * block_columns),
-          reinterpret_cast<std::uint16_t*>(slot), slot + header_bytes, reinterpret_cast<T*>(slot + values_at_));
+      kernels_.pack_rows(source_, i0, b * block_columns,
+                         std::min<std::int64_t>(block_columns, source_.width - b * block_columns),
+                         plan ? plan + b : nullptr, reinterpret_cast<std::uint16_t*>(slot), slot + header_bytes,
+                         reinterpret_cast<T*>(slot + values_at_));
     }
   }
 

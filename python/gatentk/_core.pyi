@@ -1,11 +1,15 @@
-"""Compiled kernels. Matrices are (address, rows, width, row stride, gate address or 0, gate row bytes)."""
+"""Compiled kernels. Matrices are (address, rows, width, stride, (gate address or 0, gate row bytes), transposed)."""
 
 from enum import Enum
 
-View = tuple[int, int, int, int, int, int]
+Gates = tuple[int, int]
+View = tuple[int, int, int, int, Gates, bool]
 Term = tuple[View, View, View, View, float]
 
 openmp: bool
+group_rows: int
+block_columns: int
+plan_bytes: int
 
 class Quantity(Enum):
     relu = 0
@@ -54,3 +58,27 @@ def available_isas() -> list[str]: ...
 def select_isa(name: str, /) -> None: ...
 def fma_peak_f32(threads: int, /) -> float: ...
 def fma_peak_f64(threads: int, /) -> float: ...
+def count_bits(bits: int, bits_stride: int, rows: int, row_bytes: int, threads: int, /) -> int: ...
+def transpose_bits(
+    bits: int, bits_stride: int, rows: int, width: int, out: int, out_bytes: int, threads: int, /
+) -> None: ...
+def masked_matmul_f32(
+    left: View, plan: int, columns: View, out: int, out_stride: int, gates: Gates, threads: int, /
+) -> None: ...
+def masked_matmul_f64(
+    left: View, plan: int, columns: View, out: int, out_stride: int, gates: Gates, threads: int, /
+) -> None: ...
+def ordered_linear_f32(x: View, weight: View, relu: bool, out: int, out_stride: int, threads: int, /) -> None: ...
+def ordered_linear_f64(x: View, weight: View, relu: bool, out: int, out_stride: int, threads: int, /) -> None: ...
+def build_plan(gates: Gates, transposed: bool, rows: int, columns: int, plan: int, threads: int, /) -> None: ...
+def gate_gram(
+    rows: Gates,
+    row_count: int,
+    columns: Gates,
+    column_count: int,
+    row_bytes: int,
+    symmetric: bool,
+    out: int,
+    threads: int,
+    /,
+) -> None: ...

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gatentk import _core, reference
+from gatentk import _core
 from gatentk.checks import FLOATS, describe, like_input
 
 ROW_ALIGNMENT = 128  # bits; packed rows are padded with zeros to a multiple of this
@@ -54,10 +54,14 @@ def _contiguous_rows(matrix: Tensor) -> Tensor:
     return matrix if matrix.stride(-1) == 1 or matrix.shape[-1] <= 1 else matrix.contiguous()
 
 
-def _view(matrix: Tensor, gates: Tensor | None = None) -> _core.View:
-    gate_address, gate_stride = (gates.data_ptr(), gates.stride(0)) if gates is not None else (0, 0)
-    rows, width = matrix.shape
-    return matrix.data_ptr(), rows, width, matrix.stride(0), gate_address, gate_stride
+def _view(matrix: Tensor, gates: Tensor | None = None, transposed: bool = False) -> _core.View:
+    """A matrix as the kernels take it; of a transposed one, `matrix` and `gates` are as stored."""
+    rows, width = matrix.shape[::-1] if transposed else matrix.shape
+    return matrix.data_ptr(), rows, width, matrix.stride(0), _gates(gates), transposed
+
+
+def _gates(bits: Tensor | None) -> _core.Gates:
+    return (0, 0) if bits is None else (bits.data_ptr(), bits.stride(0))
 
 
 def _require_cpu(name: str, tensor: Tensor) -> None:
@@ -551,7 +555,8 @@ def _choose_dense(a: Tensor, columns: int, gate_a: list[Tensor]) -> bool:
 
 
 def _count_bits(bits: Tensor) -> int:
-    return int(reference.unpack_bits(bits, 8 * bits.shape[-1]).sum())
+    rows = _contiguous_rows(bits)
+    return _core.count_bits(rows.data_ptr(), rows.stride(0), *rows.shape, torch.get_num_threads())
 
 
 def _dense_product(
@@ -579,7 +584,25 @@ def _masked_matmul_cpu(
     gate_out: list[Tensor],
     method: int,
 ) -> Tensor:
-    return _dense_product(a, b, transpose_a, transpose_b, gate_a, gate_b, gate_out)
+    out = a.new_empty(_product_shape(a, b, transpose_a, transpose_b))
+    chosen = METHODS[method]
+    if chosen == "dense" or (chosen == "auto" and _choose_dense(a, out.shape[1], gate_a)):
+        return _dense_product(a, b, transpose_a, transpose_b, gate_a, gate_b, gate_out)
+    run = _core.masked_matmul_f32 if a.dtype == torch.float32 else _core.masked_matmul_f64
+    a, b = _contiguous_rows(a), _contiguous_rows(b)
+    gates = [[_contiguous_rows(part) for part in gate] for gate in (gate_a, gate_b, gate_out)]
+    bits_a, bits_b, bits_out = (gate[0] if gate else None for gate in gates)
+    plan = gates[0][2 if transpose_a else 1].data_ptr() if len(gate_a) == 3 else 0
+    run(
+        _view(a, bits_a, transpose_a),
+        plan,
+        _view(b, bits_b, not transpose_b),
+        out.data_ptr(),
+        out.stride(0),
+        _gates(bits_out),
+        torch.get_num_threads(),
+    )
+    return out
 
 
 @torch.library.register_fake("gatentk::masked_matmul", lib=_library)
@@ -649,17 +672,18 @@ def build_plan(bits: Tensor, width: int, neuron_major: bool = False) -> Tensor:
     return result
 
 
-PLAN_BYTES, BLOCK_COLUMNS, GROUP_ROWS = 208, 192, 4
-
-
 def _plan_shape(n: int, width: int, neuron_major: bool) -> tuple[int, int, int]:
     rows, columns = (width, n) if neuron_major else (n, width)
-    return -(-rows // GROUP_ROWS), -(-columns // BLOCK_COLUMNS), PLAN_BYTES
+    return -(-rows // _core.group_rows), -(-columns // _core.block_columns), _core.plan_bytes
 
 
 @torch.library.impl(_library, "build_plan", "CPU")
 def _build_plan_cpu(bits: Tensor, width: int, neuron_major: bool) -> Tensor:
-    return bits.new_zeros(_plan_shape(bits.shape[0], width, neuron_major))
+    plan = bits.new_empty(_plan_shape(bits.shape[0], width, neuron_major))
+    rows, columns = (width, bits.shape[0]) if neuron_major else (bits.shape[0], width)
+    stored = _contiguous_rows(bits)
+    _core.build_plan(_gates(stored), neuron_major, rows, columns, plan.data_ptr(), torch.get_num_threads())
+    return plan
 
 
 @torch.library.register_fake("gatentk::build_plan", lib=_library)
@@ -698,7 +722,11 @@ def ordered_linear(x: Tensor, weight: Tensor, relu: bool = False) -> Tensor:
 
 @torch.library.impl(_library, "ordered_linear", "CPU")
 def _ordered_linear_cpu(x: Tensor, weight: Tensor, relu: bool) -> Tensor:
-    return reference.ordered_linear(x, weight, relu)
+    run = _core.ordered_linear_f32 if x.dtype == torch.float32 else _core.ordered_linear_f64
+    out = x.new_empty(x.shape[0], weight.shape[0])
+    x, weight = _contiguous_rows(x), _contiguous_rows(weight)
+    run(_view(x), _view(weight), relu, out.data_ptr(), out.stride(0), torch.get_num_threads())
+    return out
 
 
 @torch.library.register_fake("gatentk::ordered_linear", lib=_library)
@@ -744,7 +772,20 @@ def _bit_matrix(name: str, bits: Any) -> Tensor:
 
 @torch.library.impl(_library, "gate_gram", "CPU")
 def _gate_gram_cpu(bits_a: Tensor, bits_b: Tensor | None) -> Tensor:
-    return reference.gate_gram(bits_a, bits_b)
+    left = _contiguous_rows(bits_a)
+    right = left if bits_b is None else _contiguous_rows(bits_b)
+    out = torch.empty(left.shape[0], right.shape[0], dtype=torch.int32)
+    _core.gate_gram(
+        _gates(left),
+        left.shape[0],
+        _gates(right),
+        right.shape[0],
+        left.shape[1],
+        bits_b is None,
+        out.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return out
 
 
 @torch.library.register_fake("gatentk::gate_gram", lib=_library)
@@ -763,7 +804,18 @@ def transpose_bits(bits: Tensor, width: int) -> Tensor:
 
 @torch.library.impl(_library, "transpose_bits", "CPU")
 def _transpose_bits_cpu(bits: Tensor, width: int) -> Tensor:
-    return reference.pack_bits(reference.unpack_bits(bits, width).T)
+    rows = _contiguous_rows(bits)
+    out = bits.new_empty(width, row_bytes(bits.shape[0]))
+    _core.transpose_bits(
+        rows.data_ptr(),
+        rows.stride(0),
+        rows.shape[0],
+        width,
+        out.data_ptr(),
+        out.shape[1],
+        torch.get_num_threads(),
+    )
+    return out
 
 
 @torch.library.register_fake("gatentk::transpose_bits", lib=_library)

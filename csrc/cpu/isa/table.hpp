@@ -1,4 +1,5 @@
 // Included once per instruction set, with GATENTK_ISA, GATENTK_VECTOR_BYTES and GATENTK_ISA_NAME defined.
+#include "../gate_gram_kernel.hpp"
 #include "../infinite_ntk_kernel.hpp"
 #include "../pack_bits_kernel.hpp"
 #include "../peak_kernel.hpp"

@@ -24,11 +24,14 @@ struct ProductKernels {
   int offset_bytes;
   // panel[k][j] = element (j0 + j, k0 + k) of `source`, zero beyond its rows.
   void (*pack_panel)(const RowsView<T>& source, std::int64_t j0, std::int64_t k0, std::int64_t columns, T* panel);
-  // Rows i0..i0+3 (fewer at the end), columns k0..k0+columns; the mask is the gates, or else the exact zeros.
+  // Rows i0..i0+3 (fewer at the end), columns k0..k0+columns; the mask is the gates, or else the exact zeros. `plan`,
+  // if not null, is what plan_block makes of the gates.
   void (*pack_rows)(const RowsView<T>& source, std::int64_t i0, std::int64_t k0, std::int64_t columns,
-                    std::uint16_t* count, void* offsets, T* values);
+                    const PlanBlock* plan, std::uint16_t* count, void* offsets, T* values);
   // tile[4][panel_columns] = or += rows times panel.
   void (*multiply)(const T* panel, const PackedBlock& rows, T* tile, bool first);
+  // tile[4][panel_columns] = or += rows times panel, all columns in rising order, each step one fused multiply-add.
+  void (*multiply_ordered)(const T* panel, const T* const* rows, std::int64_t columns, T* tile, bool first);
   // sum[i] = or += (a[i] + bias) * b[i], in double; b may be null (then 1).
   void (*multiply_add)(const T* a, const T* b, double bias, double* sum, std::int64_t count, bool first);
 };
@@ -64,6 +67,14 @@ struct BitKernels {
   // One row: `width` bytes (0 or not 0) to packed bits, LSB first, and back to 0 / 1.
   void (*pack)(const std::uint8_t* mask, std::int64_t width, std::uint8_t* bits);
   void (*unpack)(const std::uint8_t* bits, std::int64_t width, std::uint8_t* mask);
+  // The order of visits for rows i0..i0+3 (fewer at the end) of `rows`, columns k0..k0+columns; see RowsView for
+  // `transposed`.
+  void (*plan_block)(const GateView& gates, bool transposed, std::int64_t rows, std::int64_t i0, std::int64_t k0,
+                     std::int64_t columns, PlanBlock* plan);
+  // Four rows against gate_panel_columns rows: counts[4][gate_panel_columns] += bits on in both, over `nibbles` groups
+  // of four bits. `left[nibble][4]` and `right[nibble][gate_panel_columns]` hold the four bits in a byte each.
+  int gate_panel_columns;
+  void (*gate_gram)(const std::uint8_t* left, const std::uint8_t* right, std::int64_t nibbles, std::int32_t* counts);
 };
 
 struct KernelTable {

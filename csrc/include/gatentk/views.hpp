@@ -5,19 +5,28 @@
 
 namespace gatentk {
 
-// Rows of a matrix, contiguous within a row. `gates`, if not null, are LSB-first packed bits of the same rows:
-// an element whose bit is 0 counts as zero.
+// Packed gates, LSB first, of a matrix as it is stored; null if there are none.
+struct GateView {
+  const std::uint8_t* bits = nullptr;
+  std::int64_t stride = 0;  // bytes between stored rows
+};
+
+// A matrix of `rows` x `width`; an element whose gate is 0 counts as zero. Stored rows are contiguous; of a
+// transposed view they are its columns: data[k * stride + i] is element (i, k), and its gate is bit i of row k.
 template <class T>
 struct RowsView {
   const T* data = nullptr;
   std::int64_t rows = 0;
   std::int64_t width = 0;
-  std::int64_t stride = 0;  // elements between rows
-  const std::uint8_t* gates = nullptr;
-  std::int64_t gate_stride = 0;  // bytes between rows
+  std::int64_t stride = 0;  // elements between stored rows
+  GateView gates = {};
+  bool transposed = false;
 
   const T* row(std::int64_t i) const { return data + i * stride; }
-  bool on(std::int64_t i, std::int64_t k) const { return !gates || (gates[i * gate_stride + k / 8] >> (k % 8) & 1); }
+  // Address of element (i, k).
+  const T* at(std::int64_t i, std::int64_t k) const {
+    return transposed ? data + k * stride + i : data + i * stride + k;
+  }
 };
 
 }  // namespace gatentk
