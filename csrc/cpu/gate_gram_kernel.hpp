@@ -4,11 +4,13 @@
 
 #include <cstdint>
 
+#include "gatentk/plan.hpp"
+#include "registers.hpp"
 #include "simd.hpp"
 
 namespace gatentk::GATENTK_ISA {
 
-typedef std::uint8_t Bytes __attribute__((vector_size(GATENTK_VECTOR_BYTES), may_alias));
+using Bytes = Vector<std::uint8_t>;
 
 constexpr int gate_vectors = GATENTK_VECTOR_BYTES == 64 ? 6 : 3;
 constexpr int gate_columns = gate_vectors * GATENTK_VECTOR_BYTES;
@@ -52,21 +54,24 @@ static GATENTK_INLINE void empty_counters(Bytes counters, std::int32_t* counts) 
 static void gate_gram(const std::uint8_t* left, const std::uint8_t* right, std::int64_t nibbles, std::int32_t* counts) {
   while (nibbles > 0) {
     const std::int64_t now = nibbles < lookups_per_byte ? nibbles : lookups_per_byte;
-    Bytes counters[4][gate_vectors] = {};
-    for (std::int64_t k = 0; k < now; ++k, left += 4, right += gate_columns) {
-#pragma GCC unroll 4
-      for (int r = 0; r < 4; ++r) {
-        const Bytes table = *reinterpret_cast<const Bytes*>(hit_tables.hits[left[r]]);
-#pragma GCC unroll 6
-        for (int v = 0; v < gate_vectors; ++v)
-          counters[r][v] += look_up(table, reinterpret_cast<const Bytes*>(right)[v]);
-      }
-    }
-#pragma GCC unroll 4
-    for (int r = 0; r < 4; ++r)
-#pragma GCC unroll 6
-      for (int v = 0; v < gate_vectors; ++v)
-        empty_counters(counters[r][v], counts + r * gate_columns + v * GATENTK_VECTOR_BYTES);
+    Sums<std::uint8_t, group_rows * gate_vectors> counters;
+    unrolled<group_rows * gate_vectors>([&](auto v)
+                                            __attribute__((always_inline)) { sum_at<v.index>(counters) = Bytes{}; });
+#pragma GCC unroll 1
+    for (std::int64_t k = 0; k < now; ++k, left += group_rows, right += gate_columns)
+      unrolled<group_rows>([&](auto r) __attribute__((always_inline)) {
+        const Bytes table = *reinterpret_cast<const Bytes*>(hit_tables.hits[left[r.index]]);
+        const Bytes* indices = reinterpret_cast<const Bytes*>(right);
+        const Bytes* last = indices + gate_vectors - 1;
+        forget_value(last);  // read again for every row: kept in a register, it would drive out a counter
+        unrolled<gate_vectors>([&](auto v) __attribute__((always_inline)) {
+          sum_at<r.index * gate_vectors + v.index>(counters) +=
+              look_up(table, v.index == gate_vectors - 1 ? *last : indices[v.index]);
+        });
+      });
+    unrolled<group_rows * gate_vectors>([&](auto v) __attribute__((always_inline)) {
+      empty_counters(sum_at<v.index>(counters), counts + v.index * GATENTK_VECTOR_BYTES);
+    });
     nibbles -= now;
   }
 }

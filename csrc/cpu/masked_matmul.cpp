@@ -32,26 +32,6 @@ struct Cut {
   std::int64_t tasks() const { return spans * ceil_div(panels, panels_per_task); }
 };
 
-// out = the valid part of a panel of sums, masked by the gates.
-template <class T>
-void write_masked(const PanelExtent& extent, const T* tile, std::int64_t stride, const GateView& gates, T* out,
-                  std::int64_t out_stride) {
-  for (std::int64_t r = 0; r < extent.rows; ++r) {
-    const std::int64_t i = extent.row0 + r;
-    T* row = out + i * out_stride + extent.column0;
-    const T* sums = tile + r * stride;
-    if (!gates.bits) {
-      std::copy_n(sums, extent.columns, row);
-      continue;
-    }
-    const std::uint8_t* bits = gates.bits + i * gates.stride;
-    for (std::int64_t c = 0; c < extent.columns; ++c) {
-      const std::int64_t j = extent.column0 + c;
-      row[c] = bits[j / 8] >> (j % 8) & 1 ? sums[c] : T(0);
-    }
-  }
-}
-
 template <class T>
 struct ThreadMemory {
   Buffer<T> panels, tile;
@@ -105,11 +85,8 @@ void masked_matmul(const MaskedProduct<T>& product, int threads) {
   if (!rows || !product.columns.rows) return;
   advise_huge_pages(product.out, static_cast<std::size_t>(rows * product.out_stride) * sizeof(T));
   const RowStore<T> packed(product.left, kernel, groups);
-  // Of a transposed factor sixteen rows share a cache line.
-  const std::int64_t step = 64 / (group_rows * std::int64_t{sizeof(T)});
-  parallel_for(ceil_div(groups, step), threads, [&](std::int64_t task, int) {
-    for (std::int64_t g = task * step; g < std::min(groups, (task + 1) * step); ++g)
-      packed.pack(g, g * group_rows, product.plan ? product.plan + g * packed.blocks() : nullptr);
+  parallel_for(ceil_div(groups, chunk_groups), threads, [&](std::int64_t chunk, int) {
+    packed.pack(chunk * chunk_groups, chunk * chunk_groups * group_rows, product.plan);
   });
   for_each_block<T>(
       rows, product.columns, kernel, threads,
@@ -117,7 +94,12 @@ void masked_matmul(const MaskedProduct<T>& product, int threads) {
         kernel.multiply(panel, packed.block(group, k0 / block_columns), sums, first);
       },
       [&](const PanelExtent& extent, const T* sums) {
-        write_masked(extent, sums, kernel.panel_columns, product.gates, product.out, product.out_stride);
+        for (std::int64_t r = 0; r < extent.rows; ++r) {
+          const std::int64_t i = extent.row0 + r;
+          kernel.write_row(sums + r * kernel.panel_columns, extent.columns,
+                           product.gates.bits ? product.gates.bits + i * product.gates.stride : nullptr, extent.column0,
+                           product.out + i * product.out_stride);
+        }
       });
 }
 
@@ -146,10 +128,14 @@ void build_plan(const GateView& gates, bool transposed, std::int64_t rows, std::
                 int threads) {
   const BitKernels& kernel = kernels().bits;
   const std::int64_t blocks = ceil_div(columns, block_columns);
-  parallel_for(ceil_div(rows, group_rows), threads, [&](std::int64_t group, int) {
+  const std::int64_t groups = ceil_div(rows, group_rows);
+  parallel_for(ceil_div(groups, chunk_groups), threads, [&](std::int64_t chunk, int) {
+    const std::int64_t group = chunk * chunk_groups;
     for (std::int64_t b = 0; b < blocks; ++b)
-      kernel.plan_block(gates, transposed, rows, group * group_rows, b * block_columns,
-                        std::min<std::int64_t>(block_columns, columns - b * block_columns), plan + group * blocks + b);
+      kernel.plan_chunk(gates, transposed, rows, group * group_rows,
+                        std::min<std::int64_t>(chunk_groups, groups - group), b * block_columns,
+                        std::min<std::int64_t>(block_columns, columns - b * block_columns), plan + group * blocks + b,
+                        blocks);
   });
 }
 

@@ -61,6 +61,8 @@ struct PatternLists {
   std::uint8_t column[block_columns];
   int next[16];  // where the unvisited columns of a pattern begin
   int left[16];  // and how many there are
+  bool off;      // whether there is a column that is off for all
+  std::uint8_t off_column;
 
   PatternLists(const std::uint8_t* pattern, std::int64_t columns) {
     for (int p = 0; p < 16; ++p) left[p] = 0;
@@ -74,6 +76,8 @@ struct PatternLists {
     int end[16];
     for (int p = 0; p < 16; ++p) end[p] = next[p];
     for (std::int64_t k = 0; k < columns; ++k) column[end[pattern[k]]++] = static_cast<std::uint8_t>(k);
+    off = left[0] > 0;
+    off_column = off ? column[next[0]] : 0;
   }
 };
 
@@ -134,12 +138,111 @@ static inline void build_plan(const std::uint8_t* pattern, std::int64_t columns,
   plan.count[0] = static_cast<std::uint16_t>(out - begin_singles);
 }
 
-static void plan_block(const GateView& gates, bool transposed, std::int64_t rows, std::int64_t i0, std::int64_t k0,
-                       std::int64_t columns, PlanBlock* plan) {
-  std::uint8_t pattern[block_columns];
-  const int group = static_cast<int>(rows - i0 < group_rows ? rows - i0 : group_rows);
-  patterns_from_gates(gates, transposed, i0, group, k0, columns, pattern);
-  build_plan(pattern, columns, *plan);
+// Lengths of the runs 1..7 that the groups of a chunk should agree on: the mean number of columns on either side.
+struct RunLengths {
+  int of[runs];
+
+  RunLengths(const std::uint8_t* patterns, std::int64_t groups, std::int64_t columns) {
+    int seen[16] = {};
+    for (std::int64_t g = 0; g < groups; ++g)
+      for (std::int64_t k = 0; k < columns; ++k) ++seen[patterns[g * block_columns + k]];
+    for (int p = 0; p < runs; ++p)
+      of[p] = p ? static_cast<int>((seen[p] + seen[all_on - p] + groups) / (2 * groups)) : 0;
+  }
+};
+
+// The two sides of all runs: columns of pattern p have their places from begin[p] on, as many as their run is long.
+struct RunSides {
+  std::uint8_t column[2 * block_columns];
+  int begin[16], filled[16];
+
+  explicit RunSides(const RunLengths& lengths) {
+    int next = 0;
+    for (int p = 1; p < all_on; ++p) {
+      begin[p] = next;
+      filled[p] = 0;
+      next += length(lengths, p);
+    }
+  }
+
+  static int length(const RunLengths& lengths, int p) { return lengths.of[p < runs ? p : all_on - p]; }
+
+  // Moves unvisited columns of pattern `from` to the places of `to`, whose rows include theirs.
+  void take(PatternLists& lists, int from, int to, const RunLengths& lengths) {
+    const int room = length(lengths, to) - filled[to];
+    const int moved = lists.left[from] < room ? lists.left[from] : room;
+    for (int i = 0; i < moved; ++i) column[begin[to] + filled[to] + i] = lists.column[lists.next[from] + i];
+    filled[to] += moved;
+    lists.next[from] += moved;
+    lists.left[from] -= moved;
+  }
+};
+
+// A plan whose runs have the given lengths, or false where that costs more than mispredicted ends of runs: visits
+// beyond 1.2 times those of the elements that are on, or no column to fill up with.
+static inline bool build_levelled_plan(const std::uint8_t* pattern, std::int64_t columns, const RunLengths& lengths,
+                                       PlanBlock& plan) {
+  PatternLists lists(pattern, columns);
+  int elements = 0, pairs = 0;
+  for (int p = 1; p < 16; ++p) elements += lists.left[p] * __builtin_popcount(static_cast<unsigned>(p));
+  for (int p = 1; p < runs; ++p) pairs += lengths.of[p];
+  if (5 * 4 * pairs > 6 * elements + 200 || 2 * pairs > block_columns) return false;
+  RunSides sides(lengths);
+  for (int p = 1; p < all_on; ++p) sides.take(lists, p, p, lengths);
+  for (const int p : {3, 5, 6, 9, 10, 12})
+    for (const int q : {7, 11, 13, 14})
+      if ((p & q) == p) sides.take(lists, p, q, lengths);
+  for (const int p : {1, 2, 4, 8})
+    for (const int q : {3, 5, 6, 9, 10, 12, 7, 11, 13, 14})
+      if ((p & q) == p) sides.take(lists, p, q, lengths);
+  int singles = 0;
+  for (int p = 1; p < 16; ++p) singles += lists.left[p];
+  const std::int64_t steps = pairs + singles;
+  if (5 * 4 * steps > 6 * elements + 200 || steps > columns || 2 * pairs + singles > block_visits) return false;
+  std::uint8_t* out = plan.index;
+  for (int p = 1; p < runs; ++p) {
+    for (const int q : {p, all_on - p}) {
+      const int missing = lengths.of[p] - sides.filled[q];
+      if (missing > 0 && !lists.off) return false;
+      for (int i = 0; i < missing; ++i) sides.column[sides.begin[q] + sides.filled[q] + i] = lists.off_column;
+    }
+    const std::uint8_t *a = sides.column + sides.begin[p], *b = sides.column + sides.begin[all_on - p];
+    for (int i = 0; i < lengths.of[p]; ++i) {
+      *out++ = a[i];
+      *out++ = b[i];
+    }
+    plan.count[p] = static_cast<std::uint16_t>(lengths.of[p]);
+  }
+  for (int p = 1; p < 16; ++p)
+    for (int i = 0; i < lists.left[p]; ++i) *out++ = lists.column[lists.next[p] + i];
+  plan.count[0] = static_cast<std::uint16_t>(singles);
+  return true;
+}
+
+// Plans of `groups` groups whose patterns lie block_columns apart.
+static inline void plan_patterns(const std::uint8_t* patterns, std::int64_t groups, std::int64_t columns,
+                                 PlanBlock* plan, std::int64_t plan_stride) {
+  const RunLengths lengths(patterns, groups, columns);
+  for (std::int64_t g = 0; g < groups; ++g) {
+    PlanBlock& block = plan[g * plan_stride];
+    block = PlanBlock{};  // what no visit uses is zero: equal gates give equal plans
+    if (!build_levelled_plan(patterns + g * block_columns, columns, lengths, block))
+      build_plan(patterns + g * block_columns, columns, block);
+  }
+}
+
+static inline int rows_of_group(std::int64_t rows, std::int64_t i0) {
+  return static_cast<int>(rows - i0 < group_rows ? rows - i0 : group_rows);
+}
+
+static void plan_chunk(const GateView& gates, bool transposed, std::int64_t rows, std::int64_t i0, std::int64_t groups,
+                       std::int64_t k0, std::int64_t columns, PlanBlock* plan, std::int64_t plan_stride) {
+  std::uint8_t patterns[chunk_groups * block_columns];
+  for (std::int64_t g = 0; g < groups; ++g) {
+    const std::int64_t i = i0 + g * group_rows;
+    patterns_from_gates(gates, transposed, i, rows_of_group(rows, i), k0, columns, patterns + g * block_columns);
+  }
+  plan_patterns(patterns, groups, columns, plan, plan_stride);
 }
 
 }  // namespace gatentk::GATENTK_ISA

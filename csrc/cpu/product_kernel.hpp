@@ -6,6 +6,7 @@
 
 #include "gatentk/kernel_table.hpp"
 #include "plan_kernel.hpp"
+#include "registers.hpp"
 #include "simd.hpp"
 
 namespace gatentk::GATENTK_ISA {
@@ -18,52 +19,27 @@ constexpr int panel_columns = tile_vectors * Simd<T>::lanes;
 
 constexpr int panel_row_bytes = tile_vectors * GATENTK_VECTOR_BYTES;
 
-template <bool fits>
+template <bool narrow>
 struct OffsetOf {
-  using type = std::uint16_t;
+  using Type = std::uint16_t;
 };
 template <>
 struct OffsetOf<false> {
-  using type = std::uint32_t;
+  using Type = std::uint32_t;
 };
-using Offset = OffsetOf<(panel_row_bytes * block_columns <= 65536)>::type;
 
-// The sums of a tile, addressed by constants only: an array, even one whose every loop is unrolled, is kept in
-// memory by GCC and written back between runs of visits.
-template <class T, int count>
-struct Sums : Sums<T, count - 1> {
-  Vector<T> last;
-};
+// A step of a packed group: two columns of a pair (or one single column, twice) and the values of four rows. Offsets
+// are as wide as a value's half, so that nothing is padded.
 template <class T>
-struct Sums<T, 0> {};
+struct Step {
+  static constexpr bool narrow = sizeof(T) == 4 && panel_row_bytes * block_columns <= 65536;
+  using Offset = typename OffsetOf<narrow>::Type;
+  Offset offset[2];
+  T value[group_rows];
+};
 
 template <class T>
 using Accumulators = Sums<T, group_rows * tile_vectors>;
-
-template <int index, class T, int count>
-static GATENTK_INLINE Vector<T>& sum_at(Sums<T, count>& sums) {
-  return static_cast<Sums<T, index + 1>&>(sums).last;
-}
-
-// Calls f(constant<0>), ..., f(constant<count - 1>).
-template <int value>
-struct Constant {
-  static constexpr int index = value;
-};
-template <int count, class Function>
-static GATENTK_INLINE void unrolled(Function&& f) {
-  if constexpr (count > 0) {
-    unrolled<count - 1>(f);
-    f(Constant<count - 1>{});
-  }
-}
-
-template <class T>
-struct Cursor {
-  const std::byte* panel;
-  const Offset* offset;
-  const T* value;
-};
 
 // One row of a visit: sums of row r += factor * panel row.
 template <class T, int r>
@@ -76,10 +52,10 @@ static GATENTK_INLINE void add_row(T factor, Sums<T, tile_vectors>& row, Accumul
 
 // One column: its panel row is loaded once and used by exactly the rows of `pattern`.
 template <class T, int pattern>
-static GATENTK_INLINE void visit(const std::byte* panel, Offset offset, const T* value, Accumulators<T>& sums) {
+static GATENTK_INLINE void visit(const std::byte* row_of_panel, const T* value, Accumulators<T>& sums) {
   Sums<T, tile_vectors> row;
   unrolled<tile_vectors>([&](auto v) __attribute__((always_inline)) {
-    sum_at<v.index>(row) = *reinterpret_cast<const Vector<T>*>(panel + offset + v.index * GATENTK_VECTOR_BYTES);
+    sum_at<v.index>(row) = *reinterpret_cast<const Vector<T>*>(row_of_panel + v.index * GATENTK_VECTOR_BYTES);
   });
   if constexpr (pattern & 1) add_row<T, 0>(value[0], row, sums);
   if constexpr (pattern & 2) add_row<T, 1>(value[__builtin_popcount(pattern & 1)], row, sums);
@@ -88,44 +64,71 @@ static GATENTK_INLINE void visit(const std::byte* panel, Offset offset, const T*
 }
 
 template <class T, int pattern>
-static GATENTK_INLINE void visit_pairs(Cursor<T>& at, const std::uint16_t* count, Accumulators<T>& sums) {
+static GATENTK_INLINE const Step<T>* visit_pairs(const std::byte* panel, const Step<T>* step, int pairs,
+                                                 Accumulators<T>& sums) {
   constexpr int rows_on = __builtin_popcount(pattern);
-  const Offset* end = at.offset + 2 * count[pattern];
+  const Step<T>* end = step + pairs;
 #pragma GCC unroll 1
-  for (; at.offset != end; at.offset += 2, at.value += group_rows) {
-    visit<T, pattern>(at.panel, at.offset[0], at.value, sums);
-    visit<T, all_on - pattern>(at.panel, at.offset[1], at.value + rows_on, sums);
+  for (; step != end; ++step) {
+    visit<T, pattern>(panel + step->offset[0], step->value, sums);
+    visit<T, all_on - pattern>(panel + step->offset[1], step->value + rows_on, sums);
   }
+  return step;
 }
 
 template <class T>
-static GATENTK_INLINE void visit_singles(Cursor<T>& at, int visits, Accumulators<T>& sums) {
-  const Offset* end = at.offset + visits;
+static GATENTK_INLINE const Step<T>* visit_singles(const std::byte* panel, const Step<T>* step, int singles,
+                                                   Accumulators<T>& sums) {
+  const Step<T>* end = step + singles;
 #pragma GCC unroll 1
-  for (; at.offset != end; ++at.offset, at.value += group_rows) visit<T, all_on>(at.panel, *at.offset, at.value, sums);
+  for (; step != end; ++step) visit<T, all_on>(panel + step->offset[0], step->value, sums);
+  return step;
 }
+
+template <class T>
+static GATENTK_INLINE void clear(Accumulators<T>& sums) {
+  unrolled<group_rows * tile_vectors>([&](auto v)
+                                          __attribute__((always_inline)) { sum_at<v.index>(sums) = Vector<T>{}; });
+}
+
+template <class T>
+static GATENTK_INLINE void add_to_tile(const Accumulators<T>& sums, Vector<T>* tile, bool first) {
+  unrolled<group_rows * tile_vectors>([&](auto v) __attribute__((always_inline)) {
+    const Vector<T>& sum = static_cast<const Sums<T, v.index + 1>&>(sums).last;
+    tile[v.index] = first ? sum : tile[v.index] + sum;
+  });
+}
+
+// Single columns that are summed in one go: with all gates on, running sums of 128 float32 products already round
+// more than twice as much as torch's product of width 512. At 50% density there are about 30 in a block.
+constexpr int longest_chain = 64;
 
 // A k-block is summed on its own and then added to the tile: shorter chains of roundings than one running sum.
 // Everything down to the accumulators is inlined: once they leave their registers the product is 2.4 times slower.
 template <class T>
-static void multiply(const T* panel, const PackedBlock& rows, T* tile, bool first) {
-  Accumulators<T> sums;
-  unrolled<group_rows * tile_vectors>([&](auto v)
-                                          __attribute__((always_inline)) { sum_at<v.index>(sums) = Vector<T>{}; });
-  Cursor<T> at{reinterpret_cast<const std::byte*>(panel), static_cast<const Offset*>(rows.offsets),
-               static_cast<const T*>(rows.values)};
-  visit_pairs<T, 1>(at, rows.count, sums);
-  visit_pairs<T, 2>(at, rows.count, sums);
-  visit_pairs<T, 3>(at, rows.count, sums);
-  visit_pairs<T, 4>(at, rows.count, sums);
-  visit_pairs<T, 5>(at, rows.count, sums);
-  visit_pairs<T, 6>(at, rows.count, sums);
-  visit_pairs<T, 7>(at, rows.count, sums);
-  visit_singles<T>(at, rows.count[0], sums);
+static void multiply(const T* panel_values, const std::byte* rows, T* tile, bool first) {
+  const std::uint16_t* count = reinterpret_cast<const std::uint16_t*>(rows);
+  const Step<T>* step = reinterpret_cast<const Step<T>*>(rows + visits_at);
+  const std::byte* panel = reinterpret_cast<const std::byte*>(panel_values);
   Vector<T>* out = reinterpret_cast<Vector<T>*>(tile);
-  unrolled<group_rows * tile_vectors>([&](auto v) __attribute__((always_inline)) {
-    out[v.index] = first ? sum_at<v.index>(sums) : out[v.index] + sum_at<v.index>(sums);
-  });
+  Accumulators<T> sums;
+  clear<T>(sums);
+  step = visit_pairs<T, 1>(panel, step, count[1], sums);
+  step = visit_pairs<T, 2>(panel, step, count[2], sums);
+  step = visit_pairs<T, 3>(panel, step, count[3], sums);
+  step = visit_pairs<T, 4>(panel, step, count[4], sums);
+  step = visit_pairs<T, 5>(panel, step, count[5], sums);
+  step = visit_pairs<T, 6>(panel, step, count[6], sums);
+  step = visit_pairs<T, 7>(panel, step, count[7], sums);
+  int singles = count[0];
+  for (; singles > longest_chain; singles -= longest_chain) {
+    add_to_tile<T>(sums, out, first);
+    clear<T>(sums);
+    first = false;
+    step = visit_singles<T>(panel, step, longest_chain, sums);
+  }
+  visit_singles<T>(panel, step, singles, sums);
+  add_to_tile<T>(sums, out, first);
 }
 
 // All columns in rising order, one fused multiply-add a step: the rounding of an element depends on nothing else.
@@ -151,32 +154,31 @@ static void multiply_ordered(const T* panel, const T* const* rows, std::int64_t 
                                           __attribute__((always_inline)) { out[v.index] = sum_at<v.index>(sums); });
 }
 
-// Where pack_rows stands in the lists that it writes. Row r of column k is rows[r][k * step].
+// Where pack_rows stands in the lists that it reads and writes. Row r of column k is rows[r][k * stride].
 template <class T>
 struct PackCursor {
   const T* rows[group_rows];
-  std::int64_t step;
+  std::int64_t stride;
   const std::uint8_t* pattern;
   const std::uint8_t* index;
-  Offset* offset;
-  T* value;
+  Step<T>* step;
 };
 
 // The values of the rows of `pattern` on the next column. Without gates a row that is off holds a zero already.
 template <class T, int pattern, bool gated>
-static GATENTK_INLINE void pack_visit(PackCursor<T>& at) {
+static GATENTK_INLINE typename Step<T>::Offset pack_visit(PackCursor<T>& at, T* value) {
   const int k = *at.index++;
-  *at.offset++ = static_cast<Offset>(k * panel_row_bytes);
 #pragma GCC unroll 4
   for (int r = 0; r < group_rows; ++r)
-    if (pattern >> r & 1) *at.value++ = !gated || (at.pattern[k] >> r & 1) ? at.rows[r][k * at.step] : T(0);
+    if (pattern >> r & 1) *value++ = !gated || (at.pattern[k] >> r & 1) ? at.rows[r][k * at.stride] : T(0);
+  return static_cast<typename Step<T>::Offset>(k * panel_row_bytes);
 }
 
 template <class T, int pattern, bool gated>
 static GATENTK_INLINE void pack_pairs(PackCursor<T>& at, const std::uint16_t* count) {
-  for (int i = 0; i < count[pattern]; ++i) {
-    pack_visit<T, pattern, gated>(at);
-    pack_visit<T, all_on - pattern, gated>(at);
+  for (int i = 0; i < count[pattern]; ++i, ++at.step) {
+    at.step->offset[0] = pack_visit<T, pattern, gated>(at, at.step->value);
+    at.step->offset[1] = pack_visit<T, all_on - pattern, gated>(at, at.step->value + __builtin_popcount(pattern));
   }
 }
 
@@ -190,33 +192,43 @@ static GATENTK_INLINE void pack_values(PackCursor<T>& at, const std::uint16_t* c
   pack_pairs<T, 5, gated>(at, count);
   pack_pairs<T, 6, gated>(at, count);
   pack_pairs<T, 7, gated>(at, count);
-  for (int i = 0; i < count[0]; ++i) pack_visit<T, all_on, gated>(at);
+  for (int i = 0; i < count[0]; ++i, ++at.step)
+    at.step->offset[0] = at.step->offset[1] = pack_visit<T, all_on, gated>(at, at.step->value);
 }
 
 template <class T>
-static void pack_rows(const RowsView<T>& source, std::int64_t i0, std::int64_t k0, std::int64_t columns,
-                      const PlanBlock* plan, std::uint16_t* count, void* offsets, T* values) {
-  const int rows = static_cast<int>(source.rows - i0 < group_rows ? source.rows - i0 : group_rows);
-  // A partial group borrows its first row's values for the missing rows; only `gated` packing then masks them.
-  const bool gated = source.gates.bits || rows < group_rows;
-  std::uint8_t pattern[block_columns];
-  if (source.gates.bits)
-    patterns_from_gates(source.gates, source.transposed, i0, rows, k0, columns, pattern);
-  else
-    patterns_from_zeros(source, i0, rows, k0, columns, pattern);
-  PlanBlock own;
-  if (!plan) {
-    build_plan(pattern, columns, own);
-    plan = &own;
-  }
-  __builtin_memcpy(count, plan->count, sizeof plan->count);
-  PackCursor<T> at{{},          source.transposed ? source.stride : 1, pattern,
-                   plan->index, static_cast<Offset*>(offsets),         values};
+static void pack_group(const RowsView<T>& source, std::int64_t i0, std::int64_t k0, const std::uint8_t* pattern,
+                       const PlanBlock& plan, std::byte* out) {
+  const int rows = rows_of_group(source.rows, i0);
+  __builtin_memcpy(out, plan.count, sizeof plan.count);
+  PackCursor<T> at{
+      {}, source.transposed ? source.stride : 1, pattern, plan.index, reinterpret_cast<Step<T>*>(out + visits_at)};
+  // A partial group borrows its first row's values for the missing rows; only gated packing then masks them.
   for (int r = 0; r < group_rows; ++r) at.rows[r] = source.at(i0 + (r < rows ? r : 0), k0);
-  if (gated)
-    pack_values<T, true>(at, plan->count);
+  if (source.gates.bits || rows < group_rows)
+    pack_values<T, true>(at, plan.count);
   else
-    pack_values<T, false>(at, plan->count);
+    pack_values<T, false>(at, plan.count);
+}
+
+template <class T>
+static void pack_rows(const RowsView<T>& source, std::int64_t i0, std::int64_t groups, std::int64_t k0,
+                      std::int64_t columns, const PlanBlock* plan, std::int64_t plan_stride,
+                      const PackedChunk& packed) {
+  std::uint8_t patterns[chunk_groups * block_columns];
+  PlanBlock own[chunk_groups];
+  for (std::int64_t g = 0; g < groups; ++g) {
+    const std::int64_t i = i0 + g * group_rows;
+    const int rows = rows_of_group(source.rows, i);
+    if (source.gates.bits)
+      patterns_from_gates(source.gates, source.transposed, i, rows, k0, columns, patterns + g * block_columns);
+    else
+      patterns_from_zeros(source, i, rows, k0, columns, patterns + g * block_columns);
+  }
+  if (!plan) plan_patterns(patterns, groups, columns, own, 1);
+  for (std::int64_t g = 0; g < groups; ++g)
+    pack_group(source, i0 + g * group_rows, k0, patterns + g * block_columns, plan ? plan[g * plan_stride] : own[g],
+               packed.first + g * packed.stride);
 }
 
 // Lanes of `count` consecutive gates from bit `first` on, all ones where a gate is on.
@@ -306,9 +318,21 @@ static void multiply_add(const T* a, const T* b, double bias, double* sum, std::
 }
 
 template <class T>
+static void write_row(const T* sums, std::int64_t columns, const std::uint8_t* bits, std::int64_t first, T* row) {
+  constexpr int lanes = Simd<T>::lanes;
+  std::int64_t c = 0;
+  for (; c + lanes <= columns; c += lanes) {
+    Vector<T> values = load(sums + c);
+    if (bits) values = (Vector<T>)((IntegerVector<T>)values & gate_lanes<T>(bits, first + c));
+    store(row + first + c, values);
+  }
+  for (; c < columns; ++c) row[first + c] = !bits || (bits[(first + c) / 8] >> ((first + c) % 8) & 1) ? sums[c] : T(0);
+}
+
+template <class T>
 static ProductKernels<T> product_kernels() {
-  return {panel_columns<T>, sizeof(Offset),      pack_panel<T>,  pack_rows<T>,
-          multiply<T>,      multiply_ordered<T>, multiply_add<T>};
+  return {panel_columns<T>, sizeof(Step<T>),     pack_panel<T>, pack_rows<T>,
+          multiply<T>,      multiply_ordered<T>, write_row<T>,  multiply_add<T>};
 }
 
 }  // namespace gatentk::GATENTK_ISA

@@ -62,6 +62,12 @@ static GATENTK_INLINE void keep_order([[maybe_unused]] V& v) {
 #endif
 }
 
+// The compiler no longer knows what `p` points to.
+template <class P>
+static GATENTK_INLINE void forget_value(P& p) {
+  __asm__ volatile("" : "+r"(p));
+}
+
 static GATENTK_INLINE Vector<double> load_double(const double* p) {
   return load(p);
 }

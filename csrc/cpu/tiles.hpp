@@ -60,46 +60,36 @@ class RowStore {
         kernels_(kernels),
         batch_groups_(batch_groups),
         blocks_(ceil_div(source.width, block_columns)),
-        values_at_(header_bytes + kernels.offset_bytes * std::min<std::int64_t>(block_columns, padded(source.width))),
-        slot_(values_at_ +
-              std::int64_t{sizeof(T)} * group_rows * std::min<std::int64_t>(block_columns, padded(source.width))),
+        slot_(ceil_div(visits_at + std::min<std::int64_t>(block_columns, source.width) * kernels.step_bytes, 64) * 64),
         memory_(static_cast<std::size_t>(batch_groups * blocks_ * slot_)) {}
 
   std::int64_t blocks() const { return blocks_; }
 
   // Bytes of a packed row of `width` elements, at most.
   static std::int64_t row_bytes(std::int64_t width, const ProductKernels<T>& kernels) {
-    return ceil_div(width, block_columns) * header_bytes +
-           padded(width) * (kernels.offset_bytes + std::int64_t{sizeof(T)} * group_rows) / group_rows;
+    return ceil_div(width, block_columns) * 2 * visits_at + width * kernels.step_bytes / group_rows;
   }
 
-  // Packs the rows from i0 on as group `group` of the batch; `plan`, if not null, has a block for each of theirs.
+  // Packs the chunk of rows from i0 on (chunk_groups groups, fewer at the end) as groups `group`.. of the batch.
+  // `plan`, if not null, is the plan of all rows.
   void pack(std::int64_t group, std::int64_t i0, const PlanBlock* plan = nullptr) const {
-    for (std::int64_t b = 0; b < blocks_; ++b) {
-      std::byte* slot = at(group, b);
-      kernels_.pack_rows(source_, i0, b * block_columns,
+    const std::int64_t groups = std::min<std::int64_t>(chunk_groups, ceil_div(source_.rows - i0, group_rows));
+    for (std::int64_t b = 0; b < blocks_; ++b)
+      kernels_.pack_rows(source_, i0, groups, b * block_columns,
                          std::min<std::int64_t>(block_columns, source_.width - b * block_columns),
-                         plan ? plan + b : nullptr, reinterpret_cast<std::uint16_t*>(slot), slot + header_bytes,
-                         reinterpret_cast<T*>(slot + values_at_));
-    }
+                         plan ? plan + i0 / group_rows * blocks_ + b : nullptr, blocks_, {at(group, b), slot_});
   }
 
-  PackedBlock block(std::int64_t group, std::int64_t b) const {
-    const std::byte* slot = at(group, b);
-    return {reinterpret_cast<const std::uint16_t*>(slot), slot + header_bytes, slot + values_at_};
-  }
+  const std::byte* block(std::int64_t group, std::int64_t b) const { return at(group, b); }
 
  private:
-  static constexpr std::int64_t header_bytes = 64;
-
-  static constexpr std::int64_t padded(std::int64_t width) { return ceil_div(width, 16) * 16; }
   std::byte* at(std::int64_t group, std::int64_t b) const {
     return memory_.get() + (b * batch_groups_ + group) * slot_;
   }
 
   RowsView<T> source_;
   const ProductKernels<T>& kernels_;
-  std::int64_t batch_groups_, blocks_, values_at_, slot_;
+  std::int64_t batch_groups_, blocks_, slot_;
   Buffer<std::byte> memory_;
 };
 
@@ -123,7 +113,8 @@ struct Blocking {
   void fit(std::int64_t row_bytes, std::int64_t budget) {
     const std::int64_t padded = ceil_div(rows, group_rows) * group_rows;
     chunk_rows = std::min(chunk_rows, padded);
-    batch_rows = std::max<std::int64_t>(1, budget / (row_bytes * chunk_rows + 1)) * chunk_rows;
+    const std::int64_t packed_rows = chunk_groups * group_rows;  // a multiple of chunk_rows, if there are as many
+    batch_rows = std::max<std::int64_t>(1, budget / (row_bytes * packed_rows + 1)) * packed_rows;
     batch_rows = std::min(batch_rows, padded);
   }
 
@@ -176,15 +167,16 @@ void multiply_tile(const RowStore<T>& rows, const PanelStore<T>& panels, const T
 }
 
 // Walks the batches of rows in order; in each, packs its groups and then computes its tiles, chunk after chunk, in
-// parallel.
+// parallel. A chunk of groups is packed at a time, so batches are whole chunks.
 template <class Pack, class Compute>
 void for_each_tile(const Blocking& blocking, int threads, Pack&& pack, Compute&& compute) {
   const std::int64_t panels = ceil_div(blocking.columns, blocking.panel_columns);
   const auto first_panel = [&](std::int64_t row0) { return blocking.symmetric ? row0 / blocking.panel_columns : 0; };
   for (std::int64_t batch0 = 0; batch0 < blocking.rows; batch0 += blocking.batch_rows) {
     const std::int64_t batch = std::min(blocking.batch_rows, blocking.rows - batch0);
-    parallel_for(ceil_div(batch, group_rows), threads,
-                 [&](std::int64_t group, int) { pack(group, batch0 + group * group_rows); });
+    parallel_for(ceil_div(batch, group_rows * chunk_groups), threads, [&](std::int64_t chunk, int) {
+      pack(chunk * chunk_groups, batch0 + chunk * chunk_groups * group_rows);
+    });
     std::vector<std::int64_t> begin{0};  // of the tiles of each chunk
     for (std::int64_t row0 = batch0; row0 < batch0 + batch; row0 += blocking.chunk_rows)
       begin.push_back(begin.back() + ceil_div(panels - first_panel(row0), blocking.tile_panels));

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, pairwise
 from typing import Any, Protocol
 
@@ -510,9 +510,9 @@ def masked_linear(
     inside = _gate("gate_in", gate_in, z.shape)
     outside = _gate("gate_out", gate_out, (*z.shape[:-1], weight.shape[0]))
     rows = z.reshape(-1, z.shape[-1]) if z.dim() != 2 else z
-    result: Tensor = torch.ops.gatentk.masked_matmul(
-        rows, weight, False, True, inside, [], outside, METHODS.index(method)
-    )
+    # The compiler takes the operation itself, torch.func only the autograd function around it.
+    product = torch.ops.gatentk.masked_matmul if torch.compiler.is_compiling() else _MaskedProduct.apply
+    result: Tensor = product(rows, weight, False, True, inside, [], outside, METHODS.index(method))
     return result if z.dim() == 2 else result.reshape(*z.shape[:-1], weight.shape[0])
 
 
@@ -556,7 +556,8 @@ def _choose_dense(a: Tensor, columns: int, gate_a: list[Tensor]) -> bool:
 
 def _count_bits(bits: Tensor) -> int:
     rows = _contiguous_rows(bits)
-    return _core.count_bits(rows.data_ptr(), rows.stride(0), *rows.shape, torch.get_num_threads())
+    n, used = rows.shape
+    return _core.count_bits(rows.data_ptr(), rows.stride(0), n, used, torch.get_num_threads())
 
 
 def _dense_product(
@@ -625,12 +626,14 @@ def _masked_matmul_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> No
     ctx.save_for_backward(a, b, *gate_a, *gate_b, *gate_out)
 
 
-def _masked_matmul_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+def _masked_matmul_gradients(
+    ctx: Any, grad: Tensor, product: Callable[..., Tensor]
+) -> tuple[Tensor | None, Tensor | None]:
     """Each factor's gradient is a masked product again: the gates travel with the matrices that they mask."""
     a, b, *rest = ctx.saved_tensors
     gates = iter(rest)
     gate_a, gate_b, gate_out = ([next(gates) for _ in range(length)] for length in ctx.lengths)
-    product, by_a, by_b = torch.ops.gatentk.masked_matmul, None, None
+    by_a = by_b = None
     if ctx.needs_input_grad[0]:
         if ctx.transpose_a:
             by_a = product(b, grad, ctx.transpose_b, True, gate_b, gate_out, gate_a, ctx.method)
@@ -641,13 +644,100 @@ def _masked_matmul_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
             by_b = product(grad, a, True, ctx.transpose_a, gate_out, gate_a, gate_b, ctx.method)
         else:
             by_b = product(a, grad, not ctx.transpose_a, False, gate_a, gate_out, gate_b, ctx.method)
+    return by_a, by_b
+
+
+def _masked_matmul_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     by_gates = [[None] * length for length in ctx.lengths]
-    return by_a, by_b, None, None, *by_gates, None
+    return *_masked_matmul_gradients(ctx, grad, torch.ops.gatentk.masked_matmul), None, None, *by_gates, None
 
 
 torch.library.register_autograd(
     "gatentk::masked_matmul", _masked_matmul_backward, setup_context=_masked_matmul_save, lib=_library
 )
+
+
+class _MaskedProduct(torch.autograd.Function):
+    """The same product for torch.func, whose transforms refuse what `register_autograd` makes."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _masked_matmul_save(ctx, inputs, output)
+        ctx.save_for_forward(*ctx.to_save)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        a, b, *rest = ctx.saved_tensors
+        gates = iter(rest)
+        lists = [[next(gates) for _ in range(length)] for length in ctx.lengths]
+        parts = [
+            _MaskedProduct.apply(left, right, ctx.transpose_a, ctx.transpose_b, *lists, ctx.method)
+            for left, right in ((tangents[0], b), (a, tangents[1]))
+            if left is not None and right is not None
+        ]
+        total: Tensor = sum(parts[1:], start=parts[0])
+        return total
+
+    @staticmethod
+    def forward(*inputs: Any) -> Tensor:
+        result: Tensor = torch.ops.gatentk.masked_matmul(*inputs)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return *_masked_matmul_gradients(ctx, grads[0], _MaskedProduct.apply), None, None, None, None, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Tensor, int]:
+        a, b, transpose_a, transpose_b, gate_a, gate_b, gate_out, method = inputs
+        if not transpose_a and in_dims[1] is None and not any(d is not None for d in _dims(in_dims[5], gate_b)):
+            # Only rows are batched: they all go through one product.
+            stacked, bits_a, bits_out = (
+                [_flat_rows(m, d, info.batch_size) for m, d in zip(matrices[:1], dims, strict=False)]
+                for matrices, dims in (
+                    ([a], [in_dims[0]]),
+                    (gate_a, _dims(in_dims[4], gate_a)),
+                    (gate_out, _dims(in_dims[6], gate_out)),
+                )
+            )
+            out = _MaskedProduct.apply(stacked[0], b, False, transpose_b, bits_a, gate_b, bits_out, method)
+            return out.reshape(info.batch_size, -1, out.shape[-1]), 0
+        slices = [
+            _MaskedProduct.apply(*(_slice(value, dims, i) for value, dims in zip(inputs, in_dims, strict=True)))
+            for i in range(info.batch_size)
+        ]
+        return torch.stack(slices), 0
+
+
+def _dims(dims: Any, values: list[Tensor]) -> list[int | None]:
+    """Batch dimensions of a list of tensors; vmap gives None for an empty or unbatched list."""
+    return dims if isinstance(dims, list) else [dims] * len(values)
+
+
+def _flat_rows(matrix: Tensor, dim: int | None, batch: int) -> Tensor:
+    """Rows of all matrices of a batch below each other."""
+    stacked = matrix.expand(batch, *matrix.shape) if dim is None else matrix.movedim(dim, 0)
+    return stacked.reshape(-1, stacked.shape[-1])
+
+
+def _slice(value: Any, dims: Any, index: int) -> Any:
+    """Member `index` of a batched argument, or of a list of them; what has no batch dimension as it is."""
+    if isinstance(value, list):
+        return [_slice(member, dim, index) for member, dim in zip(value, _dims(dims, value), strict=True)]
+    return value if dims is None or not isinstance(value, Tensor) else value.select(dims, index)
+
+
+def _sliced_vmap(op: Any) -> Callable[..., tuple[Tensor, int]]:
+    """A batching rule that runs an operation once for each member."""
+
+    def rule(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Tensor, int]:
+        members = [
+            op(*(_slice(value, dims, i) for value, dims in zip(inputs, in_dims, strict=True)))
+            for i in range(info.batch_size)
+        ]
+        return torch.stack(members), 0
+
+    return rule
 
 
 _library.define("build_plan(Tensor bits, int width, bool neuron_major) -> Tensor")
@@ -821,3 +911,11 @@ def _transpose_bits_cpu(bits: Tensor, width: int) -> Tensor:
 @torch.library.register_fake("gatentk::transpose_bits", lib=_library)
 def _transpose_bits_fake(bits: Tensor, width: int) -> Tensor:
     return bits.new_empty(width, row_bytes(bits.shape[0]))
+
+
+# Batching rules for torch.func.vmap
+
+for _name in ("pack_bits", "unpack_bits", "build_plan", "ordered_linear", "gate_gram", "transpose_bits"):
+    torch.library.register_vmap(
+        f"gatentk::{_name}", _sliced_vmap(getattr(torch.ops.gatentk, _name).default), lib=_library
+    )

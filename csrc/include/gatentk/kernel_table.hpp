@@ -9,29 +9,32 @@
 
 namespace gatentk {
 
-// One group of rows in one k-block, ready to be multiplied: where each visited column lies in the panel (bytes)
-// and the values of its rows, both in the order of the plan.
-struct PackedBlock {
-  const std::uint16_t* count;  // [runs], see PlanBlock
-  const void* offsets;         // ProductKernels::offset_bytes each
-  const void* values;
+// A chunk of groups of rows in one k-block, ready to be multiplied, one group every `stride` bytes: how many visits
+// ([runs], see PlanBlock), and from visits_at on, for each step, where its one or two columns lie in the panel and
+// the values of their rows.
+struct PackedChunk {
+  std::byte* first;
+  std::int64_t stride;
 };
+constexpr int visits_at = 64;
 
 // Products whose left factor is masked, in tiles of group_rows x panel_columns.
 template <class T>
 struct ProductKernels {
   int panel_columns;
-  int offset_bytes;
+  int step_bytes;  // of a step in a packed group
   // panel[k][j] = element (j0 + j, k0 + k) of `source`, zero beyond its rows.
   void (*pack_panel)(const RowsView<T>& source, std::int64_t j0, std::int64_t k0, std::int64_t columns, T* panel);
-  // Rows i0..i0+3 (fewer at the end), columns k0..k0+columns; the mask is the gates, or else the exact zeros. `plan`,
-  // if not null, is what plan_block makes of the gates.
-  void (*pack_rows)(const RowsView<T>& source, std::int64_t i0, std::int64_t k0, std::int64_t columns,
-                    const PlanBlock* plan, std::uint16_t* count, void* offsets, T* values);
-  // tile[4][panel_columns] = or += rows times panel.
-  void (*multiply)(const T* panel, const PackedBlock& rows, T* tile, bool first);
+  // `groups` groups of four rows (fewer at the end) from i0 on, columns k0..k0+columns; the mask is the gates, or else
+  // the exact zeros. `plan`, if not null, is what plan_chunk makes of the gates, a block every `plan_stride`.
+  void (*pack_rows)(const RowsView<T>& source, std::int64_t i0, std::int64_t groups, std::int64_t k0,
+                    std::int64_t columns, const PlanBlock* plan, std::int64_t plan_stride, const PackedChunk& packed);
+  // tile[4][panel_columns] = or += rows (a packed group) times panel.
+  void (*multiply)(const T* panel, const std::byte* rows, T* tile, bool first);
   // tile[4][panel_columns] = or += rows times panel, all columns in rising order, each step one fused multiply-add.
   void (*multiply_ordered)(const T* panel, const T* const* rows, std::int64_t columns, T* tile, bool first);
+  // row[first + c] = sums[c] for c < columns, or 0 where bit first + c of `bits` (if not null) is 0.
+  void (*write_row)(const T* sums, std::int64_t columns, const std::uint8_t* bits, std::int64_t first, T* row);
   // sum[i] = or += (a[i] + bias) * b[i], in double; b may be null (then 1).
   void (*multiply_add)(const T* a, const T* b, double bias, double* sum, std::int64_t count, bool first);
 };
@@ -67,10 +70,9 @@ struct BitKernels {
   // One row: `width` bytes (0 or not 0) to packed bits, LSB first, and back to 0 / 1.
   void (*pack)(const std::uint8_t* mask, std::int64_t width, std::uint8_t* bits);
   void (*unpack)(const std::uint8_t* bits, std::int64_t width, std::uint8_t* mask);
-  // The order of visits for rows i0..i0+3 (fewer at the end) of `rows`, columns k0..k0+columns; see RowsView for
-  // `transposed`.
-  void (*plan_block)(const GateView& gates, bool transposed, std::int64_t rows, std::int64_t i0, std::int64_t k0,
-                     std::int64_t columns, PlanBlock* plan);
+  // The order of visits for `groups` groups from row i0 on, columns k0..k0+columns; see RowsView for `transposed`.
+  void (*plan_chunk)(const GateView& gates, bool transposed, std::int64_t rows, std::int64_t i0, std::int64_t groups,
+                     std::int64_t k0, std::int64_t columns, PlanBlock* plan, std::int64_t plan_stride);
   // Four rows against gate_panel_columns rows: counts[4][gate_panel_columns] += bits on in both, over `nibbles` groups
   // of four bits. `left[nibble][4]` and `right[nibble][gate_panel_columns]` hold the four bits in a byte each.
   int gate_panel_columns;
