@@ -19,3 +19,7 @@ class UnresolvedSpectrumError(GateNTKError, ArithmeticError):
 
 class UnsupportedModuleError(GateNTKError, TypeError):
     """A module has no layerwise NTK here; the message names the part and the method that works."""
+
+
+class GateTableError(GateNTKError, ValueError):
+    """A gate table or its file does not fit: foreign, damaged, or of another gate network."""
