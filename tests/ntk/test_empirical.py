@@ -1,5 +1,7 @@
 """Finite-width kernels against brute-force Jacobians, their infinite limit, and every refusal."""
 
+import functools
+import math
 import sys
 
 import numpy as np
@@ -8,7 +10,9 @@ import torch
 from torch import nn
 
 import gatentk as gt
-from gatentk.nn import MLP
+from gatentk import ops, reference
+from gatentk.gates import GateNetwork
+from gatentk.nn import MLP, GReLUNetwork, ReLUNetwork
 from gatentk.ntk import infinite
 
 empirical = gt.ntk.empirical
@@ -100,6 +104,18 @@ def frozen(*indices_and_names):
     return build
 
 
+def fixed_ends(kind, width, depth, *frozen_layers, **options):
+    """A network of [G]; its gates are those of float32 weights also when the rest is float64."""
+
+    def build():
+        net = kind(D_IN, width, depth, 2, generator=torch.Generator().manual_seed(2), **options)
+        for layer in frozen_layers:
+            net.weights[layer].requires_grad_(False)
+        return net
+
+    return build
+
+
 NETWORKS = {
     "one layer": lambda: nn.Sequential(nn.Linear(D_IN, 3)),
     "two layers": lambda: nn.Sequential(nn.Linear(D_IN, 9), nn.ReLU(), nn.Linear(9, 3)),
@@ -123,6 +139,13 @@ NETWORKS = {
     "frozen weight beside its bias": frozen((0, "weight"), (2, "weight")),
     "only the last weight": frozen((0, "weight"), (0, "bias"), (2, "weight"), (2, "bias"), (4, "bias")),
 }
+for kind in (GReLUNetwork, ReLUNetwork):
+    for depth in (1, 2, 4):
+        NETWORKS[f"{kind.__name__} of depth {depth}"] = fixed_ends(kind, 9, depth)
+    NETWORKS[f"wide {kind.__name__}"] = fixed_ends(kind, 200, 2)
+    NETWORKS[f"{kind.__name__} with frozen ends"] = fixed_ends(kind, 9, 4, 0, 3)
+    NETWORKS[f"{kind.__name__} with a frozen middle"] = fixed_ends(kind, 9, 3, 1)
+NETWORKS["ReLUNetwork without last relu"] = fixed_ends(ReLUNetwork, 9, 2, last_relu=False)
 for activation in ("relu", "linear"):
     for depth in range(5):
         NETWORKS[f"{activation} MLP of depth {depth}"] = lambda a=activation, k=depth: MLP(D_IN, 8, k, 2, a)
@@ -148,11 +171,18 @@ def test_jacobians_give_the_same_kernel(name):
         assert_equal_kernels(empirical(net, x, outputs=outputs, method="jacobian"), reduced(full, outputs))
 
 
+@functools.cache
+def full_kernel(name, n, n_z):
+    net = seeded(NETWORKS[name])
+    return brute_force(net, samples(n), None if n_z is None else samples(n_z, seed=1)).sum(0)
+
+
 @pytest.mark.parametrize("outputs", ["trace", "diag", "full", 1])
-@pytest.mark.parametrize("rectangular", [False, True])
-def test_every_instruction_set(isa, outputs, rectangular):
-    net, x, z = seeded(NETWORKS["two layers"]), samples(70), samples(9, seed=1) if rectangular else None
-    assert_equal_kernels(empirical(net, x, z, outputs=outputs), reduced(brute_force(net, x, z).sum(0), outputs))
+@pytest.mark.parametrize("n_z", [None, 9])
+@pytest.mark.parametrize("name", ["two layers", "wide GReLUNetwork", "wide ReLUNetwork"])
+def test_every_instruction_set(isa, name, n_z, outputs):
+    net, x, z = seeded(NETWORKS[name]), samples(70), None if n_z is None else samples(n_z, seed=1)
+    assert_equal_kernels(empirical(net, x, z, outputs=outputs), reduced(full_kernel(name, 70, n_z), outputs))
 
 
 @pytest.mark.parametrize("name", ["relu MLP of depth 3", "linear MLP of depth 2", "no bias", "tied weights"])
@@ -191,7 +221,21 @@ def test_outputs_agree_with_each_other():
     assert_equal_kernels(empirical(net, x, outputs=np.int64(2)), reduced(full, 2), 1e-14)
 
 
-@pytest.mark.parametrize("name", ["relu MLP of depth 4", "two layers", "shared layer", "trailing relu"])
+@pytest.mark.parametrize("outputs", ["trace", "diag", "full", 1])
+@pytest.mark.parametrize("kind", [GReLUNetwork, ReLUNetwork])
+def test_components_of_networks_between_fixed_ends_are_those_of_their_trained_weights(kind, outputs):
+    x, z = samples(6), samples(4, seed=1)
+    for build in (fixed_ends(kind, 9, 3), fixed_ends(kind, 9, 3, 0), fixed_ends(kind, 9, 3, 1)):
+        net = seeded(build)
+        for other in (None, z):
+            each = brute_force(net, x, other)
+            assert len(each) == sum(w.requires_grad for w in net.weights)
+            assert_equal_kernels(empirical(net, x, other, outputs=outputs, components=True), reduced(each, outputs))
+
+
+@pytest.mark.parametrize(
+    "name", ["relu MLP of depth 4", "two layers", "shared layer", "trailing relu", "GReLUNetwork of depth 4"]
+)
 def test_kernel_of_a_sample_with_itself_is_symmetric_and_equals_the_rectangular_one(name):
     net, x = seeded(NETWORKS[name]), samples(30)
     K = empirical(net, x)
@@ -199,7 +243,9 @@ def test_kernel_of_a_sample_with_itself_is_symmetric_and_equals_the_rectangular_
     assert_equal_kernels(empirical(net, x, x.clone()), K, 1e-14)
 
 
-@pytest.mark.parametrize("name", ["relu MLP of depth 3", "linear MLP of depth 3", "two layers", "nested"])
+@pytest.mark.parametrize(
+    "name", ["relu MLP of depth 3", "linear MLP of depth 3", "two layers", "nested", "wide GReLUNetwork"]
+)
 def test_float32_is_as_accurate_as_dense_float32(isa, name):
     net, x = seeded(NETWORKS[name]), samples(25)
     single, x = net.float(), x.float()
@@ -249,6 +295,103 @@ def test_numpy_strided_and_requires_grad_samples():
 def test_one_sample_is_enough():
     net, x = seeded(NETWORKS["two layers"]), samples(1)
     assert_equal_kernels(empirical(net, x), reduced(brute_force(net, x).sum(0), "trace"))
+
+
+# GReLU networks
+
+
+def gates_of(net, x):
+    """D_0 .. D_L in plain torch, one layer a row."""
+    z, gates = x.to(net.gate_net.input_weight.dtype), []
+    for weight in (net.gate_net.input_weight, *net.gate_net.weights):
+        z = (z @ weight.T).relu()
+        gates.append(z > 0)
+    return gates
+
+
+def test_kernel_of_a_grelu_network_is_that_of_equations_9_and_10():
+    net, x = seeded(fixed_ends(GReLUNetwork, 9, 3)), samples(6)
+    gates = gates_of(net, x)
+    first, last = [], []  # [sample][k]: G_k x and F_{k+1}
+    for i in range(len(x)):
+        D = [torch.diag(gate[i].double()) for gate in gates]
+        W = [w.detach() for w in net.weights]
+        G, F = [D[0] @ net.input_weight], [net.output_weight @ D[3]]
+        for k in range(3):
+            G.append(D[k + 1] @ W[k] @ G[-1])
+            F.insert(0, F[0] @ W[2 - k] @ D[2 - k])
+        first.append([g @ x[i] for g in G])
+        last.append(F)
+    for p in range(2):
+        expected = torch.tensor(
+            [
+                [
+                    sum(first[i][k - 1] @ first[j][k - 1] * (last[i][k][p] @ last[j][k][p]) for k in (1, 2, 3))
+                    for j in range(6)
+                ]
+                for i in range(6)
+            ]
+        )
+        assert_equal_kernels(empirical(net, x, outputs=p), expected)
+
+
+def test_kernel_of_a_grelu_network_is_that_of_the_reference_under_torch_func():
+    net, x = seeded(fixed_ends(GReLUNetwork, 30, 3)), samples(6)
+    gates = torch.stack(gates_of(net, x), dim=1)
+
+    def output(weights, sample, gate):
+        ends = net.input_weight, net.output_weight
+        return reference.grelu_network(sample[None], [g[None] for g in gate], weights, *ends)[0]
+
+    jacobian = torch.func.vmap(torch.func.jacrev(output), in_dims=(None, 0, 0))
+    parts = jacobian([w.detach() for w in net.weights], x, gates)
+    full = torch.stack([torch.einsum("npab,mqab->npmq", part, part) for part in parts])
+    for outputs in ("trace", "diag", "full", 0, 1):
+        assert_equal_kernels(empirical(net, x, outputs=outputs), reduced(full.sum(0), outputs))
+        assert_equal_kernels(empirical(net, x, outputs=outputs, components=True), reduced(full, outputs))
+
+
+def within_standard_errors(draws, expected, count):
+    """Whether the mean of independent draws is `expected`."""
+    return bool(((draws.mean(0) - expected).abs() <= count * draws.std(0) / len(draws) ** 0.5).all())
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_expected_kernel_given_the_gate_table(depth):
+    width, d_out = 512, 4
+    x = nn.functional.normalize(samples(5))
+    generator = torch.Generator().manual_seed(5)
+    gates = GateNetwork(D_IN, width, depth, generator, torch.float64)
+    table = gates.table(x)
+    nets = [GReLUNetwork(D_IN, width, depth, d_out, gates, generator, torch.float64) for _ in range(40)]
+    draws = torch.stack([empirical(net, x) / d_out for net in nets])
+    t_0 = nets[0].intermediate(x, table)[0]
+    shared = [ops.gate_gram(table.bits[s]) for s in range(depth + 1)]
+    # E[K_p] = (m/d_y) L <t_0, t_0> prod_s (2/m) |D_s and D_s|: each W and B, N(0, 2/m) and N(0, 2/d_y), pairs neurons
+    # that are on for both samples.
+    expected = width / d_out * depth * (t_0 @ t_0.T) * math.prod(2 / width * count for count in shared[1:])
+    assert within_standard_errors(draws, expected, 4)
+    # The factor of the last layer would be missed otherwise.
+    assert not within_standard_errors(draws, expected * width / (2 * shared[-1]), 4)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_wide_grelu_networks_have_the_infinite_kernel(depth):
+    width, d_out = 512, 4
+    x = nn.functional.normalize(samples(4))
+    generator = torch.Generator().manual_seed(6)
+    nets = [GReLUNetwork(D_IN, width, depth, d_out, "random", generator, torch.float64) for _ in range(30)]
+    unit = width**2 / (D_IN * d_out)
+    draws = torch.stack([empirical(net, x, components=True) / d_out / unit for net in nets])
+    assert within_standard_errors(draws.sum(1), infinite(x, depth=depth, activation="grelu"), 5)
+    assert within_standard_errors(draws, infinite(x, depth=depth, activation="grelu", components=True), 5)
+
+
+def test_gates_are_those_of_float32_weights_in_a_network_converted_to_float64():
+    net, x = GReLUNetwork(D_IN, 300, 2, generator=torch.Generator().manual_seed(0)), samples(20)
+    single, double = empirical(net, x.float()), empirical(net.double(), x)
+    # A gate that flips changes a kernel of this width by about 1e-3.
+    assert_equal_kernels(single.double(), double, 1e-5)
 
 
 # Jacobians
@@ -379,8 +522,12 @@ def hooked(which):
     return net
 
 
-def hooked_mlp():
-    net = MLP(D_IN, 3, 1)
+class OwnGReLU(GReLUNetwork):
+    pass
+
+
+def hooked_network(kind=MLP):
+    net = kind(D_IN, 3, 1)
     net.register_forward_pre_hook(lambda module, inputs: inputs)
     return net
 
@@ -400,7 +547,10 @@ def hooked_mlp():
         ("^0: .* Linear with hooks", lambda: hooked("0")),
         ("^2: .* Sequential with hooks", lambda: hooked("2")),
         ("^2.0: .* Linear with hooks", lambda: hooked("2.0")),
-        ("^net: .* for MLP", hooked_mlp),
+        ("^net: .* for MLP with hooks", hooked_network),
+        ("^net: .* for OwnGReLU", lambda: OwnGReLU(D_IN, 3, 1)),
+        ("^net: .* for GReLUNetwork with hooks", lambda: hooked_network(GReLUNetwork)),
+        ("^net: .* for ReLUNetwork with hooks", lambda: hooked_network(ReLUNetwork)),
         (
             "^0: .* for ParametrizedLinear",
             lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(D_IN, 1))),
@@ -501,3 +651,14 @@ def test_a_zero_sample_is_fine():
 def test_layers_that_do_not_fit_each_other_are_refused():
     with pytest.raises(ValueError, match="net: stage 1: expected 4 features"):
         empirical(nn.Sequential(nn.Linear(D_IN, 3), nn.Linear(4, 1)).double(), samples(2))
+
+
+# for tests/ntk/test_empirical.py once ops.masked_linear works under torch.func
+@pytest.mark.parametrize("name", ["GReLUNetwork of depth 2", "ReLUNetwork of depth 2", "wide GReLUNetwork"])
+def test_jacobians_serve_networks_between_fixed_ends(name):
+    net, x = seeded(NETWORKS[name]), samples(4)
+    each = brute_force(net, x)
+    for outputs in ("trace", "diag", "full", 1):
+        for components in (False, True):
+            result = empirical(net, x, outputs=outputs, method="jacobian", components=components)
+            assert_equal_kernels(result, reduced(each if components else each.sum(0), outputs))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gatentk import ops
 from gatentk.checks import as_tensor, check_choice, check_integer, check_samples, describe, like_input
 from gatentk.errors import UnsupportedModuleError
-from gatentk.nn import MLP
+from gatentk.nn import MLP, GReLUNetwork, ReLUNetwork
 
 METHODS = ("auto", "layerwise", "jacobian")
 OUTPUTS = ("trace", "diag", "full")
@@ -33,12 +33,13 @@ def empirical(
 
     Layerwise, exact and without any Jacobian ([S], Sec. 3): K = sum_l (A_{l-1} A_{l-1}^T) o (Delta_l Delta_l^T), with
     1 added to the first factor of a layer with a bias. Neurons that are off cost nothing. The derivative of ReLU at
-    0 is 0.
+    0 is 0. For a `GReLUNetwork` this is sum_k <G_{k-1} x, G_{k-1} z> <F_{k+1}, F_{k+1}> over W_1 .. W_depth ([G], Eq.
+    9-10), with the gates that its gate network gives the samples.
 
     Args:
-        net: `gatentk.nn.MLP`, or an `nn.Sequential` (nested ones too) of Linear, ReLU and Identity; a layer or
-            parameter that occurs several times counts once, with the sum of its gradients. Any other module by
-            method="jacobian".
+        net: `gatentk.nn.MLP`, `GReLUNetwork` or `ReLUNetwork`, or an `nn.Sequential` (nested ones too) of Linear, ReLU
+            and Identity; a layer or parameter that occurs several times counts once, with the sum of its gradients.
+            Any other module by method="jacobian".
         x: samples (n, d) of the network's dtype, tensor or numpy array.
         z: samples (n_z, d) for a rectangular kernel; x itself if left out.
         outputs: "trace" sums the kernels of all outputs, "diag" gives each output's kernel, "full" all pairs; an int
@@ -123,19 +124,45 @@ class ReluStage:
     linear: bool = False
 
 
-Stage = LinearStage | ReluStage
+@dataclass
+class GateStage:
+    """A -> D_layer A, with the gates that the network's gate network gives the samples."""
+
+    net: GReLUNetwork
+    layer: int
+
+
+Stage = LinearStage | ReluStage | GateStage
 
 
 def _stages(net: nn.Module) -> list[Stage]:
     """The chain of stages of a network whose structure is known."""
-    if type(net) is MLP and not _hooked(net):
+    if type(net) in (MLP, GReLUNetwork, ReLUNetwork) and _hooked(net):
+        raise _unsupported("net", net, " with hooks")
+    if type(net) is MLP:
         stages: list[Stage] = []
         for weight in list(net.weights)[:-1]:
             stages += [LinearStage(weight, None), ReluStage(net.scale, net.activation == "linear")]
         return [*stages, LinearStage(net.weights[-1], None)]
+    if type(net) is GReLUNetwork or type(net) is ReLUNetwork:
+        return _fixed_ends_stages(net)
     if type(net) is nn.Sequential:
         return [stage for name, part in _parts(net, "") for stage in _part_stages(name, part)]
     raise _unsupported("net", net)
+
+
+def _fixed_ends_stages(net: GReLUNetwork | ReLUNetwork) -> list[Stage]:
+    """C, W_1 .. W_L, B with gates or ReLUs between them; C and B are no parameters and count for nothing."""
+    matrices = [net.input_weight.detach(), *net.weights, net.output_weight.detach()]
+    stages: list[Stage] = []
+    for layer, weight in enumerate(matrices[:-1]):
+        stages += [
+            LinearStage(weight, None),
+            GateStage(net, layer) if isinstance(net, GReLUNetwork) else ReluStage(1.0),
+        ]
+    if isinstance(net, ReLUNetwork) and not net.last_relu:
+        stages.pop()
+    return [*stages, LinearStage(matrices[-1], None)]
 
 
 def _parts(net: nn.Sequential, prefix: str) -> Iterator[tuple[str, nn.Module]]:
@@ -167,17 +194,18 @@ def _hooked(part: nn.Module) -> bool:
 
 def _unsupported(name: str, part: nn.Module, detail: str = "") -> UnsupportedModuleError:
     return UnsupportedModuleError(
-        f"{name}: no layerwise NTK for {type(part).__name__}{detail}; known are gatentk.nn.MLP and nn.Sequential of "
-        'Linear, ReLU and Identity. Use method="jacobian" for any other module'
+        f"{name}: no layerwise NTK for {type(part).__name__}{detail}; known are MLP, GReLUNetwork and ReLUNetwork of "
+        'gatentk.nn and nn.Sequential of Linear, ReLU and Identity. Use method="jacobian" for any other module'
     )
 
 
 @dataclass
 class Pass:
-    """What one forward pass keeps: the input of every linear stage and the masks of every ReLU."""
+    """What one forward pass keeps: inputs of linear stages, masks of ReLUs and gates, and the packed bits of gates."""
 
     inputs: dict[int, Tensor] = field(default_factory=dict)
     masks: dict[int, Tensor] = field(default_factory=dict)
+    gates: dict[int, Tensor] = field(default_factory=dict)
     d_out: int = 0
 
 
@@ -185,26 +213,32 @@ class Pass:
 MASKED_ROWS = 64
 
 
-def _product(left: Tensor, weight: Tensor, masked: bool) -> Tensor:
-    """left @ weight.T; half of a factor that has passed a ReLU (or its mask) is zero and is skipped."""
+def _product(left: Tensor, weight: Tensor, masked: bool, gate: Tensor | None = None) -> Tensor:
+    """left @ weight.T; half of a factor that has passed a ReLU or a gate (or its mask) is zero and is skipped."""
     if not masked or left.shape[0] < MASKED_ROWS:
         return left @ weight.mT
-    return ops.gram_ntk([left], [left[:, :0]], [weight], [weight[:, :0]])
+    return ops.gram_ntk([left], [left[:, :0]], [weight], [weight[:, :0]], gates=[(gate, None)])
 
 
 def _forward(stages: Sequence[Stage], name: str, x: Tensor) -> Pass:
     if x.dim() != 2:
         raise ValueError(f"{name}: expected shape (n, d), got {describe(x)}")
-    kept = Pass()
+    samples, table, kept = x, None, Pass()
     for index, stage in enumerate(stages):
         if isinstance(stage, LinearStage):
             if x.shape[-1] != stage.weight.shape[1]:
                 what = name if not kept.inputs else f"net: stage {index}"
                 raise ValueError(f"{what}: expected {stage.weight.shape[1]} features, got {describe(x)}")
             kept.inputs[index] = x
-            x = _product(x, stage.weight, masked=index - 1 in kept.masks)
+            x = _product(x, stage.weight, index - 1 in kept.masks, kept.gates.get(index - 1))
             if stage.bias is not None:
                 x += stage.bias
+        elif isinstance(stage, GateStage):
+            if table is None:
+                table = stage.net.gate_table(samples)
+            kept.gates[index] = table.bits[stage.layer]
+            kept.masks[index] = ops.unpack_bits(kept.gates[index], table.width)
+            x = x * kept.masks[index]
         elif stage.linear:
             x = stage.scale * x
         else:
@@ -215,24 +249,31 @@ def _forward(stages: Sequence[Stage], name: str, x: Tensor) -> Pass:
 
 
 def _deltas(stages: Sequence[Stage], kept: Pass, selected: range) -> Iterator[tuple[int, Tensor]]:
-    """(stage, Delta) from the last linear stage to the first; Delta is (n, selected outputs, width of the stage)."""
+    """(stage, Delta) from the last linear stage to the first trained one; Delta is (n, selected outputs, width)."""
     n = next(iter(kept.inputs.values())).shape[0]
     model = next(iter(kept.inputs.values()))
     chosen = torch.eye(kept.d_out, dtype=model.dtype)[selected.start : selected.stop]
     delta = chosen.expand(n, *chosen.shape)
-    first = min(kept.inputs)
+    first = min(index for index in kept.inputs if _trained(stages[index]))
     for index in range(len(stages) - 1, first - 1, -1):
         stage = stages[index]
         if isinstance(stage, LinearStage):
             yield index, delta
             if index > first:
-                masked = index + 1 in kept.masks
-                flat = _product(delta.reshape(-1, delta.shape[-1]), stage.weight.mT, masked=masked)
+                rows, gate = delta.reshape(-1, delta.shape[-1]), kept.gates.get(index + 1)
+                gate = None if gate is None else gate.repeat_interleave(len(selected), 0)
+                flat = _product(rows, stage.weight.mT, index + 1 in kept.masks, gate)
                 delta = flat.view(*delta.shape[:-1], -1)
+        elif isinstance(stage, GateStage):
+            delta = delta * kept.masks[index].unsqueeze(1)
         elif stage.linear:
             delta = stage.scale * delta
         else:
             delta = stage.scale * delta * kept.masks[index].unsqueeze(1)
+
+
+def _trained(stage: Stage) -> bool:
+    return isinstance(stage, LinearStage) and any(p is not None and p.requires_grad for p in (stage.weight, stage.bias))
 
 
 @dataclass
@@ -240,11 +281,27 @@ class Use:
     """One place where a parameter acts: its gradient there is the outer product of delta and act.
 
     An act of width 0 stands for the constant 1 that a bias multiplies; `bias` adds that constant to a weight's act.
+    The gates are packed bits (n, row bytes) of an act and of each output's delta, where they were known beforehand.
     """
 
     act: Tensor
     delta: Tensor
     bias: float
+    gate_act: Tensor | None
+    gate_delta: Tensor | None
+
+    @property
+    def joined_delta(self) -> Tensor:
+        """(n, outputs * width): products then sum over outputs."""
+        return self.delta.reshape(self.delta.shape[0], -1)
+
+    @property
+    def joined_gates(self) -> tuple[Tensor | None, Tensor | None]:
+        """Gates of the act and of the joined delta."""
+        outputs, width = self.delta.shape[1:]
+        if self.gate_delta is None or outputs == 1:
+            return self.gate_act, self.gate_delta
+        return self.gate_act, ops.pack_bits(ops.unpack_bits(self.gate_delta, width).repeat(1, outputs))
 
 
 def _uses(stages: Sequence[Stage], kept: Pass, selected: range) -> dict[int, list[Use]]:
@@ -263,27 +320,39 @@ def _uses(stages: Sequence[Stage], kept: Pass, selected: range) -> dict[int, lis
         stage = stages[index]
         assert isinstance(stage, LinearStage)
         act, weight, bias = kept.inputs[index], stage.weight, stage.bias
+        gates = kept.gates.get(index - 1), kept.gates.get(index + 1)
         if not delta.shape[-1]:  # a layer without neurons; a delta of width 0 would count as ones
             delta = delta.new_zeros(*delta.shape[:-1], 1)
         trained_bias = bias is not None and bias.requires_grad
         joined = trained_bias and weight.requires_grad and counts[id(weight)] == counts[id(bias)] == 1
         if weight.requires_grad:
-            uses.setdefault(id(weight), []).append(Use(act, delta, 1.0 if joined else 0.0))
+            uses.setdefault(id(weight), []).append(Use(act, delta, 1.0 if joined else 0.0, *gates))
         if trained_bias and not joined:
-            uses.setdefault(id(bias), []).append(Use(act[:, :0], delta, 1.0))
+            uses.setdefault(id(bias), []).append(Use(act[:, :0], delta, 1.0, None, gates[1]))
     return uses
 
 
-def _group_kernel(left: Sequence[Use], right: Sequence[Use] | None, form: Callable[[Tensor], Tensor]) -> Tensor:
+def _own_kernel(uses: Sequence[Use]) -> Tensor:
+    """Kernel of the samples with themselves, summed over uses of different parameters."""
+    return ops.gram_ntk(
+        [use.act for use in uses],
+        [use.joined_delta for use in uses],
+        gates=[use.joined_gates for use in uses],
+        bias=[use.bias for use in uses],
+    )
+
+
+def _group_kernel(left: Sequence[Use], right: Sequence[Use] | None) -> Tensor:
     """Kernel of one parameter: every use of it on the left meets every use on the right."""
     if right is None and len(left) == 1:
-        return ops.gram_ntk([left[0].act], [form(left[0].delta)], bias=[left[0].bias])
+        return _own_kernel(left)
     pairs = [(a, b) for a in left for b in (left if right is None else right)]
     return ops.gram_ntk(
         [a.act for a, _ in pairs],
-        [form(a.delta) for a, _ in pairs],
+        [a.joined_delta for a, _ in pairs],
         [b.act for _, b in pairs],
-        [form(b.delta) for _, b in pairs],
+        [b.joined_delta for _, b in pairs],
+        gates=[a.joined_gates for a, _ in pairs],
         bias=[a.bias for a, _ in pairs],
     )
 
@@ -301,25 +370,13 @@ def _layerwise(stages: list[Stage], x: Tensor, z: Tensor | None, outputs: int | 
     return _summed(stages, left, right, selected, components)
 
 
-def _joined_outputs(delta: Tensor) -> Tensor:
-    """(n, outputs, width) to (n, outputs * width): products then sum over outputs."""
-    return delta.reshape(delta.shape[0], -1)
-
-
 def _summed(stages: list[Stage], left: Pass, right: Pass | None, selected: range, components: bool) -> Tensor:
     """Sum over the selected outputs: (n, n_z), with components (layers, n, n_z)."""
     uses = _uses(stages, left, selected)
     others = None if right is None else _uses(stages, right, selected)
     if others is None and not components and all(len(group) == 1 for group in uses.values()):
-        single = [group[0] for group in uses.values()]
-        return ops.gram_ntk(
-            [use.act for use in single],
-            [_joined_outputs(use.delta) for use in single],
-            bias=[u.bias for u in single],
-        )
-    kernels = [
-        _group_kernel(group, None if others is None else others[key], _joined_outputs) for key, group in uses.items()
-    ]
+        return _own_kernel([group[0] for group in uses.values()])
+    kernels = [_group_kernel(group, None if others is None else others[key]) for key, group in uses.items()]
     return torch.stack(kernels) if components else _total(kernels)
 
 
@@ -341,6 +398,7 @@ def _all_pairs(stages: list[Stage], left: Pass, right: Pass | None, components: 
             for q in range(p if right is None else 0, left.d_out):
                 block = ops.gram_ntk(
                     *_paired(uses[key], p, others[key], q),
+                    gates=[(use.gate_act, use.gate_delta) for use in uses[key] for _ in others[key]],
                     bias=[use.bias for use in uses[key] for _ in others[key]],
                 )
                 kernel[layer, :, p, :, q] = block
