@@ -6,21 +6,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 import gatentk
-from gatentk import nn, ntk, ops
+from gatentk import convert, data, gates, nn, ntk, ops
 
 from . import torch_peers
 from .process import Request
+from .training import Descent
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a case; 0 for those it does not have. `depth` counts hidden layers (for Gram matrices, terms)."""
+    """Sizes of a case; 0 for those it does not have.
+
+    `n` counts the samples of one evaluation; `depth` hidden layers, for Gram matrices terms, for networks with a fixed
+    first and last layer the layers between.
+    """
 
     n: int
     d: int = 0
@@ -52,14 +58,18 @@ class Job:
         peers: ways to do the same here; the fastest is the peer. Empty if the peer is another process.
         request: what to ask of neural-tangents.
         work: operations of one evaluation.
-        comparable: the part of our result that the peer computes too.
+        comparable: the part of our result that the peer computes too; None where the two do different things.
+        peer_comparable: the part of the peer's result that we compute too.
+        notes: what a reader has to know of the results.
     """
 
     ours: Evaluation
     work: Work
     peers: Mapping[str, Evaluation] = field(default_factory=dict)
     request: Request | None = None
-    comparable: Callable[[Tensor], Tensor] = lambda result: result
+    comparable: Callable[[Tensor], Tensor] | None = lambda result: result
+    peer_comparable: Callable[[Tensor], Tensor] = lambda result: result
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -255,11 +265,215 @@ def _pack_bits(case: Case) -> Job:
     )
 
 
+# Gates and gated networks
+
+CLASSES = 10  # outputs of networks
+BATCHES = 4  # as many times the samples of a step are drawn from
+
+
+class _GatedLayer(NamedTuple):
+    """A layer W with half of its inputs and outputs off at random, and what the layers around it pass to it."""
+
+    z: Tensor  # (n, m), zero where the inputs are off
+    weight: Tensor  # (m, m)
+    grad: Tensor  # (n, m), zero where the outputs are off
+    mask_in: Tensor
+    mask_out: Tensor
+    gate_in: list[Tensor]  # bits and both plans
+    gate_out: list[Tensor]
+
+
+def _gated_layer(case: Case) -> _GatedLayer:
+    n, m = case.shape.n, case.shape.width
+    mask_in, mask_out = (_half(n, m, seed) for seed in (0, 1))
+    gate_in, gate_out = (gates.GateLayer(ops.pack_bits(mask), m) for mask in (mask_in, mask_out))
+    return _GatedLayer(
+        z=_gaussian(n, m, dtype=case.dtype, seed=2).mul_(mask_in),
+        weight=_gaussian(m, m, dtype=case.dtype, seed=3),
+        grad=_gaussian(n, m, dtype=case.dtype, seed=4).mul_(mask_out),
+        mask_in=mask_in,
+        mask_out=mask_out,
+        gate_in=[gate_in.bits, *gate_in.plans],
+        gate_out=[gate_out.bits, *gate_out.plans],
+    )
+
+
+def _half(n: int, width: int, seed: int = 0) -> Tensor:
+    return torch.rand(n, width, generator=torch.Generator().manual_seed(seed)) < 0.5
+
+
+def _masked_product(*arguments: object) -> Evaluation:
+    return partial(torch.ops.gatentk.masked_matmul, *arguments, ops.METHODS.index("masked"))
+
+
+def _layer_work(case: Case) -> Work:
+    """Inputs of a product that are off are skipped; outputs that are off are computed, then zeroed."""
+    dense = 2 * case.shape.n * case.shape.width**2
+    return Work(dense, dense / 2)
+
+
+def _forward(case: Case) -> Job:
+    layer = _gated_layer(case)
+    return Job(
+        ours=_masked_product(layer.z, layer.weight, False, True, layer.gate_in, [], layer.gate_out),
+        work=_layer_work(case),
+        peers={"F.linear": lambda: functional.linear(layer.z, layer.weight)},
+        peer_comparable=layer.mask_out.mul,
+    )
+
+
+def _input_gradient(case: Case) -> Job:
+    layer = _gated_layer(case)
+    return Job(
+        ours=_masked_product(layer.grad, layer.weight, False, False, layer.gate_out, [], layer.gate_in),
+        work=_layer_work(case),
+        peers={"grad @ weight": lambda: layer.grad @ layer.weight},
+        peer_comparable=layer.mask_in.mul,
+    )
+
+
+def _weight_gradient(case: Case) -> Job:
+    layer = _gated_layer(case)
+    return Job(
+        ours=_masked_product(layer.grad, layer.z, True, False, layer.gate_out, layer.gate_in, []),
+        work=_layer_work(case),
+        peers={"grad.T @ z": lambda: layer.grad.T @ layer.z},
+    )
+
+
+def _gate_gram(case: Case) -> Job:
+    mask = _half(case.shape.n, case.shape.width)
+    bits, ones = ops.pack_bits(mask), mask.float()
+    return Job(
+        ours=lambda: _tensor(ops.gate_gram(bits)),
+        work=Work(2 * case.shape.n**2 * case.shape.width, 0),
+        peers={"unpacked masks": lambda: ones @ ones.T},
+    )
+
+
+def _relu_network(case: Case) -> nn.ReLUNetwork:
+    shape, generator = case.shape, torch.Generator().manual_seed(1)
+    return nn.ReLUNetwork(shape.d, shape.width, shape.depth, CLASSES, generator=generator, dtype=case.dtype)
+
+
+def _network_work(case: Case, products: int) -> Work:
+    """Some products with the square weights, and one with each of the fixed ends, which count as dense."""
+    shape = case.shape
+    ends = 2 * shape.n * shape.width * (shape.d + CLASSES)
+    hidden = products * 2 * shape.n * shape.width**2
+    return Work(hidden + ends, hidden / 2 + ends)
+
+
+class _Training(NamedTuple):
+    ours: Descent
+    peer: Descent
+    table: gates.GateTable
+
+
+def _training(case: Case) -> _Training:
+    """The gates are the patterns of the ReLU network at the start, so that both sides begin as the same function."""
+    shape = case.shape
+    n = BATCHES * shape.n
+    x = functional.normalize(_gaussian(n, shape.d, dtype=case.dtype))
+    targets = _gaussian(n, CLASSES, dtype=case.dtype, seed=1)
+    relu = _relu_network(case)
+    dense, grelu = torch_peers.DenseReLUNetwork(relu), convert.relu_to_grelu(relu)
+    table = grelu.gate_table(x)
+    # Far on the stable side: on unit rows the kernel's diagonal is depth width^2 / (d CLASSES), and the Hessian is at
+    # most 2 / CLASSES times that.
+    rate = shape.d / (shape.depth * shape.width**2)
+    return _Training(
+        ours=Descent(lambda rows: grelu(x[rows], gates=table[rows]), grelu.weights, targets, shape.n, rate),
+        peer=Descent(lambda rows: dense(x[rows]), dense.weights, targets, shape.n, rate),
+        table=table,
+    )
+
+
+def _training_step(case: Case) -> Job:
+    training = _training(case)
+    # The inputs of the first square weight need no gradient.
+    work = _network_work(case, 3 * case.shape.depth - 1)
+    return Job(ours=training.ours, work=work, peers={"F.linear and relu": training.peer})
+
+
+def _plan_building(case: Case) -> Job:
+    training, width = _training(case), case.shape.width
+    batch = training.table[: case.shape.n].bits
+
+    def build() -> Tensor:
+        plans = [gates.GateLayer(bits, width).plans for bits in batch]
+        return plans[-1][1]
+
+    return Job(ours=build, work=Work(0, 0), peers={"training step": training.ours}, comparable=None)
+
+
+def _inference(network: Callable[[Tensor], Tensor], x: Tensor) -> Evaluation:
+    def evaluate() -> Tensor:
+        with torch.inference_mode():
+            return network(x)
+
+    return evaluate
+
+
+def _relu_inference(case: Case) -> Job:
+    x, relu = _gaussian_samples(case), _relu_network(case)
+    relu.method = "masked"
+    return Job(
+        ours=_inference(relu, x),
+        work=_network_work(case, case.shape.depth),
+        peers={"F.linear and relu": _inference(torch_peers.DenseReLUNetwork(relu), x)},
+    )
+
+
+def _low_rank_inference(case: Case) -> Job:
+    """Gates fitted on some images, then used on others."""
+    n = case.shape.n
+    images = data.load("mnist", n=(BATCHES + 1) * n).x.to(case.dtype)
+    seen, x = images[n:], images[:n]
+    relu = _relu_network(case)
+    relu.method = "masked"
+    fast, report = convert.low_rank_gates(relu, seen)
+    with torch.no_grad():
+        exact = gates.GateTable.from_bool(torch.stack(relu.intermediate(x)) > 0)
+        y, y_fast = relu(x), fast(x)
+    predicted = fast.gate_table(x)
+    agreements = ", ".join(f"{1 - share:.3f}" for share in exact.hamming(predicted)[1:].tolist())
+    error = float(torch.linalg.norm(y_fast - y) / torch.linalg.norm(y))
+    note = (
+        f"gates of rank {report.rank}, fitted on {len(seen)} other images: agreement with the exact gates layer by "
+        f"layer {agreements}, relative output error {error:.2g}"
+    )
+    return Job(
+        ours=_inference(fast, x),
+        work=_low_rank_work(case, predicted, report.rank),
+        peers={"F.linear and relu": _inference(torch_peers.DenseReLUNetwork(relu), x)},
+        notes=(note,),
+    )
+
+
+def _low_rank_work(case: Case, predicted: gates.GateTable, rank: int) -> Work:
+    """Predictions, and products of inputs that are predicted on with neurons that are on for some sample."""
+    shape, masks = case.shape, predicted.to_bool()
+    dense, ends = _network_work(case, shape.depth).dense, 2 * shape.n * shape.width * (shape.d + CLASSES)
+    inputs, outputs = masks[:-1].sum((1, 2)), masks[1:].any(1).sum(1)
+    hidden = 2 * int(inputs @ outputs) + shape.depth * 2 * shape.n * 2 * shape.width * rank
+    return Work(dense, hidden + ends)
+
+
 F32, F64 = torch.float32, torch.float64
 _INFINITE = "ntk.infinite, Gaussian data"
 _NEURAL_TANGENTS = "neural-tangents, jit"
 _LAYERWISE = "torch, layerwise"
 _MASKED = "ops.gram_ntk, masks at 50%"
+_GATED = "masked product at 50%, plans cached"
+_DENSE_NETWORK = "torch, F.linear and relu"
+
+# Name, peer, data, ratios asked for in float32.
+_PRODUCTS = (
+    ("forward", "F.linear", _forward, 1.9, 2.4),
+    ("input-grad", "grad @ weight", _input_gradient, 1.8, 2.3),
+    ("weight-grad", "grad.T @ z", _weight_gradient, 1.8, 2.3),
+)
 
 CASES = (
     Case(
@@ -395,5 +609,94 @@ CASES = (
         quick=Shape(n=300, width=256),
         dtype=torch.bool,
         prepare=_pack_bits,
+    ),
+    *(
+        Case(
+            name=f"masked-linear-{product}-{width}-f32",
+            family="masked_matmul",
+            ours=_GATED,
+            peer=peer,
+            shape=Shape(n=n, width=width),
+            quick=Shape(n=n // 8, width=width // 16),
+            dtype=F32,
+            prepare=prepare,
+            at_least=at_least,
+            aim=aim,
+        )
+        for product, peer, prepare, at_least, aim in _PRODUCTS
+        for n, width in ((512, 3072), (512, 4096), (1024, 2048))
+    ),
+    Case(
+        name="masked-linear-forward-2048-f64",
+        family="masked_matmul",
+        ours=_GATED,
+        peer="F.linear",
+        shape=Shape(n=512, width=2048),
+        quick=Shape(n=70, width=130),
+        dtype=F64,
+        prepare=_forward,
+        at_least=1.8,
+        aim=2.3,
+    ),
+    Case(
+        name="training-step-f32",
+        family="masked_matmul",
+        ours="GReLU training step, plans built in it",
+        peer=f"ReLU training step, {_DENSE_NETWORK}",
+        shape=Shape(n=512, d=784, width=4096, depth=4),
+        quick=Shape(n=64, d=20, width=128, depth=2),
+        dtype=F32,
+        prepare=_training_step,
+        at_least=1.7,
+        aim=2.2,
+    ),
+    Case(
+        name="relu-inference-exact-f32",
+        family="masked_matmul",
+        ours="nn.ReLUNetwork, zeros skipped",
+        peer=_DENSE_NETWORK,
+        shape=Shape(n=512, d=784, width=4096, depth=4),
+        quick=Shape(n=64, d=20, width=128, depth=2),
+        dtype=F32,
+        prepare=_relu_inference,
+        at_least=1.4,
+        aim=1.8,
+    ),
+    Case(
+        name="relu-inference-low-rank-f32",
+        family="masked_matmul",
+        ours="convert.low_rank_gates, MNIST",
+        peer=_DENSE_NETWORK,
+        shape=Shape(n=512, d=784, width=4096, depth=4),
+        quick=Shape(n=64, d=784, width=128, depth=2),
+        dtype=F32,
+        prepare=_low_rank_inference,
+        at_least=1.5,
+        aim=2.2,
+    ),
+    Case(
+        name="gate-gram",
+        family="gate_gram",
+        ours="ops.gate_gram, gates at 50%",
+        peer="float32 product of the unpacked masks",
+        shape=Shape(n=4000, width=4096),
+        quick=Shape(n=130, width=200),
+        dtype=torch.uint8,
+        prepare=_gate_gram,
+        at_least=30,
+        aim=60,
+    ),
+    Case(
+        name="plan-building",
+        family="masked_matmul",
+        ours="both plans of all layers of a batch",
+        peer="whole GReLU training step",
+        shape=Shape(n=256, d=784, width=2048, depth=4),
+        quick=Shape(n=64, d=20, width=128, depth=2),
+        dtype=F32,
+        prepare=_plan_building,
+        at_least=0.05,
+        aim=0.02,
+        better="lower",
     ),
 )

@@ -34,7 +34,9 @@ def time_text(*seconds: float) -> str:
 
 
 def _three_digits(value: float) -> str:
-    return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+    if value >= 9.995:
+        return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}"
+    return f"{value:.4f}" if 0 < value < 0.0995 else f"{value:.2f}"
 
 
 def ratio_text(*ratios: float) -> str:
@@ -75,8 +77,11 @@ def _ratio(m: Measurement) -> str:
 def _rates(m: Measurement) -> str:
     if not m.work.dense:
         return "-"
+    dense = f"{_three_digits(m.dense_rate / 1e9)} dense"
+    if not m.work.performed:
+        return dense
     share = "" if m.share is None else f"\n{m.share:.0%} of {m.peak / 1e9:.0f}"
-    return f"{_three_digits(m.dense_rate / 1e9)} dense\n{_three_digits(m.rate / 1e9)} done{share}"
+    return f"{dense}\n{_three_digits(m.rate / 1e9)} done{share}"
 
 
 def table(measurements: Sequence[Measurement]) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gatentk import ops
+from gatentk.errors import DataError
 
 from .cases import CASES, Case, Evaluation, Job, Work
 from .process import SCRIPT, PeerError, PeerProcess, Request
@@ -30,7 +32,8 @@ class Measurement:
         ours, peer: seconds of each evaluation, pairwise; `peer` is empty without one.
         peer_name: which of the peer's variants was the fastest.
         versions: of a peer that is another package.
-        difference: max|ours - peer| / max|peer| of the warm-up's results, None without a peer.
+        difference: max|ours - peer| / max|peer| of the warm-up's results, None without a peer, or where it does
+            something else.
         peak: fused multiply-adds of the machine in operations/s, measured before and after the case; 0 without.
         notes: what a reader has to know.
     """
@@ -124,10 +127,19 @@ def measure_all(
     python: str | Path | None = None,
     progress: Callable[[Case], None] = lambda case: None,
 ) -> Iterator[Measurement]:
-    """Measure one case after another; `progress` hears of each before it begins."""
+    """Measure one case after another; `progress` hears of each before it begins.
+
+    Warns:
+        UserWarning: a case is left out because its data set is not installed.
+    """
     for case in cases:
         progress(case)
-        yield measure(case, repeats, python)
+        try:
+            measurement = measure(case, repeats, python)
+        except DataError as error:
+            warnings.warn(f"{case.name}: left out; {error}", UserWarning, stacklevel=2)
+        else:
+            yield measurement
 
 
 def measure(case: Case, repeats: int, python: str | Path | None = None, script: Path = SCRIPT) -> Measurement:
@@ -139,9 +151,13 @@ def measure(case: Case, repeats: int, python: str | Path | None = None, script: 
         python: interpreter of the peer of cases that have it in another process; without it, or where it fails,
             our side is measured alone.
         script: what that interpreter runs.
+
+    Raises:
+        DataError: the data set of the case is not installed.
     """
     job = case.prepare(case)
     notes = [f"{repeats} repeats: too few to report, take {ENOUGH}"] if repeats < ENOUGH else []
+    notes.extend(job.notes)
     if job.request is None:
         return _alternate(case, job, _fastest(job), repeats, notes)
     if python is None:
@@ -196,10 +212,13 @@ def _fastest(job: Job) -> Peer:
 
 def _warm_up(job: Job, peer: Peer | None) -> float | None:
     """Evaluate both sides once and compare what they compute."""
-    ours = job.comparable(job.ours())
+    ours = job.ours()
     if peer is None:
         return None
-    return relative_difference(ours, peer.result())
+    theirs = peer.result()
+    if job.comparable is None:
+        return None
+    return relative_difference(job.comparable(ours), job.peer_comparable(theirs))
 
 
 def relative_difference(ours: Tensor, peer: Tensor) -> float:

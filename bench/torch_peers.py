@@ -1,13 +1,13 @@
-"""What an expert writes in torch instead: layerwise kernels from matrix products, in several arrangements."""
+"""What an expert writes in torch instead: layerwise kernels from matrix products, dense ReLU networks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from gatentk.nn import MLP
+from gatentk.nn import MLP, ReLUNetwork
 
 Layers = Sequence[Tensor]  # (n, width) each
 
@@ -88,3 +88,24 @@ def mlp_factors(net: MLP, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     for weight, mask in zip(weights[:0:-1], masks[::-1], strict=True):
         deltas.append((deltas[-1] @ weight).mul_(mask).mul_(net.scale))
     return acts, deltas[::-1]
+
+
+class DenseReLUNetwork(nn.Module):
+    """`y = B relu(W_L ... relu(W_1 relu(C x)))` from copies of the weights of `net`; only W_1 .. W_L are trained."""
+
+    input_weight: Tensor
+    output_weight: Tensor
+
+    def __init__(self, net: ReLUNetwork) -> None:
+        super().__init__()
+        self.register_buffer("input_weight", net.input_weight.clone())
+        self.register_buffer("output_weight", net.output_weight.clone())
+        self.weights = nn.ParameterList(weight.detach().clone() for weight in net.weights)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs (n, d_out) of samples (n, d_in)."""
+        # In place: no gradient needs what comes before a ReLU.
+        z = nn.functional.linear(x, self.input_weight).relu_()
+        for weight in self.weights:
+            z = nn.functional.linear(z, weight).relu_()
+        return nn.functional.linear(z, self.output_weight)
