@@ -52,10 +52,11 @@ static GATENTK_INLINE void add_row(T factor, Sums<T, tile_vectors>& row, Accumul
 
 // One column: its panel row is loaded once and used by exactly the rows of `pattern`.
 template <class T, int pattern>
-static GATENTK_INLINE void visit(const std::byte* row_of_panel, const T* value, Accumulators<T>& sums) {
+static GATENTK_INLINE void visit(const std::byte* panel, typename Step<T>::Offset offset, const T* value,
+                                 Accumulators<T>& sums) {
   Sums<T, tile_vectors> row;
   unrolled<tile_vectors>([&](auto v) __attribute__((always_inline)) {
-    sum_at<v.index>(row) = *reinterpret_cast<const Vector<T>*>(row_of_panel + v.index * GATENTK_VECTOR_BYTES);
+    sum_at<v.index>(row) = *reinterpret_cast<const Vector<T>*>(panel + offset + v.index * GATENTK_VECTOR_BYTES);
   });
   if constexpr (pattern & 1) add_row<T, 0>(value[0], row, sums);
   if constexpr (pattern & 2) add_row<T, 1>(value[__builtin_popcount(pattern & 1)], row, sums);
@@ -70,8 +71,8 @@ static GATENTK_INLINE const Step<T>* visit_pairs(const std::byte* panel, const S
   const Step<T>* end = step + pairs;
 #pragma GCC unroll 1
   for (; step != end; ++step) {
-    visit<T, pattern>(panel + step->offset[0], step->value, sums);
-    visit<T, all_on - pattern>(panel + step->offset[1], step->value + rows_on, sums);
+    visit<T, pattern>(panel, step->offset[0], step->value, sums);
+    visit<T, all_on - pattern>(panel, step->offset[1], step->value + rows_on, sums);
   }
   return step;
 }
@@ -81,7 +82,7 @@ static GATENTK_INLINE const Step<T>* visit_singles(const std::byte* panel, const
                                                    Accumulators<T>& sums) {
   const Step<T>* end = step + singles;
 #pragma GCC unroll 1
-  for (; step != end; ++step) visit<T, all_on>(panel + step->offset[0], step->value, sums);
+  for (; step != end; ++step) visit<T, all_on>(panel, step->offset[0], step->value, sums);
   return step;
 }
 
