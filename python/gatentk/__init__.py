@@ -8,34 +8,39 @@ from typing import TYPE_CHECKING, Any
 from gatentk.errors import (
     DataError,
     GateNTKError,
+    GateTableError,
     SpectrumError,
     UnresolvedSpectrumError,
     UnsupportedModuleError,
 )
 
 if TYPE_CHECKING:
-    from gatentk import data, nn, ntk, ops, reference
+    from gatentk import convert, data, gates, nn, ntk, ops, reference, train
     from gatentk.spectra import Spectrum, condition_number, spectrum
 
 __version__ = "0.1.0"
 __all__ = [
     "DataError",
     "GateNTKError",
+    "GateTableError",
     "Spectrum",
     "SpectrumError",
     "UnresolvedSpectrumError",
     "UnsupportedModuleError",
     "condition_number",
+    "convert",
     "data",
+    "gates",
     "nn",
     "ntk",
     "ops",
     "reference",
     "spectrum",
+    "train",
 ]
 
 # Loaded at first use: the command line answers --help without waiting for torch.
-_MODULES = ("data", "nn", "ntk", "ops", "reference")
+_MODULES = ("convert", "data", "gates", "nn", "ntk", "ops", "reference", "train")
 _SPECTRA = ("Spectrum", "condition_number", "spectrum")
 
 

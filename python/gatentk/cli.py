@@ -12,6 +12,7 @@ import click
 import gatentk
 from gatentk.bench.command import bench
 from gatentk.errors import GateNTKError
+from gatentk.train_cli import train
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -410,3 +411,4 @@ def openmp_runtimes(maps: Path = Path("/proc/self/maps")) -> Sequence[str]:
 
 
 main.add_command(bench)
+main.add_command(train)

@@ -1,0 +1,321 @@
+"""The command `gatentk train`."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gatentk.train import Config, Record, Result, Samples
+
+# Modules that take long to import are imported by the functions that need them, so that --help is quick.
+
+
+def _rates(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
+    """Learning rates; none for auto."""
+    if value.strip().lower() == "auto":
+        return ()
+    rates: list[float] = []
+    for part in value.split(","):
+        try:
+            rate = float(part)
+        except ValueError:
+            rate = math.nan
+        if not 0 < rate < math.inf or rate in rates:
+            raise click.BadParameter(
+                f"expected auto, or different positive numbers such as 0.1 or 0.01,0.1,1, got {value!r}", ctx, param
+            )
+        rates.append(rate)
+    return tuple(rates)
+
+
+def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    """Diagnostics in the order of the table in `diagnostics`; all and none are known, too."""
+    from gatentk.diagnostics import NAMES
+
+    parts = [part.strip().lower() for part in value.split(",")]
+    if parts == ["none"]:
+        return ()
+    if parts == ["all"]:
+        return tuple(NAMES)
+    for part in parts:
+        if part not in NAMES:
+            raise click.BadParameter(f"expected none, all or some of {', '.join(NAMES)}, got {part!r}", ctx, param)
+    return tuple(name for name in NAMES if name in parts)
+
+
+@click.command()
+@click.option(
+    "--data",
+    required=True,
+    metavar="NAME",
+    help="synthetic, digits, mnist, fashion-mnist, fashion-mnist-test, csv:PATH (one sample a line; the last column, "
+    "named label for classes, target or y for numbers, is learnt) or npy:PATH (an .npz file with x and y).",
+)
+@click.option("--path", metavar="PATH", help="Folder with the IDX files of fashion-mnist, or the csv or npy file.")
+@click.option("-n", "n", type=click.IntRange(2), metavar="N", help="Take N samples at random.  [default: all]")
+@click.option(
+    "--data-seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of everything that is drawn from the data: -n, --test-fraction, samples of the diagnostics.",
+)
+@click.option(
+    "--test-fraction",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Share of the samples that is kept for testing.",
+)
+@click.option(
+    "--normalize",
+    type=click.Choice(["unit", "standard", "none"]),
+    default="unit",
+    show_default=True,
+    help="unit: every sample gets norm 1, as the theory assumes; standard: every feature gets mean 0 and variance 1.",
+)
+@click.option(
+    "--model",
+    type=click.Choice(["grelu", "relu"]),
+    default="grelu",
+    show_default=True,
+    help="Gated ReLU or ReLU network; the same seed gives both the same weights at the start.",
+)
+@click.option("--width", type=click.IntRange(1), default=1024, show_default=True, help="Neurons of a layer.")
+@click.option(
+    "--depth", type=click.IntRange(1), default=4, show_default=True, help="Trained layers; first and last are fixed."
+)
+@click.option(
+    "--loss",
+    type=click.Choice(["square", "cross-entropy"]),
+    default="square",
+    show_default=True,
+    help="square is 1/2 |output - label|^2, with one-hot labels for classes; both are means over samples.",
+)
+@click.option(
+    "--optimizer",
+    type=click.Choice(["sgd", "gd", "adam"]),
+    default="sgd",
+    show_default=True,
+    help="gd is full-batch gradient descent, one step an epoch.",
+)
+@click.option("--batch", type=click.IntRange(1), metavar="B", help="Mini-batch of sgd and adam.  [default: 128]")
+@click.option(
+    "--lr",
+    "rates",
+    callback=_rates,
+    metavar="RATE|A,B,..|auto",
+    default="auto",
+    show_default=True,
+    help="Learning rate. Of several, the one with the smallest train loss after --trial-epochs epochs of seed 0; auto "
+    "tries 0.05, 0.15, 0.5 and 1.5 over the largest eigenvalue of the tangent kernel (adam: 0.03 to 1 over width).",
+)
+@click.option(
+    "--trial-epochs", type=click.IntRange(1), default=5, show_default=True, help="Length of the trials of --lr."
+)
+@click.option("--epochs", type=click.IntRange(1), default=50, show_default=True, help="Passes over the samples.")
+@click.option(
+    "--seeds", type=click.IntRange(1), default=1, show_default=True, help="Networks to train, one after another."
+)
+@click.option(
+    "--switch",
+    type=click.IntRange(1),
+    metavar="EPOCH",
+    help="Convert the GReLU network to ReLU after this epoch and go on as ReLU. Outputs on the train samples stay the "
+    "same if there are at most as many as neurons in a layer.",
+)
+@click.option(
+    "--switch-lr",
+    "switch_rate",
+    type=click.FloatRange(0, min_open=True),
+    metavar="RATE",
+    help="Learning rate after the switch.  [default: reduced as far as the switch raises the largest eigenvalue of "
+    "the tangent kernel]",
+)
+@click.option(
+    "--diagnostics",
+    callback=_names,
+    metavar="NAMES|all|none",
+    default="none",
+    show_default=True,
+    help="Measured after every epoch: tau (spectral change of the weights), gradient (its change), patterns (share of "
+    "neurons that switched), dead (neurons off for every sample), shift (mean activations), spectra (of G^T G and "
+    "F F^T), drift (change of the tangent kernel), linearised (distance from the linearised network).",
+)
+@click.option(
+    "--diagnostic-samples",
+    type=click.IntRange(1),
+    default=256,
+    show_default=True,
+    help="Train samples for the diagnostics, at most; drift takes up to 128 of them, spectra two.",
+)
+@click.option(
+    "--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True, help="Precision."
+)
+@click.option(
+    "--checkpoint-every", type=click.IntRange(1), default=10, show_default=True, help="Epochs between checkpoints."
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on from the last checkpoint, as if never interrupted; with more --epochs or --seeds, further than before.",
+)
+@click.option("--restart", is_flag=True, help="Start over even if the folder holds a training.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of the results.")
+def train(checkpoint_every: int, resume: bool, restart: bool, out: Path, **options: Any) -> None:
+    """Train a gated ReLU (GReLU) or ReLU network.
+
+    Writes results.json, loss.png, loss.svg and log.jsonl (a line an epoch) into DIR, and checkpoint-SEED.pt while it
+    runs. After Ctrl-C, or a crash, the same command with --resume goes on from the last checkpoint.
+
+    \b
+    Examples:
+      gatentk train --data digits --width 512 --depth 2 --out digits
+      gatentk train --data mnist --test-fraction 0.2 --optimizer adam --loss cross-entropy --out mnist
+      gatentk train --data mnist --model relu --diagnostics patterns,dead --out relu
+      gatentk train --data digits -n 500 --switch 25 --optimizer gd --lr auto --out switch
+      gatentk train --data csv:mine.csv --epochs 200 --resume --out mine
+    """  # noqa: D301 (click reads \b: keep these lines apart)
+    from rich.console import Console
+
+    from gatentk import train_report
+    from gatentk.train import Config, prepare
+
+    if resume and restart:
+        raise click.UsageError("--resume and --restart exclude each other")
+    console = Console(highlight=False, markup=False, emoji=False)  # paths and names are printed as they are
+    config = Config(**options)
+    samples = prepare(config)
+    _check_memory(config, samples)
+    for text in _remarks(config, samples):
+        console.print(text, style="yellow", soft_wrap=True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        result = _run(console, config, samples, out, checkpoint_every, resume=resume, restart=restart)
+    for warning in caught:
+        console.print(f"Warning: {warning.message}", style="yellow", soft_wrap=True)
+    path = train_report.write(out, samples, result)
+    _show(console, result)
+    for sentence in train_report.headline(samples, result):
+        console.print(sentence, soft_wrap=True)
+    console.print(f"\nResults: {path}", soft_wrap=True)
+    if len(result.diverged) == config.seeds:
+        raise click.ClickException("every run diverged; try a smaller learning rate with --lr, or --lr auto")
+
+
+def _check_memory(config: Config, samples: Samples) -> None:
+    from gatentk.study import available_memory
+    from gatentk.train import memory_needed
+
+    needed, available = memory_needed(config, samples), available_memory()
+    if available is not None and needed > available:
+        raise MemoryError(
+            f"this needs about {needed / 1e9:.1f} GB of memory and {available / 1e9:.1f} GB are free; take a smaller "
+            "--width or --depth, or fewer samples with -n"
+        )
+
+
+def _remarks(config: Config, samples: Samples) -> list[str]:
+    """What a user should know before waiting."""
+    remarks = []
+    if samples.zero_rows:
+        remarks.append(
+            f"Samples that are all zero: {samples.zero_rows:,}. Their outputs are zero whatever is learnt, so the loss "
+            "does not go to zero."
+        )
+    if config.switch is not None and len(samples.train) > config.width:
+        remarks.append(
+            f"The conversion to ReLU is exact for at most as many samples as neurons; with {len(samples.train):,} "
+            f"samples and width {config.width:,} the train loss jumps at the switch (results.json says how far)."
+        )
+    return remarks
+
+
+def _run(
+    console: Console, config: Config, samples: Samples, out: Path, checkpoint_every: int, *, resume: bool, restart: bool
+) -> Result:
+    """Train behind a progress bar; Ctrl-C says what is kept."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from gatentk.cli import Interrupted
+    from gatentk.study import JOURNAL
+    from gatentk.train import checkpoint_paths, run_all
+
+    if (out / JOURNAL).exists():
+        raise click.BadParameter(f"{out} holds results of gatentk ntk; choose another folder", param_hint="--out")
+    try:
+        if not resume:
+            out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.BadParameter(f"cannot write to {out}: {error.strerror or error}", param_hint="--out") from error
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        TextColumn("{task.percentage:3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        bar = progress.add_task(samples.name, total=config.seeds * config.epochs)
+
+        def show(record: Record, trial: bool) -> None:
+            progress.update(bar, advance=0 if trial else min(record.epoch, 1), description=_status(record, trial))
+
+        try:
+            return run_all(
+                config,
+                samples,
+                out,
+                resume=resume,
+                restart=restart,
+                checkpoint_every=checkpoint_every,
+                callback=show,
+            )
+        except KeyboardInterrupt:
+            kept = ", ".join(path.name for path in checkpoint_paths(out))
+            raise Interrupted(
+                f"interrupted; {kept} in {out} {'are' if ',' in kept else 'is'} kept, and the same command with "
+                "--resume goes on from there"
+                if kept
+                else f"interrupted before the first checkpoint; the same command with --resume starts again in {out}"
+            ) from None
+
+
+def _status(record: Record, trial: bool) -> str:
+    from gatentk.report import number
+
+    loss = "not finite" if record.train_loss is None else number(record.train_loss)
+    if trial:
+        return f"trial of learning rate {record.rate:g}, epoch {record.epoch}, loss {loss}"
+    return f"seed {record.seed}, epoch {record.epoch}, loss {loss}"
+
+
+def _show(console: Console, result: Result) -> None:
+    """The outcome as a table, a row a seed."""
+    from rich.table import Table
+
+    from gatentk.report import number
+
+    for trial in result.trials:
+        loss = "diverged" if trial.train_loss is None else f"train loss {number(trial.train_loss)}"
+        console.print(f"Learning rate {trial.rate:g}: {loss}" + (", taken" if trial.rate == result.rate else ""))
+    columns = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+    lasts = [result.run(seed)[-1] for seed in range(result.config.seeds)]
+    shown = [name for name in columns if any(getattr(last, name) is not None for last in lasts)]
+    table = Table(box=None)
+    for name in ("seed", "epochs", *(name.replace("_", " ") for name in shown), "seconds"):
+        table.add_column(name, justify="right")
+    for last in lasts:
+        values = [getattr(last, name) for name in shown]
+        seconds = sum(record.seconds for record in result.run(last.seed))
+        cells = ["diverged" if last.diverged else "" if value is None else number(value) for value in values]
+        table.add_row(str(last.seed), str(last.epoch), *cells, number(seconds))
+    console.print(table)
