@@ -119,7 +119,7 @@ void ordered_linear(const RowsView<T>& x, const RowsView<T>& weight, bool relu, 
         for (std::int64_t r = 0; r < extent.rows; ++r) {
           T* row = out + (extent.row0 + r) * out_stride + extent.column0;
           const T* from = sums + r * kernel.panel_columns;
-          for (std::int64_t c = 0; c < extent.columns; ++c) row[c] = relu && !(from[c] > 0) ? T(0) : from[c];
+          for (std::int64_t c = 0; c < extent.columns; ++c) row[c] = relu && from[c] <= 0 ? T(0) : from[c];
         }
       });
 }

@@ -100,9 +100,8 @@ static GATENTK_INLINE void add_to_tile(const Accumulators<T>& sums, Vector<T>* t
   });
 }
 
-// Single columns that are summed in one go: with all gates on, running sums of 128 float32 products already round
-// more than twice as much as torch's product of width 512. At 50% density there are about 30 in a block.
-constexpr int longest_chain = 64;
+// Single columns that are summed in one go, for accuracy where most gates are on. At 50% density there are about 25.
+constexpr int longest_chain = 96;
 
 // A k-block is summed on its own and then added to the tile: shorter chains of roundings than one running sum.
 // Everything down to the accumulators is inlined: once they leave their registers the product is 2.4 times slower.

@@ -6,8 +6,9 @@
 namespace gatentk {
 
 constexpr int group_rows = 4;  // rows that share one visit of a column
-// Columns of a k-block: an index fits one byte, and a panel of 24 KB (AVX2) is served from L1 and L2 together.
-constexpr int block_columns = 256;
+// Columns of a k-block: an index fits one byte and a panel takes 18 KB of L1 (AVX2). Blocks of 256 are up to 4% faster,
+// but their running sums of float32 products round up to 3.2 times as much as torch's product of that width.
+constexpr int block_columns = 192;
 constexpr int block_visits = block_columns + 32;  // room for columns of a block, with some that pad a run
 constexpr int chunk_groups = 32;                  // groups in a row whose runs have the same lengths
 constexpr int all_on = 15;                        // the pattern of a column on which all four rows are on
