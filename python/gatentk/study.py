@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import math
-import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +18,7 @@ import torch
 from gatentk import data, nn, ntk
 from gatentk.checks import check_choice, check_integer
 from gatentk.errors import GateNTKError
+from gatentk.journal import JournalBusyError, JournalFile
 from gatentk.spectra import Spectrum, spectrum
 
 ACTIVATIONS = ("relu", "linear")
@@ -448,17 +447,19 @@ class Journal:
         self.path = folder / JOURNAL
         self.records: list[Record] = []
         self.done: set[str] = set()
-        self._file: IO[bytes] = open(self.path, "a+b")  # noqa: SIM115 (closed by __exit__)
         try:
-            self._lock()
+            self._file = JournalFile(self.path)
+        except JournalBusyError as error:
+            raise StudyError(str(error)) from error
+        try:
             if restart:
-                self._file.truncate(0)
+                self._file.clear()
             try:
                 self._read(json.loads(json.dumps(identity)))
             except StudyError:
                 if restart is not None:
                     raise
-                self._file.truncate(0)
+                self._file.clear()
                 self._read(identity)
         except BaseException:
             self._file.close()
@@ -478,28 +479,12 @@ class Journal:
         self.done.add(task.key)
         self.records.extend(records)
 
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StudyError(f"{self.path.parent}: another gatentk is writing to this folder") from error
-
     def _write(self, entry: dict[str, Any]) -> None:
-        self._file.write(json.dumps(entry, allow_nan=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._file.write(entry)
+        self._file.sync()
 
     def _read(self, identity: dict[str, Any]) -> None:
-        self._file.seek(0)
-        whole = 0
-        entries = []
-        for line in self._file:
-            entry = _parse(line)
-            if entry is None:
-                break
-            entries.append(entry)
-            whole += len(line)
-        self._file.truncate(whole)
+        entries = self._file.read()
         if not entries:
             self._write({"study": identity})
             return
@@ -507,15 +492,6 @@ class Journal:
         for entry in entries[1:]:
             self.done.add(entry["task"])
             self.records.extend(Record(**record) for record in entry["records"])
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """The object of a whole line of a journal, None for a torn one."""
-    try:
-        entry = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) else None
 
 
 def _check_identity(path: Path, found: object, identity: dict[str, Any]) -> None:

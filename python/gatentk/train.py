@@ -10,7 +10,6 @@ From Python, in memory:
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import math
@@ -20,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,6 +31,7 @@ from gatentk.checks import check_choice, check_integer
 from gatentk.diagnostics import Linearisation, Monitor, Network, Probe, forward
 from gatentk.errors import GateNTKError
 from gatentk.gates import GateTable
+from gatentk.journal import JournalBusyError, JournalFile
 from gatentk.nn import GReLUNetwork, ReLUNetwork
 from gatentk.ops import row_bytes
 
@@ -908,14 +908,13 @@ class Log:
         self._who = who
         if resume and not self.path.exists():
             raise TrainingError(f"{folder} holds no training to go on with; leave out --resume to start one")
-        self._file: IO[bytes] = open(self.path, "a+b")  # noqa: SIM115 (closed by __exit__)
         try:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise TrainingError(f"{folder}: another gatentk is writing to this folder") from error
+            self._file = JournalFile(self.path)
+        except JournalBusyError as error:
+            raise TrainingError(str(error)) from error
+        try:
             if restart:
-                self._file.truncate(0)
+                self._file.clear()
             self._read(who, resume)
         except BaseException:
             self._file.close()
@@ -932,17 +931,17 @@ class Log:
     def choose(self, rate: float, trials: list[Trial]) -> None:
         """Write down the learning rate and how it was found."""
         self.rate, self.trials = rate, trials
-        self._write({"rate": rate, "trials": [trial._asdict() for trial in trials]})
+        self._file.write(self._choice())
         self.sync()
 
     def append(self, record: Record) -> None:
         """Add an epoch."""
-        self._write(asdict(record))
+        self._file.write(asdict(record))
         self.records.append(record)
 
     def sync(self) -> None:
         """Wait until the disk has all of it."""
-        os.fsync(self._file.fileno())
+        self._file.sync()
 
     def rewind(self, seed: int, epoch: int) -> list[Record]:
         """Forget what a run did after its checkpoint, and return what it did before; a diverged run is done.
@@ -960,21 +959,14 @@ class Log:
             )
         if len(kept) < len(run):
             self.records = [record for record in self.records if record.seed != seed or record.epoch <= epoch]
-            self._rewrite()
+            entries = [{"training": self._who}, self._choice(), *(asdict(record) for record in self.records)]
+            self._file.replace(entries)
         return kept
 
     def _read(self, who: dict[str, Any], resume: bool) -> None:
-        self._file.seek(0)
-        whole, lines = 0, []
-        for line in self._file:
-            entry = _parse(line)
-            if entry is None:
-                break
-            lines.append(entry)
-            whole += len(line)
-        self._file.truncate(whole)
+        lines = self._file.read()
         if not lines:
-            self._write({"training": who})
+            self._file.write({"training": who})
             return
         if not isinstance(lines[0].get("training"), dict):
             raise TrainingError(f"{self.path} is not a log of gatentk train; choose another folder with --out")
@@ -990,33 +982,5 @@ class Log:
             else:
                 self.records.append(Record(**entry))
 
-    def _rewrite(self) -> None:
-        """Put a new file in place of the log, which stays whole until then."""
-        aside = self.path.with_name(f".{self.path.name}.tmp")
-        old, self._file = self._file, aside.open("w+b")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._write({"training": self._who})
-            self._write({"rate": self.rate, "trials": [trial._asdict() for trial in self.trials]})
-            for record in self.records:
-                self._write(asdict(record))
-            self.sync()
-            os.replace(aside, self.path)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
-        finally:
-            old.close()
-
-    def _write(self, entry: dict[str, Any]) -> None:
-        self._file.write(json.dumps(entry, allow_nan=False).encode() + b"\n")
-        self._file.flush()
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """The object of a whole line, None for a torn one."""
-    try:
-        entry = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) else None
+    def _choice(self) -> dict[str, Any]:
+        return {"rate": self.rate, "trials": [trial._asdict() for trial in self.trials]}
