@@ -76,6 +76,25 @@ void for_each_block(std::int64_t rows, const RowsView<T>& columns, const Product
   });
 }
 
+// A single row: dot products with the rows of the right factor whose output is on; the others are not even read.
+template <class T>
+void multiply_row(const MaskedProduct<T>& product, const ProductKernels<T>& kernel, int threads) {
+  const RowsView<T>&left = product.left, &columns = product.columns;
+  const Buffer<T> row(static_cast<std::size_t>(left.width));
+  for (std::int64_t k = 0; k < left.width; ++k) {
+    const std::uint8_t* bits = left.gates.bits;
+    const bool on = !bits || (left.transposed ? bits[k * left.gates.stride] & 1 : bits[k / 8] >> (k % 8) & 1);
+    row.get()[k] = on ? *left.at(0, k) : T(0);
+  }
+  constexpr std::int64_t task_outputs = 64;
+  parallel_for(ceil_div(columns.rows, task_outputs), threads, [&](std::int64_t task, int) {
+    for (std::int64_t j = task * task_outputs; j < std::min(columns.rows, (task + 1) * task_outputs); ++j) {
+      const bool on = !product.gates.bits || (product.gates.bits[j / 8] >> (j % 8) & 1);
+      product.out[j] = on ? kernel.dot(row.get(), columns.row(j), left.width) : T(0);
+    }
+  });
+}
+
 }  // namespace
 
 template <class T>
@@ -83,6 +102,8 @@ void masked_matmul(const MaskedProduct<T>& product, int threads) {
   const ProductKernels<T>& kernel = product_kernels<T>(kernels());
   const std::int64_t rows = product.left.rows, groups = ceil_div(rows, group_rows);
   if (!rows || !product.columns.rows) return;
+  if (rows == 1 && !product.columns.transposed && !product.columns.gates.bits)
+    return multiply_row(product, kernel, threads);
   advise_huge_pages(product.out, static_cast<std::size_t>(rows * product.out_stride) * sizeof(T));
   const RowStore<T> packed(product.left, kernel, groups);
   parallel_for(ceil_div(groups, chunk_groups), threads, [&](std::int64_t chunk, int) {

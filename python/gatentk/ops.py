@@ -477,8 +477,8 @@ METHODS = ("auto", "masked", "dense")
 
 # Where the dense product is chosen, measured in float32 against torch's (MKL, AVX2, 2 cores). With gates it has to
 # mask its factors first and lost at every density and at 2 to 1,024 rows of 16 to 4,096 neurons: masked products were
-# 1.1 to 4 times faster. A single row is a matrix-vector product, 4 to 17 times faster when dense. Without gates the
-# zeros must be found: dense wins from 65% of non-zeros on (width 1,024), and at width 256 at any density.
+# 1.1 to 4 times faster. A single row takes dot products with the weights whose output is on, if these lie in rows;
+# otherwise packing them costs 4 to 17 times as much as a dense matrix-vector product. Without gates the zeros must be found: dense wins from 65% of non-zeros on (width 1,024), and at width 256 at any density.
 DENSE_DENSITY = 0.65
 SMALLEST_UNGATED = 512
 
@@ -556,10 +556,10 @@ def _product_shape(a: Tensor, b: Tensor, transpose_a: bool, transpose_b: bool) -
     return a.shape[1 if transpose_a else 0], b.shape[0 if transpose_b else 1]
 
 
-def _choose_dense(a: Tensor, rows: int, columns: int, gated: bool) -> bool:
+def _choose_dense(a: Tensor, rows: int, columns: int, gated: bool, row_wise: bool) -> bool:
     """The measured rule of method "auto": `rows` x `columns` outputs, the left factor stored as `a`."""
     if rows == 1 or gated:
-        return rows == 1
+        return rows == 1 and not row_wise
     if min(a.numel() // max(rows, 1), columns) < SMALLEST_UNGATED:
         return True
     return int(torch.count_nonzero(a)) > DENSE_DENSITY * a.numel()
@@ -592,7 +592,9 @@ def _masked_matmul_cpu(
 ) -> Tensor:
     out = a.new_empty(_product_shape(a, b, transpose_a, transpose_b))
     chosen = METHODS[method]
-    if chosen == "dense" or (chosen == "auto" and _choose_dense(a, out.shape[0], out.shape[1], bool(gate_a))):
+    if chosen == "dense" or (
+        chosen == "auto" and _choose_dense(a, out.shape[0], out.shape[1], bool(gate_a), transpose_b and not gate_b)
+    ):
         return _dense_product(a, b, transpose_a, transpose_b, gate_a, gate_b, gate_out)
     run = _core.masked_matmul_f32 if a.dtype == torch.float32 else _core.masked_matmul_f64
     a, b = _contiguous_rows(a), _contiguous_rows(b)

@@ -33,6 +33,8 @@ struct ProductKernels {
   void (*multiply)(const T* panel, const std::byte* rows, T* tile, bool first);
   // tile[4][panel_columns] = or += rows times panel, all columns in rising order, each step one fused multiply-add.
   void (*multiply_ordered)(const T* panel, const T* const* rows, std::int64_t columns, T* tile, bool first);
+  // Sum of a[k] b[k].
+  T (*dot)(const T* a, const T* b, std::int64_t count);
   // row[first + c] = sums[c] for c < columns, or 0 where bit first + c of `bits` (if not null) is 0.
   void (*write_row)(const T* sums, std::int64_t columns, const std::uint8_t* bits, std::int64_t first, T* row);
   // sum[i] = or += (a[i] + bias) * b[i], in double; b may be null (then 1).
