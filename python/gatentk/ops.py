@@ -478,7 +478,8 @@ METHODS = ("auto", "masked", "dense")
 # Where the dense product is chosen, measured in float32 against torch's (MKL, AVX2, 2 cores). With gates it has to
 # mask its factors first and lost at every density and at 2 to 1,024 rows of 16 to 4,096 neurons: masked products were
 # 1.1 to 4 times faster. A single row takes dot products with the weights whose output is on, if these lie in rows;
-# otherwise packing them costs 4 to 17 times as much as a dense matrix-vector product. Without gates the zeros must be found: dense wins from 65% of non-zeros on (width 1,024), and at width 256 at any density.
+# otherwise packing them costs 4 to 17 times as much as a dense matrix-vector product. Without gates the zeros must be
+# found: dense wins from 65% of non-zeros on (width 1,024), and at width 256 at any density.
 DENSE_DENSITY = 0.65
 SMALLEST_UNGATED = 512
 
