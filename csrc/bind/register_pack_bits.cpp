@@ -18,11 +18,6 @@ void register_pack_bits(py::module_& m) {
     const py::gil_scoped_release release;
     unpack_bits(pointer<const std::uint8_t>(bits), bits_stride, rows, width, pointer<std::uint8_t>(mask), threads);
   });
-  m.def("count_bits",
-        [](std::uintptr_t bits, std::int64_t bits_stride, std::int64_t rows, std::int64_t row_bytes, int threads) {
-          const py::gil_scoped_release release;
-          return count_bits(pointer<const std::uint8_t>(bits), bits_stride, rows, row_bytes, threads);
-        });
   m.def("transpose_bits", [](std::uintptr_t bits, std::int64_t bits_stride, std::int64_t rows, std::int64_t width,
                              std::uintptr_t out, std::int64_t out_bytes, int threads) {
     const py::gil_scoped_release release;

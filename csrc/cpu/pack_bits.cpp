@@ -1,7 +1,6 @@
 #include "gatentk/pack_bits.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 
 #include "gatentk/kernel_table.hpp"
@@ -53,22 +52,6 @@ void unpack_bits(const std::uint8_t* bits, std::int64_t bits_stride, std::int64_
   const BitKernels& kernel = kernels().bits;
   for_each_row(rows, width, threads,
                [&](std::int64_t i) { kernel.unpack(bits + i * bits_stride, width, mask + i * width); });
-}
-
-std::int64_t count_bits(const std::uint8_t* bits, std::int64_t bits_stride, std::int64_t rows, std::int64_t row_bytes,
-                        int threads) {
-  std::atomic<std::int64_t> total{0};
-  for_each_row(rows, 8 * row_bytes, threads, [&](std::int64_t i) {
-    const std::uint8_t* row = bits + i * bits_stride;
-    std::int64_t on = 0;
-    for (std::int64_t b = 0; b < row_bytes; b += 8) {
-      std::uint64_t word = 0;
-      std::memcpy(&word, row + b, static_cast<std::size_t>(std::min<std::int64_t>(8, row_bytes - b)));
-      on += __builtin_popcountll(word);
-    }
-    total.fetch_add(on, std::memory_order_relaxed);
-  });
-  return total;
 }
 
 void transpose_bits(const std::uint8_t* bits, std::int64_t bits_stride, std::int64_t rows, std::int64_t width,

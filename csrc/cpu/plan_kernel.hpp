@@ -77,8 +77,8 @@ struct PatternLists {
   bool off;                                // whether there is a column that is off for all
   std::uint8_t off_column;
 
-  // Without branches on the patterns, and without counters in memory, whose updates wait for each other: that took
-  // three times as long.
+  // Without branches on the patterns, and without counters in memory, whose updates wait for each other: with these,
+  // plans took 18% more cycles.
   void sort(const std::uint8_t* pattern, std::int64_t columns) {
     constexpr int words = block_columns / 64;
     static_assert(block_columns % 64 == 0, "a block is whole words");

@@ -475,11 +475,12 @@ class GateRows(Protocol):
 Gate = Tensor | GateRows | None
 METHODS = ("auto", "masked", "dense")
 
-# Where the dense product is chosen, measured in float32 against torch's (MKL, AVX2, 2 cores). With gates it has to
-# mask its factors first and lost at every density and at 2 to 1,024 rows of 16 to 4,096 neurons: masked products were
-# 1.1 to 4 times faster. A single row takes dot products with the weights whose output is on, if these lie in rows;
-# otherwise packing them costs 4 to 17 times as much as a dense matrix-vector product. Without gates the zeros must be
-# found: dense wins from 65% of non-zeros on (width 1,024), and at width 256 at any density.
+# Where the dense product is chosen, measured in float32 against torch's (MKL, AVX2, 2 cores, loaded). With gates it has
+# to mask its factors first: at 4 to 1,024 rows of 16 to 1,024 neurons at 50%, and at 512 rows up to density 1, it took
+# at least 1.04 times as long as the masked forward product and 0.8 times as long as the weight gradient. A single row
+# takes dot products with the weights whose output is on, if these lie in rows; otherwise packing them costs 3 to 25
+# times as much as a dense matrix-vector product. Without gates the zeros must be found: dense wins from 65% of
+# non-zeros on (width 1,024), and at width 256.
 DENSE_DENSITY = 0.65
 SMALLEST_UNGATED = 512
 
@@ -700,15 +701,14 @@ class _MaskedProduct(torch.autograd.Function):
         a, b, transpose_a, transpose_b, gate_a, gate_b, gate_out, method = inputs
         if not transpose_a and in_dims[1] is None and not any(d is not None for d in _dims(in_dims[5], gate_b)):
             # Only rows are batched: they all go through one product.
-            stacked, bits_a, bits_out = (
-                [_flat_rows(m, d, info.batch_size) for m, d in zip(matrices[:1], dims, strict=False)]
-                for matrices, dims in (
-                    ([a], [in_dims[0]]),
-                    (gate_a, _dims(in_dims[4], gate_a)),
-                    (gate_out, _dims(in_dims[6], gate_out)),
-                )
+            rows = _flat_rows(a, in_dims[0], info.batch_size)
+            bits_a, bits_out = (
+                [_flat_rows(gate[0], _dims(dims, gate)[0], info.batch_size)]
+                if gate
+                else []  # plans do not fit any more
+                for gate, dims in ((gate_a, in_dims[4]), (gate_out, in_dims[6]))
             )
-            out = _MaskedProduct.apply(stacked[0], b, False, transpose_b, bits_a, gate_b, bits_out, method)
+            out = _MaskedProduct.apply(rows, b, False, transpose_b, bits_a, gate_b, bits_out, method)
             return out.reshape(info.batch_size, -1, out.shape[-1]), 0
         slices = [
             _MaskedProduct.apply(*(_slice(value, dims, i) for value, dims in zip(inputs, in_dims, strict=True)))

@@ -11,10 +11,6 @@ void pack_bits(const std::uint8_t* mask, std::int64_t mask_stride, std::int64_t 
 void unpack_bits(const std::uint8_t* bits, std::int64_t bits_stride, std::int64_t rows, std::int64_t width,
                  std::uint8_t* mask, int threads);
 
-// Bits that are on, in `rows` rows of `row_bytes` bytes.
-std::int64_t count_bits(const std::uint8_t* bits, std::int64_t bits_stride, std::int64_t rows, std::int64_t row_bytes,
-                        int threads);
-
 // out: `width` rows of `out_bytes` bytes; bit i of row k is bit k of row i. Padding becomes zero.
 void transpose_bits(const std::uint8_t* bits, std::int64_t bits_stride, std::int64_t rows, std::int64_t width,
                     std::uint8_t* out, std::int64_t out_bytes, int threads);
