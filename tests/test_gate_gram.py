@@ -9,10 +9,10 @@ from test_ops import DENSITIES, SEEDS
 
 from gatentk import ops, reference
 
-# Around groups of rows, panels of samples on each instruction set, and tiles of rows.
-SAMPLES = st.sampled_from([0, 1, 3, 4, 5, 47, 48, 49, 95, 96, 97, 127, 128, 129]) | st.integers(0, 150)
-# Around the padding of rows, and one and two fillings of byte counters (63 and 126 groups of four bits).
-WIDTHS = st.sampled_from([0, 1, 127, 128, 129, 251, 252, 253, 503, 504, 505, 512, 1009]) | st.integers(0, 1100)
+# Around groups of four rows, chunks of 32, and panels of 128 samples.
+SAMPLES = st.sampled_from([0, 1, 3, 4, 5, 31, 32, 33, 63, 64, 65, 127, 128, 129]) | st.integers(0, 150)
+# Around the padding of rows, eights of neurons, and blocks of 256, 512 and 1024.
+WIDTHS = st.sampled_from([0, 1, 7, 8, 9, 127, 128, 129, 255, 256, 257, 512, 513, 1024, 1025]) | st.integers(0, 1100)
 LAYOUTS = ["contiguous", "transposed", "strided", "offset", "expanded"]
 
 
@@ -73,8 +73,8 @@ def test_counts_are_those_of_the_unpacked_masks(isa, n_a, n_b, width, densities,
     assert torch.equal(ops.gate_gram(bits_a), ops.gate_gram(bits_a, bits_a))
 
 
-@pytest.mark.parametrize("n", [383, 384, 385])
-def test_panels_of_the_widest_vectors(isa, n):
+@pytest.mark.parametrize("n", [255, 256, 257, 511, 512, 513])
+def test_panels_of_wide_vectors(isa, n):
     mask = draw(n, n, 140, 0.5)
     bits = ops.pack_bits(mask)
     assert torch.equal(ops.gate_gram(bits), counts(mask, mask))
@@ -89,6 +89,17 @@ def test_counts_beyond_sixteen_bits(isa, width):
     bits = ops.pack_bits(mask)
     assert torch.equal(ops.gate_gram(bits), counts(mask, mask))
     assert ops.gate_gram(bits[:1], bits[4:]).item() == width
+
+
+@pytest.mark.parametrize("pattern", range(1, 16))
+def test_neurons_of_one_pattern_only(isa, pattern):
+    """All lists but one are empty, and that one fills whole blocks."""
+    width = 1300
+    mask = draw(pattern, 40, width, 0.5)
+    mask[:4] = (torch.tensor(pattern) >> torch.arange(4) & 1).bool()[:, None]
+    bits = ops.pack_bits(mask)
+    assert torch.equal(ops.gate_gram(bits[:4], bits), counts(mask[:4], mask))
+    assert torch.equal(ops.gate_gram(bits), counts(mask, mask))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -1,17 +1,26 @@
 #include "gatentk/gate_gram.hpp"
 
+#include <algorithm>
+#include <cstddef>
 #include <vector>
 
+#include "gatentk/pack_bits.hpp"
 #include "tiles.hpp"
 
 namespace gatentk {
 
 namespace {
 
-// Rows of a tile of counts, which stays in L2 with its panel blocks (48 KB of counts on AVX2).
-constexpr std::int64_t tile_rows = 128;
-// Groups of four bits in a block: two fillings of the byte counters; 12 KB of a panel on AVX2.
-constexpr std::int64_t block_nibbles = 126;
+// Groups of rows that go through a panel together: their lists (80 KB at width 4096 on AVX2) and sums (50 KB) stay in
+// L2, and each block of a panel in L1.
+constexpr std::int64_t chunk_size = 8;
+constexpr std::int64_t chunk_rows = chunk_size * group_rows;
+
+int digits(std::int64_t number) {
+  int count = 0;
+  for (; number > 0; number /= 2) ++count;
+  return count;
+}
 
 class GateGramRun {
  public:
@@ -19,66 +28,91 @@ class GateGramRun {
       : problem_(problem),
         kernel_(kernels().bits),
         threads_(threads),
-        nibbles_(2 * problem.row_bytes),
-        groups_(ceil_div(problem.row_count, group_rows)),
-        panels_(ceil_div(problem.column_count, kernel_.gate_panel_columns)),
-        left_(static_cast<std::size_t>(groups_ * nibbles_ * group_rows)),
-        right_(static_cast<std::size_t>(panels_ * nibbles_ * kernel_.gate_panel_columns)) {
-    for (int t = 0; t < threads; ++t) tiles_.emplace_back(static_cast<std::size_t>(tile_rows * columns()));
+        columns_(kernel_.gate_panel_columns),
+        vector_bytes_(columns_ / 8),
+        block_bytes_(kernel_.gate_block_neurons / 8),
+        blocks_(ceil_div(problem.row_bytes, block_bytes_)),
+        panels_(ceil_div(problem.column_count, columns_)),
+        plane_count_(std::max(7, digits(8 * problem.row_bytes))),
+        panel_memory_(static_cast<std::size_t>(panels_ * blocks_ * panel_stride())),
+        no_row_(static_cast<std::size_t>(problem.row_bytes)) {
+    std::fill_n(no_row_.get(), problem.row_bytes, std::uint8_t{0});
+    for (int t = 0; t < threads; ++t) scratch_.emplace_back(blocks_, sums_stride(), tile_stride());
   }
 
   void run() {
-    parallel_for(groups_, threads_, [&](std::int64_t g, int) {
-      spread(problem_.rows, problem_.row_count, g * group_rows, group_rows, left_.get() + g * nibbles_ * group_rows);
-    });
-    parallel_for(panels_, threads_, [&](std::int64_t p, int) {
-      spread(problem_.columns, problem_.column_count, p * columns(), columns(),
-             right_.get() + p * nibbles_ * columns());
-    });
-    const std::int64_t spans = ceil_div(problem_.row_count, tile_rows);
-    parallel_for(spans * panels_, threads_, [&](std::int64_t task, int thread) {
-      const std::int64_t row0 = task / panels_ * tile_rows, column0 = task % panels_ * columns();
-      PanelExtent extent{row0, std::min(tile_rows, problem_.row_count - row0), column0,
-                         std::min<std::int64_t>(columns(), problem_.column_count - column0)};
-      if (problem_.symmetric) extent.rows = std::min(extent.rows, column0 + extent.columns - row0);
-      if (extent.rows > 0) count(extent, tiles_[thread].get());
-    });
+    parallel_for(panels_ * blocks_, threads_, [&](std::int64_t task, int) { pack(task / blocks_, task % blocks_); });
+    parallel_for(ceil_div(problem_.row_count, chunk_rows), threads_,
+                 [&](std::int64_t chunk, int thread) { count(chunk * chunk_rows, scratch_[thread]); });
   }
 
  private:
-  std::int64_t columns() const { return kernel_.gate_panel_columns; }
+  struct Scratch {
+    Scratch(std::int64_t blocks, std::int64_t sums_stride, std::int64_t tile_stride)
+        : lists(static_cast<std::size_t>(blocks * chunk_size)),
+          sums(static_cast<std::size_t>(chunk_size * sums_stride)),
+          tile(static_cast<std::size_t>(chunk_rows * tile_stride)) {}
+    Buffer<GateLists> lists;  // [blocks][chunk_size]
+    Buffer<std::byte> sums;   // [chunk_size][sums_stride]
+    Buffer<std::int32_t> tile;
+  };
 
-  // Rows first..first+step of the bits, four bits a byte: out[nibble][step], zero beyond the last row.
-  void spread(const GateView& gates, std::int64_t rows, std::int64_t first, std::int64_t step,
-              std::uint8_t* out) const {
-    for (std::int64_t r = 0; r < step; ++r) {
-      const bool valid = first + r < rows;
-      const std::uint8_t* bits = gates.bits + (valid ? (first + r) * gates.stride : 0);
-      for (std::int64_t b = 0; b < problem_.row_bytes; ++b) {
-        const std::uint8_t byte = valid ? bits[b] : 0;
-        out[2 * b * step + r] = byte & 15;
-        out[(2 * b + 1) * step + r] = byte >> 4;
-      }
-    }
+  std::int64_t panel_stride() const { return gate_block_bytes + vector_bytes_; }
+  std::int64_t sums_stride() const { return all_on * plane_count_ * vector_bytes_; }
+  // A cache line more than a power of two: a column of a tile would lie in four of 64 sets of L1.
+  std::int64_t tile_stride() const { return columns_ + 16; }
+  std::byte* panel(std::int64_t p, std::int64_t b) const {
+    return panel_memory_.get() + (p * blocks_ + b) * panel_stride();
+  }
+  std::int64_t bytes_of(std::int64_t b) const { return std::min(block_bytes_, problem_.row_bytes - b * block_bytes_); }
+
+  void pack(std::int64_t p, std::int64_t b) const {
+    const std::int64_t first = p * columns_;
+    std::byte* out = panel(p, b);
+    transpose_bits(problem_.columns.bits + first * problem_.columns.stride + b * block_bytes_, problem_.columns.stride,
+                   std::min(columns_, problem_.column_count - first), 8 * bytes_of(b),
+                   reinterpret_cast<std::uint8_t*>(out), vector_bytes_, 1);
+    std::fill_n(out + gate_block_bytes, vector_bytes_, std::byte{0});
   }
 
-  void count(const PanelExtent& extent, std::int32_t* tile) const {
-    std::fill_n(tile, extent.groups() * group_rows * columns(), 0);
-    const std::uint8_t* panel = right_.get() + extent.column0 * nibbles_;
-    for (std::int64_t k = 0; k < nibbles_; k += block_nibbles)
-      for (std::int64_t g = 0; g < extent.groups(); ++g)
-        kernel_.gate_gram(left_.get() + ((extent.row0 / group_rows + g) * nibbles_ + k) * group_rows,
-                          panel + k * columns(), std::min(block_nibbles, nibbles_ - k),
-                          tile + g * group_rows * columns());
-    write_panel(extent, problem_.symmetric, problem_.symmetric, tile, columns(), problem_.out, problem_.column_count);
+  void make_lists(std::int64_t row0, std::int64_t groups, GateLists* lists) const {
+    for (std::int64_t b = 0; b < blocks_; ++b)
+      for (std::int64_t g = 0; g < groups; ++g) {
+        const std::uint8_t* rows[group_rows];
+        for (std::int64_t r = 0, i = row0 + g * group_rows; r < group_rows; ++r, ++i)
+          rows[r] = (i < problem_.row_count ? problem_.rows.bits + i * problem_.rows.stride : no_row_.get()) +
+                    b * block_bytes_;
+        kernel_.gate_lists(rows, bytes_of(b), lists + b * chunk_size + g);
+      }
+  }
+
+  void count(std::int64_t row0, Scratch& scratch) const {
+    const std::int64_t rows = std::min(chunk_rows, problem_.row_count - row0), groups = ceil_div(rows, group_rows);
+    make_lists(row0, groups, scratch.lists.get());
+    for (std::int64_t p = problem_.symmetric ? row0 / columns_ : 0; p < panels_; ++p) {
+      std::byte* sums = scratch.sums.get();
+      std::fill_n(sums, groups * sums_stride(), std::byte{0});
+      for (std::int64_t b = 0; b < blocks_; ++b)
+        for (std::int64_t g = 0; g < groups; ++g)
+          kernel_.gate_sums(panel(p, b), scratch.lists.get()[b * chunk_size + g], plane_count_,
+                            sums + g * sums_stride());
+      for (std::int64_t g = 0; g < groups; ++g)
+        kernel_.gate_counts(sums + g * sums_stride(), plane_count_, scratch.tile.get() + g * group_rows * tile_stride(),
+                            tile_stride());
+      const PanelExtent extent{row0, rows, p * columns_, std::min(columns_, problem_.column_count - p * columns_)};
+      write_panel(extent, problem_.symmetric, problem_.symmetric, scratch.tile.get(), tile_stride(), problem_.out,
+                  problem_.column_count);
+    }
   }
 
   const GateGram& problem_;
   const BitKernels& kernel_;
   int threads_;
-  std::int64_t nibbles_, groups_, panels_;
-  Buffer<std::uint8_t> left_, right_;
-  std::vector<Buffer<std::int32_t>> tiles_;
+  std::int64_t columns_, vector_bytes_, block_bytes_, blocks_, panels_;
+  std::int64_t plane_count_;
+  Buffer<std::byte> panel_memory_;
+  Buffer<std::uint8_t> no_row_;
+  std::vector<Scratch> scratch_;
 };
 
 }  // namespace

@@ -53,7 +53,7 @@ static void unpack_row(const std::uint8_t* bits, std::int64_t width, std::uint8_
 }
 
 static BitKernels bit_kernels() {
-  return {pack_row, unpack_row, plan_chunk, gate_columns, gate_gram};
+  return {pack_row, unpack_row, plan_chunk, gate_columns, gate_block, gate_lists, gate_sums, gate_counts};
 }
 
 }  // namespace gatentk::GATENTK_ISA

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "gatentk/gate_lists.hpp"
 #include "gatentk/plan.hpp"
 #include "gatentk/views.hpp"
 
@@ -75,10 +76,17 @@ struct BitKernels {
   // The order of visits for `groups` groups from row i0 on, columns k0..k0+columns; see RowsView for `transposed`.
   void (*plan_chunk)(const GateView& gates, bool transposed, std::int64_t rows, std::int64_t i0, std::int64_t groups,
                      std::int64_t k0, std::int64_t columns, PlanBlock* plan, std::int64_t plan_stride);
-  // Four rows against gate_panel_columns rows: counts[4][gate_panel_columns] += bits on in both, over `nibbles` groups
-  // of four bits. `left[nibble][4]` and `right[nibble][gate_panel_columns]` hold the four bits in a byte each.
+  // Counts of neurons that four rows have on in common with each of gate_panel_columns others. A panel block holds the
+  // others' bits transposed, gate_block_neurons vectors and one of zeros.
   int gate_panel_columns;
-  void (*gate_gram)(const std::uint8_t* left, const std::uint8_t* right, std::int64_t nibbles, std::int32_t* counts);
+  int gate_block_neurons;
+  // The lists of a block from `bytes` bytes of four rows.
+  void (*gate_lists)(const std::uint8_t* const* rows, std::int64_t bytes, GateLists* lists);
+  // Adds the vectors of each list to the sum of its pattern: sums[15][plane_count] are numbers in bit slices, a vector
+  // for each binary digit; plane_count is at least 7 and enough for the count.
+  void (*gate_sums)(const std::byte* panel, const GateLists& lists, std::int64_t plane_count, std::byte* sums);
+  // counts[4][gate_panel_columns], rows `stride` apart, of the sums, which are overwritten.
+  void (*gate_counts)(std::byte* sums, std::int64_t plane_count, std::int32_t* counts, std::int64_t stride);
 };
 
 struct KernelTable {
