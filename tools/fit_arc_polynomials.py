@@ -1,4 +1,4 @@
-"""Writes csrc/cpu/arc_polynomials.hpp: the two functions of eps = 1 - cos(theta) that a ReLU layer needs.
+"""Writes csrc/include/gatentk/arc_polynomials.hpp: two functions of eps = 1 - cos(theta) that a ReLU layer needs.
 
 With r = sqrt(eps), both are analytic around 0, so that nothing cancels for small angles:
 
@@ -106,7 +106,7 @@ namespace gatentk {{
 
 """
     body = "\n\n".join(blocks)
-    Path(__file__).parents[1].joinpath("csrc/cpu/arc_polynomials.hpp").write_text(
+    Path(__file__).parents[1].joinpath("csrc/include/gatentk/arc_polynomials.hpp").write_text(
         f"{header}constexpr int arc_levels = {LEVELS};\n\n{body}\n\n}}  // namespace gatentk\n"
     )
 

@@ -8,7 +8,7 @@
 
 #include <cstdint>
 
-#include "arc_polynomials.hpp"
+#include "gatentk/arc_polynomials.hpp"
 #include "gatentk/kernel_table.hpp"
 #include "product_kernel.hpp"
 #include "simd.hpp"
