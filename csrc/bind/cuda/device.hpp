@@ -1,0 +1,19 @@
+// The device that a call runs on, as Python passes it.
+#pragma once
+
+#include <cstdint>
+#include <tuple>
+
+#include "../../cuda/device.hpp"
+
+namespace gatentk::bind::cuda {
+
+// (architecture, multiprocessors, address of the stream)
+using DeviceArgs = std::tuple<int, int, std::uintptr_t>;
+
+inline gatentk::cuda::Device device_of(const DeviceArgs& args) {
+  const auto& [architecture, multiprocessors, stream] = args;
+  return {architecture, multiprocessors, reinterpret_cast<void*>(stream)};
+}
+
+}  // namespace gatentk::bind::cuda

@@ -1,0 +1,14 @@
+// One registration per kernel family.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace gatentk::bind::cuda {
+
+void register_gate_gram(pybind11::module_& m);
+void register_gram(pybind11::module_& m);
+void register_infinite_ntk(pybind11::module_& m);
+void register_masked_matmul(pybind11::module_& m);
+void register_pack_bits(pybind11::module_& m);
+
+}  // namespace gatentk::bind::cuda

@@ -1,0 +1,174 @@
+// The main loop that the matrix products share: tiles of two masked factors, both with k along their rows, pass through
+// shared memory and are multiplied by the arithmetic of a configuration.
+#pragma once
+
+#include "tile_multiply.cuh"
+
+namespace gatentk::cuda {
+
+// Tile of block `block` in a grid of tiles_down x tiles_across. Blocks that run at the same time share factors in L2:
+// they go down eight tiles before they go across.
+__device__ __forceinline__ int2 tile_of_block(unsigned block, int tiles_down, int tiles_across) {
+  constexpr int group = 8;
+  const unsigned group_blocks = static_cast<unsigned>(group) * static_cast<unsigned>(tiles_across);
+  const int first = static_cast<int>(block / group_blocks) * group, inside = static_cast<int>(block % group_blocks);
+  const int height = min(group, tiles_down - first);
+  return make_int2(first + inside % height, inside / height);
+}
+
+// The k-tiles that hold a gate that is on, of both factors in a block; the others are not even copied.
+class ActiveTiles {
+ public:
+  // Bit t of `bits`: whether tile t is active; with `all` they are not read.
+  __device__ __forceinline__ ActiveTiles(int tiles, Shared<unsigned> bits, bool all)
+      : tiles_(tiles), count_(all ? tiles : 0), all_(all), bits_(bits) {
+    if (!all)
+      for (int w = 0; w < (tiles + 31) / 32; ++w) count_ += __popc(bits[w]);
+  }
+
+  __device__ __forceinline__ int tiles() const { return tiles_; }
+  __device__ __forceinline__ int count() const { return count_; }
+
+  // The first active tile from `tile` on, tiles() if there is none.
+  __device__ __forceinline__ int from(int tile) const {
+    if (all_) return tile;
+    while (tile < tiles_) {
+      const unsigned rest = bits_[tile / 32] >> tile % 32;
+      if (rest) return tile + __ffs(static_cast<int>(rest)) - 1;
+      tile = (tile / 32 + 1) * 32;
+    }
+    return tiles_;
+  }
+
+ private:
+  int tiles_, count_;
+  bool all_;
+  Shared<unsigned> bits_;
+};
+
+// Bit t: whether the part of this warp, `rows` of the tile's rows or k's, has a gate on in k-tile 32 word + t.
+template <class Tile, int rows>
+__device__ __forceinline__ unsigned search_gates(const Operand<typename Tile::Element>& operand, int row0, int word) {
+  const int lane = lane_index(), warp = warp_index();
+  const int tiles = (operand.width + Tile::depth - 1) / Tile::depth;
+  constexpr int words = Tile::depth > 32 ? Tile::depth / 32 : 1;  // of a tile and row
+  if (!operand.transposed) {
+    // Lane t reads the gates of tile t.
+    const int tile = 32 * word + lane;
+    unsigned any = 0;
+    if (tile < tiles) {
+#pragma unroll 8
+      for (int row = row0 + warp; row < min(row0 + rows, operand.rows); row += Tile::warps) {
+        const std::uint8_t* gates = operand.bits + row * operand.gate_stride;
+#pragma unroll
+        for (int w = 0; w < words; ++w) any |= tile_gates<Tile>(gates, tile * words + w);
+      }
+    }
+    return __ballot_sync(all_lanes, any != 0);
+  }
+  // Lane k reads the gates of stored row k of each of the warp's tiles.
+  unsigned found = 0;
+  for (int t = warp; t < min(32, tiles - 32 * word); t += Tile::warps) {
+    unsigned any = 0;
+    for (int k = lane; k < Tile::depth; k += 32) {
+      const int column = (32 * word + t) * Tile::depth + k;
+      if (column >= operand.width) break;
+      const unsigned* gates = reinterpret_cast<const unsigned*>(operand.bits + column * operand.gate_stride + row0 / 8);
+#pragma unroll
+      for (int w = 0; w < (rows + 31) / 32; ++w)
+        if (row0 + 32 * w < operand.rows) any |= gates[w];
+    }
+    if (__any_sync(all_lanes, any != 0)) found |= 1u << t;
+  }
+  return found;
+}
+
+// Looks through the gates of both factors. `scratch` holds 2 * warps * words words, `bits` words.
+template <class Tile>
+__device__ __forceinline__ ActiveTiles find_active_tiles(const Operand<typename Tile::Element>& left, int row0,
+                                                         const Operand<typename Tile::Element>& right, int column0,
+                                                         Shared<unsigned> scratch, Shared<unsigned> bits) {
+  const int tiles = (left.width + Tile::depth - 1) / Tile::depth, words = (tiles + 31) / 32;
+  if ((!left.bits && !right.bits) || tiles > most_searched_tiles) return ActiveTiles(tiles, bits, true);
+  for (int w = 0; w < words; ++w) {
+    const unsigned in_left = left.bits ? search_gates<Tile, Tile::rows>(left, row0, w) : all_lanes;
+    const unsigned in_right = right.bits ? search_gates<Tile, Tile::columns>(right, column0, w) : all_lanes;
+    if (lane_index() == 0) {
+      scratch[(2 * w) * Tile::warps + warp_index()] = in_left;
+      scratch[(2 * w + 1) * Tile::warps + warp_index()] = in_right;
+    }
+  }
+  __syncthreads();
+  for (int w = static_cast<int>(threadIdx.x); w < words; w += Tile::threads) {
+    unsigned in_left = 0, in_right = 0;
+    for (int i = 0; i < Tile::warps; ++i) {
+      in_left |= scratch[(2 * w) * Tile::warps + i];
+      in_right |= scratch[(2 * w + 1) * Tile::warps + i];
+    }
+    bits[w] = in_left & in_right & low_bits(tiles - 32 * w);
+  }
+  __syncthreads();
+  return ActiveTiles(tiles, bits, false);
+}
+
+// Adds the product of rows row0.. of `left` and rows column0.. of `right` to `sums`; calls flush(end), which may take
+// them away, after every flush_tiles tiles and, with end = true, after the last one. `stages` holds stages *
+// stage_elements elements, `bits` most_searched_tiles bits; all threads of the block take part.
+template <class Tile, class Flush>
+__device__ __forceinline__ void multiply_tiles(const Operand<typename Tile::Element>& left, int row0,
+                                               const Operand<typename Tile::Element>& right, int column0,
+                                               Shared<typename Tile::Element> stages, Shared<unsigned> bits,
+                                               Sums<Tile>& sums, Flush&& flush) {
+  using T = typename Tile::Element;
+  constexpr bool masks_in_place = sizeof(T) == 2;
+  constexpr int right_at = Tile::rows * Tile::depth;
+  const ActiveTiles active = find_active_tiles<Tile>(left, row0, right, column0, stages.template as<unsigned>(), bits);
+  TileCopy<Tile, Tile::rows> copy_left(left, row0);
+  TileCopy<Tile, Tile::columns> copy_right(right, column0);
+  const Multiplier<Tile> multiply;
+
+  int copied = active.from(0), masked = 0, stage_at = 0;
+  // Round i multiplies the i-th active tile, from stage i mod stages, and starts the copies that come stages - 1 rounds
+  // later, to the stage of round i - 1. The first rounds only fill the pipeline, and the very first reads the gates of
+  // the first tile: one loop, so that the copies are compiled once.
+#pragma unroll 1
+  for (int i = -Tile::stages;; ++i) {
+    const Shared<T> stage = stages.from(stage_at * Tile::stage_elements);
+    if (i >= 0) {
+      wait_copies<Tile::stages - 2>();
+      if constexpr (masks_in_place) copy_left.mask(stage), copy_right.mask(stage.from(right_at));
+      // Tile i is complete, and all warps are done with the stage that is filled next.
+      __syncthreads();
+    }
+    if (i > -Tile::stages) {
+      if (copied < active.tiles()) {
+        const Shared<T> next = stages.from((stage_at == 0 ? Tile::stages - 1 : stage_at - 1) * Tile::stage_elements);
+        copy_left.issue(copied, next);
+        copy_right.issue(copied, next.from(right_at));
+        copied = active.from(copied + 1);
+      }
+      commit_copies();
+    }
+    stage_at = stage_at + 1 == Tile::stages ? 0 : stage_at + 1;
+    if (copied < active.tiles()) copy_left.load_gates(copied), copy_right.load_gates(copied);
+    if constexpr (masks_in_place) {
+      if (i >= -1) {
+        masked = active.from(i < 0 ? 0 : masked + 1);
+        if (masked < active.tiles()) copy_left.load_mask(masked), copy_right.load_mask(masked);
+      }
+    }
+    if (i < 0) continue;
+    if (i < active.count()) multiply(stage, stage.from(right_at), sums);
+    const bool last = i + 1 >= active.count();
+    if constexpr (Tile::flush_tiles == 0) {
+      if (last) flush(true, true);
+    } else {
+      if (last || (i + 1) % Tile::flush_tiles == 0) flush(i < Tile::flush_tiles, last);
+    }
+    if (last) break;
+  }
+  wait_copies<0>();
+  __syncthreads();
+}
+
+}  // namespace gatentk::cuda
