@@ -1,0 +1,14 @@
+// Starts a kernel in the emulation and waits for it.
+#pragma once
+
+#include "block.hpp"
+
+namespace gatentk::cuda {
+
+template <class... Params, class... Args>
+void launch(void (*kernel)(Params...), const char* name, const Grid& grid, Args... args) {
+  emulation::run_grid(name, grid.blocks, grid.threads, grid.shared_bytes,
+                      [&] { kernel(static_cast<Params>(args)...); });
+}
+
+}  // namespace gatentk::cuda

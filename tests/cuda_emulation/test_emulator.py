@@ -1,0 +1,310 @@
+"""The emulator of CUDA: instructions against what the PTX ISA says of them, and planted bugs that it must catch."""
+
+import ctypes
+import subprocess
+
+import emulation_build
+import numpy as np
+import pytest
+import torch
+
+LANES = np.arange(32)
+GROUP, MEMBER = LANES // 4, LANES % 4
+
+
+def built(build, *arguments):
+    """What a build gives, or a test failure in the compiler's words."""
+    try:
+        return build(*arguments)
+    except emulation_build.CompileError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def instructions():
+    """The library of single instructions."""
+    return ctypes.CDLL(str(built(emulation_build.instructions)))
+
+
+@pytest.fixture(params=["forward", "reversed", "shuffled"])
+def order(request, instructions):
+    """Every order of lanes in turn."""
+    orders = ["forward", "reversed", "shuffled"]
+    instructions.gatentk_set_lane_order(orders.index(request.param), ctypes.c_uint(3))
+    yield request.param
+    instructions.gatentk_set_lane_order(0, ctypes.c_uint(0))
+
+
+def address(array):
+    """Pointer to the data of a contiguous array."""
+    assert array.flags.c_contiguous
+    return array.ctypes.data_as(ctypes.c_void_p)
+
+
+def bits_of(values):
+    """Floats as uint32."""
+    return np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+
+
+# Row and column of accumulator element i of each lane ("Matrix Fragments for mma", accumulators of all shapes here).
+def accumulator_map(elements):
+    i = np.arange(elements)
+    row = GROUP[:, None] + np.where(i < 2, 0, 8)
+    column = 2 * MEMBER[:, None] + (i & 1)
+    return row, column
+
+
+def tf32_numbers(generator, *shape):
+    values = generator.standard_normal(shape).astype(np.float32)
+    return (values.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+def towards_zero(values):
+    """Doubles to floats without the bits that do not fit."""
+    nearest = values.astype(np.float32)
+    beyond = np.abs(nearest.astype(np.float64)) > np.abs(values)
+    return np.where(beyond, np.nextafter(nearest, np.float32(0)), nearest)
+
+
+def test_mma_tf32_multiplies_matrices_in_the_documented_fragments(instructions, order):
+    generator = np.random.default_rng(0)
+    a, b = tf32_numbers(generator, 16, 8), tf32_numbers(generator, 8, 8)
+    c = generator.standard_normal((16, 8)).astype(np.float32)
+    # A: row = group for a0 and a2, else group + 8; column = member for a0 and a1, else member + 4.
+    left = np.stack([a[GROUP, MEMBER], a[GROUP + 8, MEMBER], a[GROUP, MEMBER + 4], a[GROUP + 8, MEMBER + 4]], axis=1)
+    right = np.stack([b[MEMBER, GROUP], b[MEMBER + 4, GROUP]], axis=1)
+    row, column = accumulator_map(4)
+    d = np.ascontiguousarray(c[row, column])
+    # The low 13 bits of the operands are not looked at.
+    noise = generator.integers(0, 1 << 13, size=(32, 4), dtype=np.uint32)
+    instructions.mma_tf32(address(bits_of(left) | noise), address(bits_of(right) | noise[:, :2].copy()), address(d))
+    exact = c.astype(np.float64) + a.astype(np.float64) @ b.astype(np.float64)
+    np.testing.assert_array_equal(d, towards_zero(exact)[row, column])
+
+
+def test_mma_bf16_multiplies_matrices_in_the_documented_fragments(instructions, order):
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(16, 16, generator=generator).bfloat16()
+    b = torch.randn(16, 8, generator=generator).bfloat16()
+    c = torch.randn(16, 8, generator=generator).numpy()
+    # A: row = group for i in 0..1 and 4..5, else group + 8; column = 2 member + (i & 1), 8 more for i >= 4.
+    i = np.arange(8)
+    row = GROUP[:, None] + np.where((i < 2) | ((i >= 4) & (i < 6)), 0, 8)
+    left = a.view(torch.uint16).numpy()[row, 2 * MEMBER[:, None] + (i & 1) + np.where(i < 4, 0, 8)]
+    # B: row = 2 member + (i & 1), 8 more for i >= 2; column = group.
+    i = np.arange(4)
+    right = b.view(torch.uint16).numpy()[2 * MEMBER[:, None] + (i & 1) + np.where(i < 2, 0, 8), GROUP[:, None]]
+    row, column = accumulator_map(4)
+    d = np.ascontiguousarray(c[row, column])
+    instructions.mma_bf16(address(np.ascontiguousarray(left)), address(np.ascontiguousarray(right)), address(d))
+    exact = c.astype(np.float64) + (a.double() @ b.double()).numpy()
+    np.testing.assert_array_equal(d, towards_zero(exact)[row, column])
+
+
+def test_mma_f64_multiplies_matrices_in_the_documented_fragments(instructions, order):
+    generator = np.random.default_rng(0)
+    # Small integers, so that no sum is rounded.
+    a, b, c = (generator.integers(-9, 9, size=shape).astype(np.float64) for shape in [(8, 4), (4, 8), (8, 8)])
+    row, column = accumulator_map(2)
+    d = np.ascontiguousarray(c[row, column])
+    instructions.mma_f64(address(a[GROUP, MEMBER]), address(b[MEMBER, GROUP]), address(d))
+    np.testing.assert_array_equal(d, (c + a @ b)[row, column])
+
+
+def test_mma_and_popc_multiplies_bits_in_the_documented_fragments(instructions, order):
+    generator = np.random.default_rng(0)
+    a, b = generator.integers(0, 2, size=(16, 256)), generator.integers(0, 2, size=(256, 8))
+    c = generator.integers(0, 100, size=(16, 8)).astype(np.int32)
+    # A: row = group for i < 32 and 64 <= i < 96, else group + 8; column = 32 member + (i & 31), 128 more for i >= 64.
+    i = np.arange(128)
+    row = GROUP[:, None] + np.where((i < 32) | ((i >= 64) & (i < 96)), 0, 8)
+    left = a[row, 32 * MEMBER[:, None] + (i & 31) + np.where(i < 64, 0, 128)]
+    # B: row = 32 member + (i & 31), 128 more for i >= 32; column = group.
+    i = np.arange(64)
+    right = b[32 * MEMBER[:, None] + (i & 31) + np.where(i < 32, 0, 128), GROUP[:, None]]
+    row, column = accumulator_map(4)
+    d = np.ascontiguousarray(c[row, column])
+    packed = [np.packbits(bits.astype(bool), axis=1, bitorder="little") for bits in (left, right)]
+    instructions.mma_and_popc(address(packed[0]), address(packed[1]), address(d))
+    np.testing.assert_array_equal(d, (c + a @ b)[row, column])
+
+
+@pytest.mark.parametrize("matrices", [2, 4])
+def test_matrix_loads_take_rows_from_the_lanes_addresses(instructions, order, matrices):
+    generator = np.random.default_rng(0)
+    words = generator.integers(0, 1 << 32, size=(32, 4), dtype=np.uint32)
+    rows = generator.permutation(32).astype(np.int32)
+    out = np.zeros((32, matrices), dtype=np.uint32)
+    getattr(instructions, f"load_matrix_x{matrices}")(address(words), address(rows), address(out))
+    expected = [[words[rows[8 * j + lane // 4], lane % 4] for j in range(matrices)] for lane in range(32)]
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("width", [4, 16, 32])
+def test_shuffles_stay_in_their_segment(instructions, order, width):
+    generator = np.random.default_rng(width)
+    values = generator.standard_normal(32)
+    segment = LANES // width * width
+    steps = generator.integers(0, width, size=32).astype(np.int32)
+    shared_step = np.full(32, width // 2 + 1, dtype=np.int32)
+    down, up = LANES + shared_step, LANES - shared_step
+    sources = {
+        0: (steps, segment + steps),
+        1: (np.full(32, width - 1, dtype=np.int32), LANES ^ (width - 1)),
+        2: (shared_step, np.where(down < segment + width, down, LANES)),
+        3: (shared_step, np.where(up >= segment, up, LANES)),
+    }
+    for kind, (arguments, source) in sources.items():
+        out = np.zeros(32)
+        instructions.shuffle_lanes(kind, address(values), address(arguments), width, address(out))
+        np.testing.assert_array_equal(out, values[source])
+
+
+@pytest.mark.parametrize("predicates", ["random", "none", "all"])
+def test_votes_count_the_lanes_of_their_mask(instructions, order, predicates):
+    threads = 96
+    random = np.random.default_rng(0).integers(0, 2, size=threads)
+    chosen = {"random": random, "none": np.zeros(threads), "all": np.ones(threads)}[predicates].astype(np.int32)
+    out = np.zeros((threads, 6), dtype=np.uint32)
+    instructions.count_votes(threads, address(chosen), address(out))
+    for thread in range(threads):
+        fellows = chosen[thread // 32 * 32 :][:32][thread % 2 :: 2].astype(bool)
+        lanes = range(thread % 2, 32, 2)
+        ballot = sum(1 << lane for lane, on in zip(lanes, fellows, strict=True) if on)
+        block = [chosen.sum(), chosen.any(), chosen.all()]
+        np.testing.assert_array_equal(out[thread], [ballot, fellows.any(), fellows.all(), *block])
+
+
+def test_every_thread_of_the_grid_runs_once(instructions, order):
+    x, y, z, threads = 3, 4, 2, 40
+    out = np.zeros((x * y * z, threads), dtype=np.uint32)
+    visits = np.zeros_like(out)
+    instructions.write_indices(x, y, z, threads, address(out), address(visits))
+    np.testing.assert_array_equal(out, 1000 * np.arange(x * y * z)[:, None] + np.arange(threads))
+    assert (visits == 1).all()
+
+
+def test_conversions_round_as_the_hardware_does(instructions):
+    generator = np.random.default_rng(0)
+    ties = np.array([1 + 2.0**-11, -1 - 2.0**-11, 1 + 2.0**-8, 1 + 3 * 2.0**-8, np.inf, -np.inf, 3.4028235e38, 0.0])
+    x = np.concatenate([ties, np.exp(generator.uniform(-60, 60, size=500))]).astype(np.float32)
+    tf32, bfloat16 = np.zeros(x.size, dtype=np.uint32), np.zeros(x.size, dtype=np.uint32)
+    root = np.zeros(x.size, dtype=np.float32)
+    instructions.round_floats(x.size, address(x), address(tf32), address(bfloat16), address(root))
+    assert (tf32 & 0x1FFF == 0).all()
+    finite = np.isfinite(x) & (np.abs(x) < 1e38)
+    spacing = np.exp2(np.floor(np.log2(np.abs(x[finite & (x != 0)]).astype(np.float64))) - 10)
+    exact = x[finite & (x != 0)].astype(np.float64) / spacing
+    away = np.copysign(np.floor(np.abs(exact) + 0.5), exact) * spacing
+    np.testing.assert_array_equal(tf32.view(np.float32)[finite & (x != 0)], away)
+    np.testing.assert_array_equal(tf32.view(np.float32)[4:8], [np.inf, -np.inf, np.inf, 0.0])
+    expected = torch.from_numpy(x).bfloat16().view(torch.uint16).numpy()
+    np.testing.assert_array_equal(bfloat16, expected)
+    positive = finite & (x > 0)
+    np.testing.assert_allclose(root[positive], np.sqrt(x[positive].astype(np.float64)), rtol=2.0**-22)
+
+
+# What the emulator says of each planted bug, whatever the order of lanes. "wrong": the kernel's result shows it.
+SEEN_BY_EMULATOR = {
+    "barrier": "race: thread",
+    "hidden_barrier": "wrong",
+    "second_use": "race: thread",
+    "warp_barrier": "race: thread",
+    "same_word": "race: thread",
+    "early_return": "threads wait for ever:   0-39 waits in __syncthreads (planted_bugs.cu:",
+    "two_barriers": "divergent barrier, threads wait at different places:   0-31 waits in",
+    "deadlock": "threads wait for ever:   0-15 waits in __syncwarp",
+    "shuffle_caller": "with mask 0x0000ffff, which does not hold the calling lane",
+    "shuffle_absent": "16-31 returned",
+    "shuffle_source": "which is not in the mask of the shuffle",
+    "other_function": "lanes of one mask meet in different functions",
+    "bounds": "out of bounds: 4 bytes from element 64 of a span of 64 elements",
+    "vector_bounds": "out of bounds: 16 bytes from element 64",
+    "vector_alignment": "misaligned: element",
+    "arena_size": "takes 260 bytes of shared memory, but was launched with 256",
+    "second_arena": "a thread makes a second arena",
+    "redzone": "something was written to shared memory outside of all spans",
+    "wait": "wrong",
+    "wait_at_all": "a committed copy was never waited for",
+    "commit": "a copy was started but never committed",
+    "group_count": "wrong",
+    "copied_by_others": "race: thread",
+    "copy_alignment": "misaligned: element 2",
+    "source_alignment": "misaligned: the source of a copy of 8 bytes",
+}
+SEEN_BY_ADDRESS_SANITIZER = {
+    "stack_bounds": "out of bounds",
+    "global_bounds": "heap-buffer-overflow",
+    "copy_bounds": "heap-buffer-overflow",
+    "redzone": "use-after-poison",
+}
+SEEN_BY_THREAD_SANITIZER = ["barrier", "hidden_barrier", "second_use", "copied_by_others", "global_race"]
+ALL = sorted({*SEEN_BY_EMULATOR, *SEEN_BY_ADDRESS_SANITIZER, *SEEN_BY_THREAD_SANITIZER})
+
+
+def run_planted(program, runner, order, version, names):
+    """Runs planted bugs: exit status, what was said of each, and what a sanitizer said."""
+    command = [program, runner, order, version, *names]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    said = dict(line.split(" ", 1) for line in result.stdout.splitlines())
+    return result.returncode, said, result.stderr
+
+
+@pytest.mark.parametrize("runner", ["fibers", "threads"])
+@pytest.mark.parametrize("order", ["forward", "reversed", "shuffled"])
+def test_sound_kernels_pass(runner, order):
+    program = built(emulation_build.planted_bugs)
+    status, said, _ = run_planted(program, runner, order, "sound", ALL)
+    assert status == 0
+    assert said == dict.fromkeys(ALL, "right")
+
+
+@pytest.mark.parametrize("order", ["forward", "reversed", "shuffled"])
+def test_the_emulator_catches_planted_bugs(order):
+    program = built(emulation_build.planted_bugs)
+    status, said, _ = run_planted(program, "fibers", order, "broken", SEEN_BY_EMULATOR)
+    assert status == 0
+    missed = {name: said.get(name) for name, words in SEEN_BY_EMULATOR.items() if words not in said.get(name, "")}
+    assert not missed
+    faults = [text for name, text in said.items() if SEEN_BY_EMULATOR[name] != "wrong"]
+    assert all(text.startswith("planted, block (0, 0, 0)") for text in faults)
+
+
+def test_real_threads_do_not_hang_where_lanes_never_meet():
+    program = built(emulation_build.planted_bugs)
+    names = ["early_return", "deadlock", "shuffle_caller", "shuffle_absent", "shuffle_source", "other_function"]
+    _, said, _ = run_planted(program, "threads", "forward", "broken", names)
+    assert {name: SEEN_BY_EMULATOR[name] in said[name] for name in names} == dict.fromkeys(names, True)
+
+
+@pytest.mark.parametrize("order", ["forward", "reversed", "shuffled"])
+def test_address_sanitizer_passes_sound_kernels(order):
+    program = built(emulation_build.planted_bugs, "address")
+    status, said, errors = run_planted(program, "fibers", order, "sound", ALL)
+    assert (status, errors) == (0, "")
+    assert said == dict.fromkeys(ALL, "right")
+
+
+@pytest.mark.parametrize("name", SEEN_BY_ADDRESS_SANITIZER)
+def test_address_sanitizer_sees_what_lies_outside(name):
+    program = built(emulation_build.planted_bugs, "address")
+    status, said, errors = run_planted(program, "fibers", "forward", "broken", [name])
+    assert status != 0
+    assert said == {}
+    assert SEEN_BY_ADDRESS_SANITIZER[name] in errors
+
+
+def test_thread_sanitizer_passes_sound_kernels():
+    program = built(emulation_build.planted_bugs, "thread")
+    status, said, errors = run_planted(program, "threads", "forward", "sound", ALL)
+    assert (status, errors) == (0, "")
+    assert said == dict.fromkeys(ALL, "right")
+
+
+@pytest.mark.parametrize("name", SEEN_BY_THREAD_SANITIZER)
+def test_thread_sanitizer_sees_races(name):
+    program = built(emulation_build.planted_bugs, "thread")
+    status, _, errors = run_planted(program, "threads", "forward", "broken", [name])
+    assert status != 0
+    assert "WARNING: ThreadSanitizer: data race" in errors
+    assert f"{name}<false>" in errors
