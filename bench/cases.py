@@ -40,10 +40,17 @@ class Shape:
 
 @dataclass(frozen=True)
 class Work:
-    """Floating-point operations: of the dense computation, and of those that our side performs."""
+    """What an evaluation takes.
+
+    Attributes:
+        dense: floating-point operations of the dense computation.
+        performed: those that our side performs.
+        moved: bytes of its arguments and results, which is what has to be read and written at least; 0 if not counted.
+    """
 
     dense: float
     performed: float
+    moved: float = 0
 
 
 Evaluation = Callable[[], Tensor]
@@ -86,6 +93,7 @@ class Case:
         better: "higher" for a ratio peer / ours (a speed-up), "lower" for ours / peer (an overhead): there
             `at_least` and `aim` are upper bounds.
         most_repeats: a cap where one evaluation of the peer takes very long.
+        device: where the data lie.
     """
 
     name: str
@@ -100,40 +108,53 @@ class Case:
     aim: float | None = None
     better: Literal["higher", "lower"] = "higher"
     most_repeats: int | None = None
+    device: str = "cpu"
 
     def small(self) -> Case:
         """The same at its small shape, where speed means nothing and nothing is asked of it."""
         return replace(self, shape=self.quick, at_least=None, aim=None, most_repeats=None)
 
 
-def _gaussian(*size: int, dtype: torch.dtype, seed: int = 0) -> Tensor:
-    return torch.randn(*size, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+def _gaussian(case: Case, *size: int, seed: int = 0) -> Tensor:
+    """The same numbers on every device."""
+    values = torch.randn(*size, generator=torch.Generator().manual_seed(seed), dtype=_drawn(case.dtype))
+    return values.to(case.device, case.dtype)
 
 
-def _pixels(n: int, d: int, dtype: torch.dtype) -> Tensor:
-    """Non-negative, four in five of them 0, as MNIST has them."""
-    return (_gaussian(n, d, dtype=dtype) - 0.84).relu_().clamp_(max=1)
+def _drawn(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _share(case: Case, share: float, *size: int, seed: int = 0) -> Tensor:
+    """A random mask."""
+    return (torch.rand(*size, generator=torch.Generator().manual_seed(seed)) < share).to(case.device)
+
+
+def _bytes(*tensors: Tensor) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 # Infinite width
 
 # Operations per pair and layer, mean over ten layers: two multiply-adds for each degree of the two polynomials of
-# csrc/cpu/arc_polynomials.hpp and ten around them; a square root counts as one.
+# csrc/include/gatentk/arc_polynomials.hpp and ten around them; a square root counts as one.
 LAYER_OPERATIONS = {torch.float64: 58, torch.float32: 30}
 
 
 def _infinite_work(case: Case) -> Work:
     n, pair = case.shape.n, 2 * case.shape.d + case.shape.depth * LAYER_OPERATIONS[case.dtype]
-    return Work(n**2 * pair, n * (n + 1) / 2 * pair)
+    return Work(n**2 * pair, n * (n + 1) / 2 * pair, case.dtype.itemsize * n * (n + case.shape.d))
 
 
 def _infinite(case: Case, samples: Callable[[Case], Tensor]) -> Job:
     x = samples(case)
-    return Job(
+    job = Job(
         ours=lambda: _tensor(ntk.infinite(x, depth=case.shape.depth, dtype=case.dtype)),
         work=_infinite_work(case),
-        request=Request("infinite", {"x": x}, case.shape.depth),
     )
+    if case.device == "cuda":
+        return replace(job, peers={"arc cosines": lambda: torch_peers.arc_cosines(x, case.shape.depth)})
+    return replace(job, request=Request("infinite", {"x": x}, case.shape.depth))
 
 
 def _tensor(value: object) -> Tensor:
@@ -142,11 +163,12 @@ def _tensor(value: object) -> Tensor:
 
 
 def _gaussian_samples(case: Case) -> Tensor:
-    return _gaussian(case.shape.n, case.shape.d, dtype=case.dtype)
+    return _gaussian(case, case.shape.n, case.shape.d)
 
 
 def _pixel_samples(case: Case) -> Tensor:
-    return _pixels(case.shape.n, case.shape.d, case.dtype)
+    """Non-negative, four in five of them 0, as MNIST has them."""
+    return (_gaussian_samples(case) - 0.84).relu_().clamp_(max=1)
 
 
 def _sweep(case: Case) -> Job:
@@ -154,7 +176,7 @@ def _sweep(case: Case) -> Job:
 
     def single_and_fill() -> Tensor:
         kernel = ntk.infinite(x, depth=depth, dtype=case.dtype)
-        torch.empty(depth + 1, n, n, dtype=case.dtype).fill_(1.0)
+        torch.empty(depth + 1, n, n, dtype=case.dtype, device=case.device).fill_(1.0)
         return _tensor(kernel)
 
     return Job(
@@ -171,7 +193,8 @@ def _sweep(case: Case) -> Job:
 def _gram_work(case: Case, density: float) -> Work:
     shape = case.shape
     dense = shape.depth * 2 * shape.n**2 * (2 * shape.width + 1)
-    return Work(dense, dense * density * (shape.n + 1) / (2 * shape.n))
+    moved = case.dtype.itemsize * shape.n * (2 * shape.depth * shape.width + shape.n)
+    return Work(dense, dense * density * (shape.n + 1) / (2 * shape.n), moved)
 
 
 def _gram(case: Case, density: float = 0.5, peers: Mapping[str, Callable[..., Tensor]] = torch_peers.LAYERWISE) -> Job:
@@ -180,10 +203,9 @@ def _gram(case: Case, density: float = 0.5, peers: Mapping[str, Callable[..., Te
     acts: list[Tensor] = []
     deltas: list[Tensor] = []
     for layer in range(shape.depth):
-        generator = torch.Generator().manual_seed(layer)
-        mask = torch.rand(shape.n, shape.width, generator=generator) < density
+        mask = _share(case, density, shape.n, shape.width, seed=layer)
         for factors, seed in ((acts, 100 + layer), (deltas, 200 + layer)):
-            factors.append(_gaussian(shape.n, shape.width, dtype=case.dtype, seed=seed).mul_(mask))
+            factors.append(_gaussian(case, shape.n, shape.width, seed=seed).mul_(mask))
     return Job(
         ours=lambda: ops.gram_ntk(acts, deltas),
         work=_gram_work(case, density),
@@ -195,7 +217,7 @@ def _network(case: Case) -> tuple[nn.MLP, Tensor]:
     shape = case.shape
     generator = torch.Generator().manual_seed(1)
     net = nn.MLP(shape.d, shape.width, shape.depth, generator=generator, dtype=case.dtype)
-    return net, _gaussian_samples(case)
+    return net.to(case.device), _gaussian_samples(case)
 
 
 def _empirical_work(case: Case) -> Work:
@@ -256,13 +278,13 @@ def _spectrum(case: Case) -> Job:
 def _pack_bits(case: Case) -> Job:
     import numpy as np
 
-    generator = torch.Generator().manual_seed(0)
-    mask = torch.rand(case.shape.n, case.shape.width, generator=generator) < 0.5
-    return Job(
-        ours=lambda: ops.pack_bits(mask),
-        work=Work(0, 0),
-        peers={"packbits": lambda: torch.from_numpy(np.packbits(mask.numpy(), axis=-1, bitorder="little"))},
-    )
+    mask = _share(case, 0.5, case.shape.n, case.shape.width)
+    peers: dict[str, Evaluation] = {
+        "packbits": lambda: torch.from_numpy(np.packbits(mask.numpy(), axis=-1, bitorder="little"))
+    }
+    if case.device == "cuda":
+        peers = {"shifts and sums": lambda: torch_peers.pack_bits(mask)}
+    return Job(ours=lambda: ops.pack_bits(mask), work=Work(0, 0, 9 / 8 * mask.numel()), peers=peers)
 
 
 # Gates and gated networks
@@ -279,27 +301,28 @@ class _GatedLayer(NamedTuple):
     grad: Tensor  # (n, m), zero where the outputs are off
     mask_in: Tensor
     mask_out: Tensor
-    gate_in: list[Tensor]  # bits and both plans
+    gate_in: list[Tensor]  # bits, and on the CPU both plans
     gate_out: list[Tensor]
 
 
 def _gated_layer(case: Case) -> _GatedLayer:
     n, m = case.shape.n, case.shape.width
-    mask_in, mask_out = (_half(n, m, seed) for seed in (0, 1))
-    gate_in, gate_out = (gates.GateLayer(ops.pack_bits(mask), m) for mask in (mask_in, mask_out))
+    mask_in, mask_out = (_share(case, 0.5, n, m, seed=seed) for seed in (0, 1))
     return _GatedLayer(
-        z=_gaussian(n, m, dtype=case.dtype, seed=2).mul_(mask_in),
-        weight=_gaussian(m, m, dtype=case.dtype, seed=3),
-        grad=_gaussian(n, m, dtype=case.dtype, seed=4).mul_(mask_out),
+        z=_gaussian(case, n, m, seed=2).mul_(mask_in),
+        weight=_gaussian(case, m, m, seed=3),
+        grad=_gaussian(case, n, m, seed=4).mul_(mask_out),
         mask_in=mask_in,
         mask_out=mask_out,
-        gate_in=[gate_in.bits, *gate_in.plans],
-        gate_out=[gate_out.bits, *gate_out.plans],
+        gate_in=_packed(mask_in),
+        gate_out=_packed(mask_out),
     )
 
 
-def _half(n: int, width: int, seed: int = 0) -> Tensor:
-    return torch.rand(n, width, generator=torch.Generator().manual_seed(seed)) < 0.5
+def _packed(mask: Tensor) -> list[Tensor]:
+    """Bits, and on the CPU both plans."""
+    layer = gates.GateLayer(ops.pack_bits(mask), mask.shape[1])
+    return [layer.bits] if mask.is_cuda else [layer.bits, *layer.plans]
 
 
 def _masked_product(*arguments: object) -> Evaluation:
@@ -308,8 +331,9 @@ def _masked_product(*arguments: object) -> Evaluation:
 
 def _layer_work(case: Case) -> Work:
     """Inputs of a product that are off are skipped; outputs that are off are computed, then zeroed."""
-    dense = 2 * case.shape.n * case.shape.width**2
-    return Work(dense, dense / 2)
+    n, m = case.shape.n, case.shape.width
+    dense = 2 * n * m**2
+    return Work(dense, dense / 2, case.dtype.itemsize * m * (2 * n + m) + n * m / 4)
 
 
 def _forward(case: Case) -> Job:
@@ -342,18 +366,19 @@ def _weight_gradient(case: Case) -> Job:
 
 
 def _gate_gram(case: Case) -> Job:
-    mask = _half(case.shape.n, case.shape.width)
+    mask = _share(case, 0.5, case.shape.n, case.shape.width)
     bits, ones = ops.pack_bits(mask), mask.float()
     return Job(
         ours=lambda: _tensor(ops.gate_gram(bits)),
-        work=Work(2 * case.shape.n**2 * case.shape.width, 0),
+        work=Work(2 * case.shape.n**2 * case.shape.width, 0, _bytes(bits) + 4 * case.shape.n**2),
         peers={"unpacked masks": lambda: ones @ ones.T},
     )
 
 
 def _relu_network(case: Case) -> nn.ReLUNetwork:
     shape, generator = case.shape, torch.Generator().manual_seed(1)
-    return nn.ReLUNetwork(shape.d, shape.width, shape.depth, CLASSES, generator=generator, dtype=case.dtype)
+    net = nn.ReLUNetwork(shape.d, shape.width, shape.depth, CLASSES, generator=generator, dtype=case.dtype)
+    return net.to(case.device)
 
 
 def _network_work(case: Case, products: int) -> Work:
@@ -374,8 +399,8 @@ def _training(case: Case) -> _Training:
     """The gates are the patterns of the ReLU network at the start, so that both sides begin as the same function."""
     shape = case.shape
     n = BATCHES * shape.n
-    x = functional.normalize(_gaussian(n, shape.d, dtype=case.dtype))
-    targets = _gaussian(n, CLASSES, dtype=case.dtype, seed=1)
+    x = functional.normalize(_gaussian(case, n, shape.d))
+    targets = _gaussian(case, n, CLASSES, seed=1)
     relu = _relu_network(case)
     dense, grelu = torch_peers.DenseReLUNetwork(relu), convert.relu_to_grelu(relu)
     table = grelu.gate_table(x)

@@ -10,7 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from .cases import Case
-    from .run import Measurement
+    from .run import Clock, Measurement
 
 BUSY = 0.5  # load average above which another program is probably at work
 
@@ -22,15 +22,23 @@ BUSY = 0.5  # load average above which another program is probably at work
     metavar="PYTHON",
     help="Interpreter of an environment with neural-tangents, to measure against it too.",
 )
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where to measure: on a CUDA device every float32 product in each arithmetic, against cuBLAS.",
+)
 @click.option("-k", "--cases", multiple=True, metavar="TEXT", help="Only cases whose name contains TEXT; repeatable.")
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Pairs of evaluations.")
 @click.option("--quick", is_flag=True, help="Small shapes: shows that everything runs, says nothing about speed.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.json", help="Write all numbers.")
-def bench(peers: Path | None, cases: tuple[str, ...], repeats: int, quick: bool, out: Path | None) -> None:
+def bench(peers: Path | None, device: str, cases: tuple[str, ...], repeats: int, quick: bool, out: Path | None) -> None:
     """Measure the package beside what one would use instead, on this machine.
 
     Each case alternates our side and the peer's, after one warm-up each, and shows medians and ranges, the ratio,
-    operations per second and their share of the machine's measured peak. Close other programs before.
+    operations per second and their share of the machine's measured peak, on a CUDA device bytes per second. Close
+    other programs before.
 
     \b
     The environment of --peers is made by
@@ -41,7 +49,10 @@ def bench(peers: Path | None, cases: tuple[str, ...], repeats: int, quick: bool,
     """  # noqa: D301 (click reads \b: keep these lines apart)
     from . import results, run
 
-    chosen = run.select(cases)
+    if device == "cuda":
+        chosen, clock = _on_cuda(cases, peers)
+    else:
+        chosen, clock = run.select(cases), run.PROCESSOR
     if out is not None:
         _check_writable(out)
     if peers is not None:
@@ -51,7 +62,7 @@ def bench(peers: Path | None, cases: tuple[str, ...], repeats: int, quick: bool,
     load = _load()
     measurements: list[Measurement] = []
     try:
-        for measurement in run.measure_all(chosen, repeats, peers, _announce):
+        for measurement in run.measure_all(chosen, repeats, peers, _announce, clock):
             measurements.append(measurement)
             click.echo(results.line(measurement), err=True)
     finally:  # an interrupted run shows what it has
@@ -59,6 +70,17 @@ def bench(peers: Path | None, cases: tuple[str, ...], repeats: int, quick: bool,
     if out is not None:
         results.write(out, measurements, load)
         click.echo(f"Wrote {out}")
+
+
+def _on_cuda(patterns: Sequence[str], peers: Path | None) -> tuple[list[Case], Clock]:
+    """The table of a CUDA device and its clock, if there is a device."""
+    from . import cuda, run
+
+    if peers is not None:
+        raise click.UsageError("--peers is measured on the processor; leave out --device cuda")
+    chosen = run.select(patterns, cuda.CUDA_CASES)
+    cuda.check()
+    return chosen, cuda.CudaClock()
 
 
 def _load() -> float | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gatentk import ops, report
+from gatentk import cuda_ops, ops, report
 
 from .cases import Case
 from .run import Measurement
@@ -75,13 +75,17 @@ def _ratio(m: Measurement) -> str:
 
 
 def _rates(m: Measurement) -> str:
-    if not m.work.dense:
-        return "-"
-    dense = f"{_three_digits(m.dense_rate / 1e9)} dense"
-    if not m.work.performed:
-        return dense
-    share = "" if m.share is None else f"\n{m.share:.0%} of {m.peak / 1e9:.0f}"
-    return f"{dense}\n{_three_digits(m.rate / 1e9)} done{share}"
+    unit = 1e12 if m.case.device == "cuda" else 1e9
+    lines = []
+    if m.work.dense:
+        lines.append(f"{_three_digits(m.dense_rate / unit)} dense")
+    if m.work.performed:
+        lines.append(f"{_three_digits(m.rate / unit)} done")
+        if m.share is not None:
+            lines.append(f"{m.share:.0%} of {m.peak / unit:.0f}")
+    if m.case.device == "cuda" and m.work.moved:
+        lines.append(f"{_three_digits(m.bandwidth / 1e9)} GB/s")
+    return "\n".join(lines) or "-"
 
 
 def table(measurements: Sequence[Measurement]) -> Table:
@@ -90,18 +94,24 @@ def table(measurements: Sequence[Measurement]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    on_cuda = any(m.case.device == "cuda" for m in measurements)
     result = Table(
         "case",
         "ours\nmin - max",
         "peer\nmin - max",
         "ratio\nmin - max of pairs",
         "asked",
-        "GFLOP/s",
+        "TFLOP/s\nGB/s" if on_cuda else "GFLOP/s",
         box=SIMPLE_HEAD,
         show_lines=True,
         caption="Times are medians. Ratio: peer/ours, higher is better, or where it says so ours/peer, lower is "
-        "better. GFLOP/s: of the dense computation in our time; done by our side; share of the peak of fused "
-        "multiply-adds measured beside the case. differs: max|ours - peer| / max|peer|.",
+        "better. FLOP/s: of the dense computation in our time; done by our side; "
+        + (
+            "GB/s: arguments and results, once. "
+            if on_cuda
+            else "share of the peak of fused multiply-adds measured beside the case. "
+        )
+        + "differs: max|ours - peer| / max|peer|.",
         caption_justify="left",
     )
     for m in measurements:
@@ -142,6 +152,7 @@ def _record(m: Measurement) -> dict[str, Any]:
         "peer_seconds": list(m.peer),
         "ours_median": median(m.ours),
         "peer_median": median(m.peer) if m.peer else None,
+        "device": case.device,
         "better": case.better,
         "ratio": m.ratio,
         "ratio_min": min(m.ratios, default=None),
@@ -154,6 +165,8 @@ def _record(m: Measurement) -> dict[str, Any]:
         "performed_flop": m.work.performed,
         "dense_flop_per_second": m.dense_rate,
         "performed_flop_per_second": m.rate,
+        "moved_bytes": m.work.moved or None,
+        "moved_bytes_per_second": m.bandwidth or None,
         "peak_flop_per_second": m.peak or None,
         "share_of_peak": m.share,
         "notes": list(m.notes),
@@ -166,7 +179,12 @@ def document(measurements: Sequence[Measurement], load: float | None = None) -> 
     return {
         "schema": SCHEMA,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "environment": {**report.environment(), "load_before": load, "peak_flop_per_second": peaks},
+        "environment": {
+            **report.environment(),
+            "cuda": cuda_ops.description(),
+            "load_before": load,
+            "peak_flop_per_second": peaks,
+        },
         "cases": [_record(m) for m in measurements],
     }
 

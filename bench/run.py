@@ -1,4 +1,4 @@
-"""Measurement: two sides in strict alternation, beside the processor's peak in the same minutes."""
+"""Measurement: two sides in strict alternation, on the processor beside its peak in the same minutes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -72,6 +73,11 @@ class Measurement:
         return self.work.performed / median(self.ours)
 
     @property
+    def bandwidth(self) -> float:
+        """Bytes/s of arguments and results."""
+        return self.work.moved / median(self.ours)
+
+    @property
     def share(self) -> float | None:
         """Of the machine's peak; None where there are no floating-point operations."""
         return self.rate / self.peak if self.peak and self.rate else None
@@ -86,6 +92,34 @@ class Measurement:
         if sign * ratio >= sign * aim:
             return "aim"
         return "at least" if sign * ratio >= sign * asked else "short"
+
+
+class Clock(Protocol):
+    """How evaluations are timed where they run."""
+
+    def seconds(self, run: Evaluation) -> float:
+        """Evaluate once."""
+
+    def peak(self, case: Case) -> float:
+        """Operations/s that the case could reach; 0 where that is not measured."""
+
+
+class ProcessorClock:
+    """Time by the wall, beside the peak of fused multiply-adds."""
+
+    def seconds(self, run: Evaluation) -> float:
+        """Evaluate once, when the threads of the side before are at rest."""
+        time.sleep(PAUSE)
+        start = time.perf_counter()
+        run()
+        return time.perf_counter() - start
+
+    def peak(self, case: Case) -> float:
+        """Measured now."""
+        return ops.fma_peak(case.dtype) if case.dtype.is_floating_point else 0.0
+
+
+PROCESSOR = ProcessorClock()
 
 
 @dataclass(frozen=True)
@@ -126,6 +160,7 @@ def measure_all(
     repeats: int,
     python: str | Path | None = None,
     progress: Callable[[Case], None] = lambda case: None,
+    clock: Clock = PROCESSOR,
 ) -> Iterator[Measurement]:
     """Measure one case after another; `progress` hears of each before it begins.
 
@@ -135,14 +170,16 @@ def measure_all(
     for case in cases:
         progress(case)
         try:
-            measurement = measure(case, repeats, python)
+            measurement = measure(case, repeats, python, clock=clock)
         except DataError as error:
             warnings.warn(f"{case.name}: left out; {error}", UserWarning, stacklevel=2)
         else:
             yield measurement
 
 
-def measure(case: Case, repeats: int, python: str | Path | None = None, script: Path = SCRIPT) -> Measurement:
+def measure(
+    case: Case, repeats: int, python: str | Path | None = None, script: Path = SCRIPT, clock: Clock = PROCESSOR
+) -> Measurement:
     """Measure one case.
 
     Args:
@@ -151,6 +188,7 @@ def measure(case: Case, repeats: int, python: str | Path | None = None, script: 
         python: interpreter of the peer of cases that have it in another process; without it, or where it fails,
             our side is measured alone.
         script: what that interpreter runs.
+        clock: of the device of the case.
 
     Raises:
         DataError: the data set of the case is not installed.
@@ -159,16 +197,16 @@ def measure(case: Case, repeats: int, python: str | Path | None = None, script: 
     notes = [f"{repeats} repeats: too few to report, take {ENOUGH}"] if repeats < ENOUGH else []
     notes.extend(job.notes)
     if job.request is None:
-        return _alternate(case, job, _fastest(job), repeats, notes)
+        return _alternate(case, job, _fastest(job, clock), clock, repeats, notes)
     if python is None:
         absent = "no peer: --peers names the interpreter of an environment with neural-tangents"
-        return _alternate(case, job, None, repeats, [*notes, absent])
+        return _alternate(case, job, None, clock, repeats, [*notes, absent])
     try:
         with PeerProcess(python, job.request, torch.get_num_threads(), script) as process:
             peer = Peer(process.name, process.seconds, process.result, process.versions)
-            return _alternate(case, job, peer, *_capped(case, repeats, notes))
+            return _alternate(case, job, peer, clock, *_capped(case, repeats, notes))
     except PeerError as error:
-        return _alternate(case, job, None, repeats, [*notes, str(error)])
+        return _alternate(case, job, None, clock, repeats, [*notes, str(error)])
 
 
 def _capped(case: Case, repeats: int, notes: list[str]) -> tuple[int, list[str]]:
@@ -178,13 +216,13 @@ def _capped(case: Case, repeats: int, notes: list[str]) -> tuple[int, list[str]]
     return case.most_repeats, [f"{case.most_repeats} repeats only: an evaluation of the peer takes very long"]
 
 
-def _alternate(case: Case, job: Job, peer: Peer | None, count: int, notes: list[str]) -> Measurement:
+def _alternate(case: Case, job: Job, peer: Peer | None, clock: Clock, count: int, notes: list[str]) -> Measurement:
     ours: list[float] = []
     theirs: list[float] = []
     difference = _warm_up(job, peer)
-    before = _peak(case)
+    before = clock.peak(case)
     for _ in range(count):
-        ours.append(_seconds(job.ours))
+        ours.append(clock.seconds(job.ours))
         if peer is not None:
             theirs.append(peer.seconds())
     return Measurement(
@@ -195,19 +233,19 @@ def _alternate(case: Case, job: Job, peer: Peer | None, count: int, notes: list[
         peer_name="" if peer is None else peer.name,
         versions={} if peer is None else peer.versions,
         difference=difference,
-        peak=(before + _peak(case)) / 2,
+        peak=(before + clock.peak(case)) / 2,
         notes=tuple(notes),
     )
 
 
-def _fastest(job: Job) -> Peer:
+def _fastest(job: Job, clock: Clock) -> Peer:
     """The quickest of one evaluation each, after one that warms torch up."""
     names = list(job.peers)
     if len(names) > 1:
         job.peers[names[0]]()
-        names.sort(key=lambda name: _seconds(job.peers[name]))
+        names.sort(key=lambda name: clock.seconds(job.peers[name]))
     run = job.peers[names[0]]
-    return Peer(names[0], lambda: _seconds(run), run)
+    return Peer(names[0], lambda: clock.seconds(run), run)
 
 
 def _warm_up(job: Job, peer: Peer | None) -> float | None:
@@ -232,14 +270,3 @@ def relative_difference(ours: Tensor, peer: Tensor) -> float:
         a, b = ours[i : i + 512].double(), peer[i : i + 512].double()
         worst, scale = max(worst, float((a - b).abs().max())), max(scale, float(b.abs().max()))
     return worst / scale if scale else worst
-
-
-def _seconds(run: Evaluation) -> float:
-    time.sleep(PAUSE)
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def _peak(case: Case) -> float:
-    return ops.fma_peak(case.dtype) if case.dtype.is_floating_point else 0.0

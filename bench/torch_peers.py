@@ -1,7 +1,8 @@
-"""What an expert writes in torch instead: layerwise kernels from matrix products, dense ReLU networks."""
+"""What an expert writes in torch instead: kernels from matrix products and arc cosines, packed bits, dense networks."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -74,6 +75,27 @@ LAYERWISE: Mapping[str, Callable[[Layers, Layers], Tensor]] = {
     "buffers": buffers,
     "row blocks": row_blocks,
 }
+
+
+def arc_cosines(x: Tensor, depth: int) -> Tensor:
+    """Kernel of an infinitely wide ReLU network by the usual recursion over cosines, which loses close samples."""
+    norms = x.norm(dim=-1)
+    scale = torch.outer(norms, norms)
+    cosine = (x @ x.T).div_(scale).clamp_(-1, 1)
+    kernel = cosine.clone()
+    for _ in range(depth):
+        angle = torch.arccos(cosine)
+        off = 1 - angle / math.pi
+        cosine = (torch.sin(angle) / math.pi + off * cosine).clamp_(-1, 1)
+        kernel = kernel.mul_(off).add_(cosine)
+    return kernel.mul_(scale)
+
+
+def pack_bits(mask: Tensor) -> Tensor:
+    """Eight neurons a byte, least significant bit first; the width is a multiple of 8."""
+    octets = mask.view(*mask.shape[:-1], -1, 8)
+    weights = torch.tensor([1 << bit for bit in range(8)], dtype=torch.uint8, device=mask.device)
+    return (octets * weights).sum(-1, dtype=torch.uint8)
 
 
 def mlp_factors(net: MLP, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:

@@ -16,17 +16,19 @@ import pytest
 import torch
 from click.testing import CliRunner
 from rich.console import Console
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 
-from gatentk import convert, data, ops
-from gatentk.bench import neural_tangents_peer, results, run, torch_peers
+from gatentk import convert, cuda_ops, data, ntk, ops
+from gatentk.bench import cuda, neural_tangents_peer, results, run, torch_peers
 from gatentk.bench.cases import CASES, Case, Job, Shape, Work
 from gatentk.bench.command import bench
 from gatentk.bench.process import PeerError, PeerProcess, Request
 from gatentk.bench.run import Measurement
 from gatentk.bench.training import Descent
+from gatentk.cli import main
 from gatentk.data import Dataset
-from gatentk.errors import DataError
+from gatentk.errors import CudaMissingError, DataError
 from gatentk.nn import MLP, ReLUNetwork
 from gatentk.ops import isa
 
@@ -334,7 +336,9 @@ def test_operations_of_gram_matrices():
     case = named("gram-f32")
     small = replace(case, shape=Shape(n=10, width=7, depth=2))
     # two layers, each two products of 10 x 7 by 7 x 10 and a multiply-add for every element
-    assert small.prepare(small).work == Work(2 * (2 * 2 * 10 * 10 * 7 + 2 * 10 * 10), 3000 * 0.5 * 11 / 20 * 2)
+    dense = 2 * (2 * 2 * 10 * 10 * 7 + 2 * 10 * 10)
+    # four factors of 10 x 7 and the result
+    assert small.prepare(small).work == Work(dense, 3000 * 0.5 * 11 / 20 * 2, 4 * (4 * 70 + 100))
 
 
 def test_operations_of_networks():
@@ -347,7 +351,9 @@ def test_operations_of_networks():
     inference = replace(named("relu-inference-exact-f32"), shape=shape)
     assert inference.prepare(inference).work == Work(2 * square + ends, square + ends)
     layer = replace(named("masked-linear-forward-2048-f64"), shape=Shape(n=70, width=130))
-    assert layer.prepare(layer).work == Work(2 * 70 * 130**2, 70 * 130**2)
+    # inputs, outputs, weight and a bit for each input and output
+    moved = 8 * (2 * 70 * 130 + 130**2) + 2 * 70 * 130 / 8
+    assert layer.prepare(layer).work == Work(2 * 70 * 130**2, 70 * 130**2, moved)
 
 
 # Measurement
@@ -658,3 +664,129 @@ def test_command_refuses_before_it_measures(tmp_path):
     assert missing.exit_code == 2
     assert "cannot write to the folder" in missing.output
     assert invoke("--repeats", "0").exit_code == 2
+
+
+# CUDA devices
+
+
+class FakeClock:
+    """Ours takes 2 ms, every peer 1 ms more than the one before."""
+
+    def __init__(self, ours):
+        self.ours, self.calls = ours, []
+
+    def seconds(self, evaluate):
+        self.calls.append(evaluate)
+        return 2e-3 if evaluate is self.ours else 3e-3
+
+    def peak(self, case):
+        return 0.0
+
+
+def test_every_case_is_measured_on_a_device_or_left_out_by_name():
+    names = [case.name for case in cuda.CUDA_CASES]
+    assert len(set(names)) == len(names)
+    assert set(cuda.LEFT_OUT) < set(NAMES)
+    for name in NAMES:
+        rows = [row for row in names if row.startswith(name.removesuffix("f32"))]
+        assert bool(rows) == (name not in cuda.LEFT_OUT), name
+    assert {case.device for case in cuda.CUDA_CASES} == {"cuda"}
+    forward = [row for row in names if row.startswith("masked-linear-forward-3072")]
+    assert [row.rpartition("-")[2] for row in forward] == ["strict", "tf32x3", "tf32", "bf16"]
+    assert all("plan" not in case.ours for case in cuda.CUDA_CASES)
+
+
+ON_A_DEVICE = [case for case in cuda.CUDA_CASES if "-4096-" in case.name or case.family == "gate_gram"]
+
+
+@pytest.mark.parametrize("case", ON_A_DEVICE, ids=[case.name for case in ON_A_DEVICE])
+def test_both_sides_of_a_product_are_on_the_device(case):
+    """Tensors without memory, so that the checks, shapes and devices are those of a real run."""
+    small = replace(case.small(), device="cuda:0")
+    with FakeTensorMode():
+        job = small.prepare(small)
+        ours = job.ours()
+        theirs = [job.peer_comparable(peer()) for peer in job.peers.values()]
+    assert ours.is_cuda
+    assert all(peer.is_cuda and peer.shape == ours.shape for peer in theirs)
+    assert job.work.moved > 0
+
+
+@pytest.mark.parametrize("precision", ops.CUDA_PRECISIONS)
+def test_both_sides_run_in_their_arithmetic_and_leave_the_settings_as_they_were(precision):
+    seen = []
+
+    def look():
+        seen.append((ops.cuda_precision(), torch.backends.cuda.matmul.allow_tf32))
+        return torch.zeros(1)
+
+    case = replace(CASES[0], prepare=lambda case: Job(look, Work(1, 1), {"peer": look}))
+    before = ops.cuda_precision(), torch.backends.cuda.matmul.allow_tf32
+    job = cuda._in_arithmetic(case, precision, precision).prepare(case)
+    job.ours()
+    job.peers["peer"]()
+    assert seen == [(precision, precision == "tf32")] * 2
+    assert (ops.cuda_precision(), torch.backends.cuda.matmul.allow_tf32) == before
+
+
+def test_a_clock_times_both_sides_and_the_table_has_flops_and_bytes():
+    def ours():
+        return torch.ones(2)
+
+    job = Job(ours, Work(dense=9e9, performed=3e9, moved=6e6), {"cuBLAS": lambda: torch.ones(2)})
+    case = replace(CASES[0], name="one", device="cuda", at_least=None, aim=None, prepare=lambda case: job)
+    clock = FakeClock(ours)
+    (measured,) = run.measure_all([case], 3, clock=clock)
+    assert clock.calls.count(ours) == 3
+    assert (measured.ours, measured.peer, measured.ratio) == ((2e-3,) * 3, (3e-3,) * 3, pytest.approx(1.5))
+    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    with console.file:
+        console.print(results.table([measured]))
+    text = console.export_text()
+    for expected in ("TFLOP/s", "2.00 ms", "3.00 ms", "1.50x", "4.50 dense", "1.50 done", "3.00 GB/s"):
+        assert expected in text
+    assert "GFLOP/s" not in text
+    record = results.document([measured])["cases"][0]
+    assert (record["device"], record["moved_bytes_per_second"]) == ("cuda", pytest.approx(3e9))
+
+
+@pytest.mark.parametrize("depth", [0, 1, 4])
+def test_arc_cosines_are_the_kernel_of_an_infinite_network(depth):
+    x = torch.randn(20, 5, dtype=torch.float64)
+    torch.testing.assert_close(torch_peers.arc_cosines(x, depth), ntk.infinite(x, depth=depth), rtol=1e-6, atol=1e-6)
+
+
+def test_shifts_and_sums_pack_bits():
+    mask = torch.rand(5, 256) < 0.5
+    assert torch.equal(torch_peers.pack_bits(mask), ops.pack_bits(mask))
+
+
+def test_without_a_device_the_command_says_so_in_one_line(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    result = CliRunner().invoke(main, ["bench", "--device", "cuda"])
+    assert result.exit_code == 2
+    assert result.output.startswith("Error: device: nothing to measure on, torch ")
+    assert result.output.count("\n") == 1
+    assert invoke("--device", "cuda", "--peers", "python").exit_code == 2
+
+
+def test_without_kernels_the_command_says_so(monkeypatch):
+    def missing():
+        raise CudaMissingError("no CUDA kernels: built without them")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda_ops, "compiled", missing)
+    result = CliRunner().invoke(main, ["bench", "--device", "cuda"])
+    assert result.output == "Error: no CUDA kernels: built without them\n"
+
+
+def test_the_command_measures_the_table_of_the_device(monkeypatch, tmp_path):
+    job = Job(lambda: torch.ones(2), Work(9e9, 3e9, 6e6), {"cuBLAS": lambda: torch.ones(2)})
+    case = replace(CASES[0], name="one", device="cuda", prepare=lambda case: job)
+    monkeypatch.setattr(cuda, "CUDA_CASES", (case,))
+    monkeypatch.setattr(cuda, "check", lambda: None)
+    monkeypatch.setattr(cuda, "CudaClock", lambda: FakeClock(job.ours))
+    result = invoke("--device", "cuda", "--repeats", "2", "--out", str(tmp_path / "bench.json"))
+    assert result.exit_code == 0, result.output
+    assert "1.50x" in result.output
+    assert json.loads((tmp_path / "bench.json").read_text())["cases"][0]["device"] == "cuda"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-FLOATS = (torch.float32, torch.float64)
+FLOATS: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
 
 
 def describe(value: object) -> str:

@@ -373,10 +373,10 @@ def _demo_configs() -> dict[str, Config]:
 
 @main.command()
 def info() -> None:
-    """Version, processor, instruction sets, threads and the versions of what gatentk builds on."""
+    """Version, processor, instruction sets, threads, CUDA kernels and the versions of what gatentk builds on."""
     from rich.table import Table
 
-    from gatentk import ops, report
+    from gatentk import cuda_ops, ops, report
 
     facts = report.environment()
     in_use = facts.pop("instruction_set")
@@ -385,7 +385,7 @@ def info() -> None:
     rows["compiled with"] = "OpenMP" if ops.openmp() else "one thread only"
     runtimes = openmp_runtimes()
     rows["OpenMP runtimes"] = ", ".join(runtimes) if runtimes else "none found"
-    rows["CUDA"] = "not built"
+    rows["CUDA"] = cuda_ops.description()
     table = Table(box=None, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")

@@ -124,6 +124,7 @@ def grelu_to_relu(
         rnet = ReLUNetwork(
             gnet.d_in, gnet.width, gnet.depth, gnet.d_out, False, torch.Generator(), gnet.input_weight.dtype
         )
+        rnet.to(x.device)
         _copy_ends(gnet, rnet)
         fits = []
         t = ops.masked_linear(x, gnet.input_weight, None, patterns[0], gnet.method)
@@ -245,7 +246,7 @@ def _cholesky_inverse(A: Tensor, cutoff: float) -> _PseudoInverse | None:
     del gram
     if int(info) != 0:
         return None
-    rcond, _ = lapack.dpocon(factor.numpy(), norm, uplo="L")
+    rcond, _ = lapack.dpocon(factor.cpu().numpy(), norm, uplo="L")
     # lambda_min >= 1 / |gram^-1|_1 = rcond * norm.
     if not (rcond >= _GRAM_RCOND and rcond * norm >= cutoff**2):  # so that NaN is refused too
         return None
@@ -263,7 +264,7 @@ def _orthogonal_inverse(A: Tensor, cutoff: float) -> _PseudoInverse:
 
     wide = A.shape[0] <= A.shape[1]
     Q, R = torch.linalg.qr(A.T if wide else A)
-    rcond, _ = lapack.dtrcon(R.numpy())
+    rcond, _ = lapack.dtrcon(R.cpu().numpy())
     # sigma_min >= 1 / |R^-1|_F >= 1 / (sqrt(k) |R^-1|_1).
     if rcond * float(torch.linalg.matrix_norm(R, 1)) > cutoff * len(R) ** 0.5:
 
@@ -596,8 +597,8 @@ def _leading(moment: Tensor, count: int) -> tuple[Tensor, Tensor]:
         # A random start, so that no structure of the matrix is orthogonal to it; the seed is private.
         start = np.random.default_rng(20210401).standard_normal(len(moment))
         try:
-            values, vectors = eigsh(moment.numpy(), count, v0=start)
-            return torch.from_numpy(values), torch.from_numpy(vectors)
+            values, vectors = eigsh(moment.cpu().numpy(), count, v0=start)
+            return torch.from_numpy(values), torch.from_numpy(vectors).to(moment.device)
         except ArpackError:
             pass  # eigenvalues crowd together, or all are zero: only the full decomposition tells
     values, vectors = torch.linalg.eigh(moment)

@@ -23,3 +23,7 @@ class UnsupportedModuleError(GateNTKError, TypeError):
 
 class GateTableError(GateNTKError, ValueError):
     """A gate table or its file does not fit: foreign, damaged, or of another gate network."""
+
+
+class CudaMissingError(GateNTKError, RuntimeError):
+    """A CUDA tensor came and this installation has no CUDA kernels; the message says how to get them."""

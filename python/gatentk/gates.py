@@ -67,7 +67,7 @@ class GateLayer:
 
     @property
     def plans(self) -> tuple[Tensor, Tensor]:
-        """Sample-major and neuron-major plan of `ops.build_plan`, built at first use."""
+        """Sample-major and neuron-major plan of `ops.build_plan`, built at first use; not on CUDA devices."""
         if self._plans is None:
             self._plans = (
                 ops.build_plan(self.bits, self.width),
@@ -83,7 +83,8 @@ class GateTable:
     """Activation patterns D_0 .. D_L of n samples as bits ([G], Sec. 2); they never change.
 
     A table that is mapped from a file is read as it is used, so it may be larger than the memory. It is pickled as
-    the file's path, and the file must then stay as it is; other tables are pickled with their bits.
+    the file's path, and the file must then stay as it is; other tables are pickled with their bits. A table in the
+    memory of a CUDA device serves samples that lie there.
 
     Args:
         bits: uint8, (layers, n, row_bytes(width)), as of `ops.pack_bits`; copied if not contiguous and aligned.
@@ -96,8 +97,8 @@ class GateTable:
 
     Raises:
         TypeError: bits that are no uint8 tensor, a fingerprint that is no string.
-        ValueError: a shape that does not fit the width, padding bits that are not zero, a tensor of another device, a
-            fingerprint that is not 64 hexadecimal digits.
+        ValueError: a shape that does not fit the width, padding bits that are not zero, a tensor on a device other
+            than the CPU or a CUDA one, a fingerprint that is not 64 hexadecimal digits.
     """
 
     def __init__(self, bits: Tensor, width: int, fingerprint: str | None = None) -> None:
@@ -174,8 +175,13 @@ class GateTable:
         if isinstance(rows, slice):
             bits = self.bits[:, rows].clone(memory_format=torch.contiguous_format)
         else:
-            bits = self.bits.index_select(1, rows)
+            bits = self.bits.index_select(1, rows.to(self.bits.device))
         return GateTable._of(bits, self.width, self.fingerprint)
+
+    def to(self, device: torch.device | str | int) -> GateTable:
+        """The same table in the memory of a device; itself if it is there already."""
+        bits = self.bits.to(device)
+        return self if bits is self.bits else GateTable._of(bits, self.width, self.fingerprint)
 
     def layer(self, k: int) -> GateLayer:
         """Gates D_k, always the same object, so that its plans are built once; IndexError unless 0 <= k < layers."""
@@ -215,7 +221,8 @@ class GateTable:
             float64 (layers,), from 0 (the same patterns) to 1.
 
         Raises:
-            TypeError, ValueError: `other` is no table or has other sizes; the tables have no gates.
+            TypeError, ValueError: `other` is no table, has other sizes or is on another device; the tables have no
+                gates.
         """
         if not isinstance(other, GateTable):
             raise TypeError(f"other: expected a GateTable, got {describe(other)}")
@@ -224,6 +231,8 @@ class GateTable:
                 f"other: expected layers={self.layers}, n={self.n}, width={self.width}, got layers={other.layers}, "
                 f"n={other.n}, width={other.width}"
             )
+        if other.bits.device != self.bits.device:
+            raise ValueError(f"other: expected a table on {self.bits.device}, got one on {other.bits.device}")
         self._check_not_empty("Hamming distance")
         differing = torch.zeros(self.layers, dtype=torch.float64)
         for (layer, block), (_, other_block) in zip(_blocks(self.bits), _blocks(other.bits), strict=True):
@@ -282,8 +291,10 @@ class GateTable:
 def _check_bits(bits: object, width: int) -> None:
     if not isinstance(bits, Tensor) or bits.dtype != torch.uint8:
         raise TypeError(f"bits: expected packed bits (a uint8 tensor), got {describe(bits)}")
-    if bits.device.type != "cpu":
-        raise ValueError(f"bits: expected a tensor in CPU memory, got {describe(bits)}; use bits.cpu()")
+    if bits.device.type not in ("cpu", "cuda"):
+        raise ValueError(
+            f"bits: expected a tensor in CPU memory or on a CUDA device, got {describe(bits)}; use bits.cpu()"
+        )
     if bits.dim() != 3 or bits.shape[-1] != ops.row_bytes(width):
         raise ValueError(
             f"bits: expected shape (layers, n, {ops.row_bytes(width)}) for width {width}, got {describe(bits)}"
@@ -355,14 +366,14 @@ def _blocks(bits: Tensor) -> Iterator[tuple[int, Tensor]]:
 
 def _ones(block: Tensor) -> int:
     # A histogram of the bytes reads 0.9 GB/s, a look-up of each byte 0.2, bit tricks in steps of torch 0.6.
-    return int(torch.bincount(block.reshape(-1), minlength=256) @ _ONES_OF_BYTE)
+    return int(torch.bincount(block.reshape(-1), minlength=256).cpu() @ _ONES_OF_BYTE)
 
 
 def _padding_is_set(block: Tensor, width: int) -> bool:
     used = width % ops.ROW_ALIGNMENT
     if used == 0:
         return False
-    padding = ops.pack_bits(torch.arange(ops.ROW_ALIGNMENT) >= used)
+    padding = ops.pack_bits(torch.arange(ops.ROW_ALIGNMENT, device=block.device) >= used)
     return bool((block[:, -padding.numel() :] & padding).any())
 
 
@@ -482,7 +493,7 @@ def _write(path: Path, layers: int, n: int, width: int, fingerprint: str | None,
         checksums, start = [0] * layers, 0
         for block in blocks:
             for layer in range(layers):
-                rows = block[layer].numpy().data
+                rows = block[layer].cpu().numpy().data
                 file.seek(_DATA_OFFSET + (layer * n + start) * ops.row_bytes(width))
                 file.write(rows)
                 checksums[layer] = zlib.crc32(rows, checksums[layer])
@@ -523,7 +534,8 @@ class GateNetwork(nn.Module):
         d_in, width, depth: sizes; depth 0 has the gates D_0 alone.
         generator: source of the weights; torch's global one if left out.
         dtype: float32 or float64; that of `input_weight`, else torch's default, if left out.
-        input_weight: C, (width, d_in); drawn from N(0, 2/d_in) if left out.
+        input_weight: C, (width, d_in), on whose device the other weights come to lie; drawn from N(0, 2/d_in) if left
+            out.
 
     Attributes:
         input_weight: buffer C, (width, d_in).
@@ -559,7 +571,8 @@ class GateNetwork(nn.Module):
             input_weight = _gaussian(self.width, self.d_in, generator, dtype)
         self.register_buffer("input_weight", input_weight.detach().clone())
         for k in range(1, self.depth + 1):
-            self.register_buffer(f"psi_{k}", _gaussian(self.width, self.width, generator, dtype))
+            psi = _gaussian(self.width, self.width, generator, dtype)
+            self.register_buffer(f"psi_{k}", psi.to(input_weight.device))
         self._known_fingerprint: tuple[list[tuple[Tensor, int, int]], str] | None = None
 
     @property
@@ -602,8 +615,9 @@ class GateNetwork(nn.Module):
 
         Args:
             x: (n, d_in), float32 or float64, tensor or numpy array; converted to the dtype of the weights. n may be 0.
-            path: a file to write the table to; the result is then mapped from it. The file is there whole or not at
-                all, and the memory in use does not grow with n.
+                The table comes to lie on its device, unless there is a path.
+            path: a file to write the table to; the result is then mapped from it, in CPU memory. The file is there
+                whole or not at all, and the memory in use does not grow with n.
             batch_size: samples at a time, which changes nothing but memory and time; as many as 256 MB of activations
                 hold if left out.
             progress: show a progress bar if standard output is a terminal.
@@ -623,7 +637,8 @@ class GateNetwork(nn.Module):
             if path is not None:
                 _write(Path(path), layers, n, self.width, self.fingerprint, blocks)
                 return GateTable.load(path, verify=False)
-            bits, start = torch.empty(layers, n, row_bytes, dtype=torch.uint8), 0
+            device = self.input_weight.device
+            bits, start = torch.empty(layers, n, row_bytes, dtype=torch.uint8, device=device), 0
             for block in blocks:
                 bits[:, start : start + block.shape[1]] = block
                 start += block.shape[1]
@@ -636,7 +651,7 @@ class GateNetwork(nn.Module):
         if x.ndim != 2 or x.shape[1] != self.d_in:
             raise ValueError(f"x: expected shape (n, {self.d_in}), got {describe(x)}")
         device = self.input_weight.device
-        if isinstance(x, Tensor) and x.device != device:
+        if (x.device if isinstance(x, Tensor) else torch.device("cpu")) != device:
             raise ValueError(f"x: expected a tensor on {device} as the gate network, got {describe(x)}")
         step = max(1, _ACTIVATION_BYTES // (8 * self.d_in))
         for start in range(0, max(1, len(x)), step):

@@ -164,9 +164,11 @@ class _FixedEnds(nn.Module):
         if input_weight is None:
             input_weight = _gaussian(self.width, self.d_in, 2 / self.d_in, generator, dtype)
         self.register_buffer("input_weight", input_weight.detach().to(dtype, copy=True))
-        self.register_buffer("output_weight", _gaussian(self.d_out, self.width, 2 / self.d_out, generator, dtype))
+        output_weight = _gaussian(self.d_out, self.width, 2 / self.d_out, generator, dtype)
+        self.register_buffer("output_weight", output_weight.to(input_weight.device))
         self.weights = nn.ParameterList(
-            _gaussian(self.width, self.width, 2 / self.width, generator, dtype) for _ in range(self.depth)
+            _gaussian(self.width, self.width, 2 / self.width, generator, dtype).to(input_weight.device)
+            for _ in range(self.depth)
         )
 
     def _check_input(self, x: object) -> None:
@@ -191,7 +193,7 @@ class GReLUNetwork(_FixedEnds):
     Args:
         d_in, width, depth, d_out: sizes; `depth`, at least 1, counts the trained layers.
         gates: "random" draws a gate network with the same C; a `GateNetwork` is used as it is, and its C becomes the
-            network's (no C is drawn then).
+            network's (no C is drawn then), as does its device.
         generator: source of the weights; torch's global one if left out.
         dtype: float32 or float64; torch's default if left out.
 

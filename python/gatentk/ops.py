@@ -1,4 +1,4 @@
-"""Operations on tensors, registered with torch; the only module that calls the compiled core."""
+"""Operations on tensors, registered with torch; it and `cuda_ops` alone call the compiled modules."""
 
 from __future__ import annotations
 
@@ -10,10 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gatentk import _core
+from gatentk import _core, cuda_ops
 from gatentk.checks import FLOATS, describe, like_input
-
-ROW_ALIGNMENT = 128  # bits; packed rows are padded with zeros to a multiple of this
+from gatentk.layouts import ROW_ALIGNMENT as ROW_ALIGNMENT
+from gatentk.layouts import (
+    contiguous_rows,
+    gram_problems,
+    gram_shape,
+    infinite_problems,
+    infinite_shape,
+    product_shape,
+    view,
+)
+from gatentk.layouts import gates as gate_view
+from gatentk.layouts import row_bytes as row_bytes
 
 _library = torch.library.Library("gatentk", "DEF")
 
@@ -44,31 +54,34 @@ def fma_peak(dtype: torch.dtype) -> float:
     return measure(torch.get_num_threads())
 
 
-def row_bytes(width: int) -> int:
-    """Bytes of a packed row of `width` bits."""
-    return -(-width // ROW_ALIGNMENT) * (ROW_ALIGNMENT // 8)
+def cuda_precision() -> str:
+    """How float32 products of masked and Gram products are made on CUDA devices: "strict", "tf32x3" or "tf32"."""
+    return cuda_ops.precision()
 
 
-def _contiguous_rows(matrix: Tensor) -> Tensor:
-    """The same values with elements of a row next to each other; copies only if they are not."""
-    return matrix if matrix.stride(-1) == 1 or matrix.shape[-1] <= 1 else matrix.contiguous()
+def select_cuda_precision(name: str) -> None:
+    """Choose how float32 numbers are multiplied on CUDA devices, in the whole process.
+
+    Args:
+        name: "strict" uses fused multiply-adds in float32. "tf32x3" makes three products on tensor cores for each, as
+            accurate as a float32 product, though an infinite factor gives NaN. "tf32" makes one, of factors rounded
+            to 11 bits. "auto", the choice at the start, follows torch: "tf32" where `torch.backends.cuda.matmul`
+            allows TF32, "tf32x3" elsewhere. Dense products are torch's own.
+
+    Raises:
+        ValueError: another name.
+    """
+    cuda_ops.select_precision(name)
 
 
-def _view(matrix: Tensor, gates: Tensor | None = None, transposed: bool = False) -> _core.View:
-    """A matrix as the kernels take it; of a transposed one, `matrix` and `gates` are as stored."""
-    rows, width = matrix.shape[::-1] if transposed else matrix.shape
-    return matrix.data_ptr(), rows, width, matrix.stride(0), _gates(gates), transposed
-
-
-def _gates(bits: Tensor | None) -> _core.Gates:
-    return (0, 0) if bits is None else (bits.data_ptr(), bits.stride(0))
-
-
-def _require_cpu(name: str, tensor: Tensor) -> None:
-    if tensor.device.type != "cpu":
+def _check_device(name: str, tensor: Tensor, like: Tensor | None = None, like_name: str = "") -> None:
+    """Refuse devices without kernels, and another device than that of `like`."""
+    if tensor.device.type not in ("cpu", "cuda"):
         raise ValueError(
-            f"{name}: this build has kernels for CPU tensors only, got one on {tensor.device}; use {name}.cpu()"
+            f"{name}: there are kernels for CUDA and CPU tensors only, got one on {tensor.device}; use {name}.cpu()"
         )
+    if like is not None and tensor.device != like.device:
+        raise ValueError(f"{name}: expected a tensor on {like.device} as {like_name}, got {describe(tensor)}")
 
 
 # Packed bits
@@ -90,7 +103,7 @@ def pack_bits(mask: Tensor) -> Tensor:
         raise TypeError(f"mask: expected a bool tensor, got {describe(mask)}")
     if mask.dim() == 0:
         raise ValueError("mask: expected shape (..., width), got a scalar")
-    _require_cpu("mask", mask)
+    _check_device("mask", mask)
     result: Tensor = torch.ops.gatentk.pack_bits(mask)
     return result
 
@@ -107,14 +120,14 @@ def unpack_bits(bits: Tensor, width: int) -> Tensor:
     return result
 
 
-def _check_bits(name: str, bits: object, width: int) -> None:
+def _check_bits(name: str, bits: object, width: int, like: Tensor | None = None, like_name: str = "") -> None:
     if not isinstance(bits, Tensor) or bits.dtype != torch.uint8:
         raise TypeError(f"{name}: expected packed bits (uint8), got {describe(bits)}")
     if width < 0 or bits.dim() == 0 or bits.shape[-1] != row_bytes(width):
         raise ValueError(
             f"{name}: expected rows of {row_bytes(max(width, 0))} bytes for width {width}, got {describe(bits)}"
         )
-    _require_cpu(name, bits)
+    _check_device(name, bits, like, like_name)
 
 
 _library.define("pack_bits(Tensor mask) -> Tensor")
@@ -124,7 +137,7 @@ _library.define("unpack_bits(Tensor bits, int width) -> Tensor")
 @torch.library.impl(_library, "pack_bits", "CPU")
 def _pack_bits_cpu(mask: Tensor) -> Tensor:
     rows = mask.reshape(-1, mask.shape[-1]) if mask.numel() else mask.new_empty(mask.shape[:-1].numel(), mask.shape[-1])
-    rows = _contiguous_rows(rows)
+    rows = contiguous_rows(rows)
     bits = torch.empty(*mask.shape[:-1], row_bytes(mask.shape[-1]), dtype=torch.uint8)
     n, width = rows.shape
     _core.pack_bits(rows.data_ptr(), rows.stride(0), n, width, bits.data_ptr(), bits.shape[-1], torch.get_num_threads())
@@ -140,7 +153,7 @@ def _pack_bits_fake(mask: Tensor) -> Tensor:
 def _unpack_bits_cpu(bits: Tensor, width: int) -> Tensor:
     mask = torch.empty(*bits.shape[:-1], width, dtype=torch.bool)
     if mask.numel():
-        rows = _contiguous_rows(bits.reshape(-1, bits.shape[-1]))
+        rows = contiguous_rows(bits.reshape(-1, bits.shape[-1]))
         _core.unpack_bits(
             rows.data_ptr(), rows.stride(0), rows.shape[0], width, mask.data_ptr(), torch.get_num_threads()
         )
@@ -224,7 +237,7 @@ def _check_list(name: str, tensors: object) -> None:
             raise TypeError(f"{name}[{layer}]: expected a float32 or float64 tensor, got {describe(tensor)}")
         if tensor.dim() < 2:
             raise ValueError(f"{name}[{layer}]: expected shape (..., n, width), got {describe(tensor)}")
-        _require_cpu(f"{name}[{layer}]", tensor)
+        _check_device(f"{name}[{layer}]", tensor)
 
 
 def _check_factors(name: str, first: Sequence[Tensor], second: Sequence[Tensor] | None) -> list[Tensor]:
@@ -256,6 +269,7 @@ def _check_layers(acts: list[Tensor], deltas: list[Tensor], acts_b: list[Tensor]
                 )
             if tensor.dtype != acts[0].dtype:
                 raise TypeError(f"{name}[{layer}]: expected {acts[0].dtype} as acts[0], got {describe(tensor)}")
+            _check_device(f"{name}[{layer}]", tensor, acts[0], "acts[0]")
 
 
 def _split_gates(
@@ -270,7 +284,7 @@ def _split_gates(
         for bits, factor in zip(pair, (act, delta), strict=True):
             if bits is None:
                 continue
-            _check_bits(f"gates[{layer}]", bits, factor.shape[-1])
+            _check_bits(f"gates[{layer}]", bits, factor.shape[-1], factor, "the factor that they mask")
             if bits.shape[:-1] != factor.shape[:-1]:
                 raise ValueError(f"gates[{layer}]: expected {tuple(factor.shape[:-1])} rows, got {describe(bits)}")
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
@@ -280,12 +294,6 @@ _library.define(
     "gram_ntk(Tensor[] acts, Tensor[] deltas, Tensor[] acts_b, Tensor[] deltas_b, Tensor?[] gates_act, "
     "Tensor?[] gates_delta, float[] bias, bool components) -> Tensor"
 )
-
-
-def _gram_shape(acts: Sequence[Tensor], acts_b: Sequence[Tensor], components: bool) -> tuple[int, ...]:
-    right = acts_b[0] if acts_b else acts[0]
-    shape = (*acts[0].shape[:-1], right.shape[-2])
-    return (len(acts), *shape) if components else shape
 
 
 @torch.library.impl(_library, "gram_ntk", "CPU")
@@ -299,37 +307,11 @@ def _gram_ntk_cpu(
     bias: list[float],
     components: bool,
 ) -> Tensor:
-    symmetric = not acts_b
     run = _core.gram_f32 if acts[0].dtype == torch.float32 else _core.gram_f64
-    out = torch.empty(_gram_shape(acts, acts_b, components), dtype=acts[0].dtype)
+    out = torch.empty(gram_shape(acts, acts_b, components), dtype=acts[0].dtype)
     n, n_b = out.shape[-2:]
-    batch = acts[0].shape[:-2].numel()
-    matrices = out.view(len(acts) if components else 1, batch, n, n_b)
-
-    def flat(tensor: Tensor) -> Tensor:
-        return _contiguous_rows(tensor.reshape(batch, *tensor.shape[-2:]))
-
-    rows = [(flat(a), flat(d)) for a, d in zip(acts, deltas, strict=True)]
-    columns = rows if symmetric else [(flat(a), flat(d)) for a, d in zip(acts_b, deltas_b, strict=True)]
-    masks = [
-        tuple(flat(g) if g is not None else None for g in pair) for pair in zip(gates_act, gates_delta, strict=True)
-    ]
-    for index in range(batch):
-        terms = []
-        for (a, d), (a_b, d_b), (gate_a, gate_d), offset in zip(rows, columns, masks, bias, strict=True):
-            g_a = gate_a[index] if gate_a is not None else None
-            g_d = gate_d[index] if gate_d is not None else None
-            terms.append(
-                (
-                    _view(a[index], g_a),
-                    _view(a_b[index], g_a if symmetric else None),
-                    _view(d[index], g_d),
-                    _view(d_b[index], g_d if symmetric else None),
-                    offset,
-                )
-            )
-        for part, matrix in zip([[t] for t in terms] if components else [terms], matrices[:, index], strict=True):
-            run(n, n_b, symmetric, part, matrix.data_ptr(), max(n_b, 1), torch.get_num_threads())
+    for terms, matrix in gram_problems(acts, deltas, acts_b, deltas_b, gates_act, gates_delta, bias, out, components):
+        run(n, n_b, not acts_b, terms, matrix.data_ptr(), max(n_b, 1), torch.get_num_threads())
     return out
 
 
@@ -344,7 +326,7 @@ def _gram_ntk_fake(
     bias: list[float],
     components: bool,
 ) -> Tensor:
-    return acts[0].new_empty(_gram_shape(acts, acts_b, components))
+    return acts[0].new_empty(gram_shape(acts, acts_b, components))
 
 
 def _gram_ntk_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -413,6 +395,8 @@ def infinite_ntk(x: Tensor, z: Tensor | None, depths: Sequence[int], quantity: s
     _check_list("samples", [x] if z is None else [x, z])
     if z is not None and (z.dtype != x.dtype or z.shape[:-2] != x.shape[:-2] or z.shape[-1] != x.shape[-1]):
         raise ValueError(f"z: expected {x.dtype} and the leading and last dimensions of x, got {describe(z)}")
+    if z is not None:
+        _check_device("z", z, x, "x")
     lowest = 1 if quantity.startswith("grelu") else 0
     if quantity not in QUANTITIES:
         raise ValueError(f"quantity: expected one of {', '.join(QUANTITIES)}, got {quantity!r}")
@@ -424,28 +408,20 @@ def infinite_ntk(x: Tensor, z: Tensor | None, depths: Sequence[int], quantity: s
     return result
 
 
-def _infinite_shape(x: Tensor, z: Tensor | None, depths: Sequence[int], quantity: str) -> tuple[int, ...]:
-    outputs = depths[0] + 1 if quantity == "relu_components" else len(depths)
-    return (outputs, *x.shape[:-1], (x if z is None else z).shape[-2])
-
-
 @torch.library.impl(_library, "infinite_ntk", "CPU")
 def _infinite_ntk_cpu(x: Tensor, z: Tensor | None, depths: list[int], quantity: str) -> Tensor:
     run = _core.infinite_ntk_f32 if x.dtype == torch.float32 else _core.infinite_ntk_f64
-    out = torch.empty(_infinite_shape(x, z, depths, quantity), dtype=x.dtype)
-    batch, (n, n_z) = x.shape[:-2].numel(), out.shape[-2:]
-    rows = _contiguous_rows(x.reshape(batch, *x.shape[-2:]))
-    columns = rows if z is None else _contiguous_rows(z.reshape(batch, *z.shape[-2:]))
-    matrices = out.view(out.shape[0], batch, n, n_z)
-    for index in range(batch):
+    out = torch.empty(infinite_shape(x, z, depths, quantity), dtype=x.dtype)
+    n, n_z = out.shape[-2:]
+    for rows, columns, matrices in infinite_problems(x, z, out):
         run(
             _core.Quantity.__members__[quantity],
             depths,
             z is None,
-            _view(rows[index]),
-            _view(columns[index]),
-            matrices[:, index].data_ptr(),
-            batch * n * n_z,
+            rows,
+            columns,
+            matrices.data_ptr(),
+            x.shape[:-2].numel() * n * n_z,
             n_z,
             torch.get_num_threads(),
         )
@@ -454,7 +430,7 @@ def _infinite_ntk_cpu(x: Tensor, z: Tensor | None, depths: list[int], quantity: 
 
 @torch.library.register_fake("gatentk::infinite_ntk", lib=_library)
 def _infinite_ntk_fake(x: Tensor, z: Tensor | None, depths: list[int], quantity: str) -> Tensor:
-    return x.new_empty(_infinite_shape(x, z, depths, quantity))
+    return x.new_empty(infinite_shape(x, z, depths, quantity))
 
 
 # Masked products
@@ -474,6 +450,8 @@ class GateRows(Protocol):
 
 Gate = Tensor | GateRows | None
 METHODS = ("auto", "masked", "dense")
+CUDA_DTYPES = (*FLOATS, torch.bfloat16)
+CUDA_PRECISIONS = cuda_ops.PRECISIONS
 
 # Where the dense product is chosen, measured in float32 against torch's (MKL, AVX2, 2 cores, loaded). With gates it has
 # to mask its factors first: at 4 to 1,024 rows of 16 to 1,024 neurons at 50%, and at 512 rows up to density 1, it took
@@ -493,11 +471,13 @@ def masked_linear(
     The gradients by `z` and by `weight` are masked products too, and so are theirs: differentiable to any order.
 
     Args:
-        z: (..., n, in_features), float32 or float64. Without `gate_in` its exact zeros are the mask.
+        z: (..., n, in_features), float32 or float64, on a CUDA device also bfloat16 (its products are summed in
+            float32). Without `gate_in` its exact zeros are the mask.
         weight: (out_features, in_features) of the same dtype.
         gate_in: (..., n, row_bytes(in_features)) packed bits, or a layer of a gate table, which caches its plans.
         gate_out: the same for out_features; outputs that are off are exact zeros.
-        method: "masked" skips, "dense" multiplies everything, "auto" chooses by size and density.
+        method: "masked" skips, "dense" multiplies everything, "auto" chooses by size and density; on a CUDA device it
+            skips where there are gates, because zeros cannot be counted without waiting for the device.
 
     Returns:
         (..., n, out_features).
@@ -507,14 +487,15 @@ def masked_linear(
     """
     if method not in METHODS:
         raise ValueError(f"method: expected one of {', '.join(map(repr, METHODS))}, got {method!r}")
-    _check_matrix("z", z)
-    _check_matrix("weight", weight)
+    _check_matrix("z", z, CUDA_DTYPES)
+    _check_matrix("weight", weight, CUDA_DTYPES)
     if weight.dim() != 2 or weight.shape[1] != z.shape[-1]:
         raise ValueError(f"weight: expected shape (out_features, {z.shape[-1]}), got {describe(weight)}")
     if weight.dtype != z.dtype:
         raise TypeError(f"weight: expected {z.dtype} as z, got {describe(weight)}")
-    inside = _gate("gate_in", gate_in, z.shape)
-    outside = _gate("gate_out", gate_out, (*z.shape[:-1], weight.shape[0]))
+    _check_device("weight", weight, z, "z")
+    inside = _gate("gate_in", gate_in, z.shape, z)
+    outside = _gate("gate_out", gate_out, (*z.shape[:-1], weight.shape[0]), z)
     rows = z.reshape(-1, z.shape[-1]) if z.dim() != 2 else z
     # The compiler takes the operation itself, torch.func only the autograd function around it.
     product = torch.ops.gatentk.masked_matmul if torch.compiler.is_compiling() else _MaskedProduct.apply
@@ -522,23 +503,26 @@ def masked_linear(
     return result if z.dim() == 2 else result.reshape(*z.shape[:-1], weight.shape[0])
 
 
-def _check_matrix(name: str, matrix: object) -> None:
-    if not isinstance(matrix, Tensor) or matrix.dtype not in FLOATS:
-        raise TypeError(f"{name}: expected a float32 or float64 tensor, got {describe(matrix)}")
+def _check_matrix(name: str, matrix: object, on_cuda: tuple[torch.dtype, ...] = FLOATS) -> None:
+    """Refuse what is no matrix of float32, float64 or, on a CUDA device, one of the dtypes `on_cuda`."""
+    known = on_cuda if isinstance(matrix, Tensor) and matrix.is_cuda else FLOATS
+    if not isinstance(matrix, Tensor) or matrix.dtype not in known:
+        names = " or ".join(str(dtype).removeprefix("torch.") for dtype in known)
+        raise TypeError(f"{name}: expected a {names} tensor, got {describe(matrix)}")
     if matrix.dim() < 2:
         raise ValueError(f"{name}: expected a matrix (..., rows, columns), got {describe(matrix)}")
-    _require_cpu(name, matrix)
+    _check_device(name, matrix)
 
 
-def _gate(name: str, gate: Gate, shape: Sequence[int]) -> list[Tensor]:
-    """Bits of rows of `shape`, followed by their plans where they come with them."""
+def _gate(name: str, gate: Gate, shape: Sequence[int], z: Tensor) -> list[Tensor]:
+    """Bits of rows of `shape`, followed by their plans where they come with them and the device of z has a use."""
     if gate is None:
         return []
     bits = gate if isinstance(gate, Tensor) else gate.bits
-    _check_bits(name, bits, shape[-1])
+    _check_bits(name, bits, shape[-1], z, "z")
     if bits.shape[:-1] != torch.Size(shape[:-1]):
         raise ValueError(f"{name}: expected bits of {tuple(shape[:-1])} rows, got {describe(bits)}")
-    if isinstance(gate, Tensor):
+    if isinstance(gate, Tensor) or bits.is_cuda:
         return [bits if bits.dim() == 2 else bits.reshape(-1, bits.shape[-1])]
     plans = gate.plans
     for plan, neuron_major in zip(plans, (False, True), strict=True):
@@ -552,10 +536,6 @@ _library.define(
     "masked_matmul(Tensor a, Tensor b, bool transpose_a, bool transpose_b, Tensor[] gate_a, Tensor[] gate_b, "
     "Tensor[] gate_out, int method) -> Tensor"
 )
-
-
-def _product_shape(a: Tensor, b: Tensor, transpose_a: bool, transpose_b: bool) -> tuple[int, int]:
-    return a.shape[1 if transpose_a else 0], b.shape[0 if transpose_b else 1]
 
 
 def _choose_dense(a: Tensor, rows: int, columns: int, gated: bool, row_wise: bool) -> bool:
@@ -592,24 +572,24 @@ def _masked_matmul_cpu(
     gate_out: list[Tensor],
     method: int,
 ) -> Tensor:
-    out = a.new_empty(_product_shape(a, b, transpose_a, transpose_b))
+    out = a.new_empty(product_shape(a, b, transpose_a, transpose_b))
     chosen = METHODS[method]
     if chosen == "dense" or (
         chosen == "auto" and _choose_dense(a, out.shape[0], out.shape[1], bool(gate_a), transpose_b and not gate_b)
     ):
         return _dense_product(a, b, transpose_a, transpose_b, gate_a, gate_b, gate_out)
     run = _core.masked_matmul_f32 if a.dtype == torch.float32 else _core.masked_matmul_f64
-    a, b = _contiguous_rows(a), _contiguous_rows(b)
-    gates = [[_contiguous_rows(part) for part in gate] for gate in (gate_a, gate_b, gate_out)]
+    a, b = contiguous_rows(a), contiguous_rows(b)
+    gates = [[contiguous_rows(part) for part in gate] for gate in (gate_a, gate_b, gate_out)]
     bits_a, bits_b, bits_out = (gate[0] if gate else None for gate in gates)
     plan = gates[0][2 if transpose_a else 1].data_ptr() if len(gate_a) == 3 else 0
     run(
-        _view(a, bits_a, transpose_a),
+        view(a, bits_a, transpose_a),
         plan,
-        _view(b, bits_b, not transpose_b),
+        view(b, bits_b, not transpose_b),
         out.data_ptr(),
         out.stride(0),
-        _gates(bits_out),
+        gate_view(bits_out),
         torch.get_num_threads(),
     )
     return out
@@ -626,7 +606,7 @@ def _masked_matmul_fake(
     gate_out: list[Tensor],
     method: int,
 ) -> Tensor:
-    return a.new_empty(_product_shape(a, b, transpose_a, transpose_b))
+    return a.new_empty(product_shape(a, b, transpose_a, transpose_b))
 
 
 def _masked_matmul_save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -762,10 +742,17 @@ def build_plan(bits: Tensor, width: int, neuron_major: bool = False) -> Tensor:
 
     Returns:
         uint8 (groups, blocks, plan bytes); its size depends on n and width only.
+
+    Raises:
+        TypeError, ValueError: bits that do not fit the width, or on a CUDA device, where products need no plan.
     """
     _check_bits("bits", bits, width)
     if bits.dim() != 2:
         raise ValueError(f"bits: expected shape (n, row bytes), got {describe(bits)}")
+    if bits.is_cuda:
+        raise ValueError(
+            f"bits: masked products on {bits.device} need no plan, they read the bits; pass the bits as gates"
+        )
     result: Tensor = torch.ops.gatentk.build_plan(bits, width, neuron_major)
     return result
 
@@ -779,8 +766,8 @@ def _plan_shape(n: int, width: int, neuron_major: bool) -> tuple[int, int, int]:
 def _build_plan_cpu(bits: Tensor, width: int, neuron_major: bool) -> Tensor:
     plan = bits.new_empty(_plan_shape(bits.shape[0], width, neuron_major))
     rows, columns = (width, bits.shape[0]) if neuron_major else (bits.shape[0], width)
-    stored = _contiguous_rows(bits)
-    _core.build_plan(_gates(stored), neuron_major, rows, columns, plan.data_ptr(), torch.get_num_threads())
+    stored = contiguous_rows(bits)
+    _core.build_plan(gate_view(stored), neuron_major, rows, columns, plan.data_ptr(), torch.get_num_threads())
     return plan
 
 
@@ -816,6 +803,7 @@ def ordered_linear(x: Tensor, weight: Tensor, relu: bool = False) -> Tensor:
         raise ValueError(f"weight: expected shape (out_features, {x.shape[-1]}), got {describe(weight)}")
     if weight.dtype != x.dtype:
         raise TypeError(f"weight: expected {x.dtype} as x, got {describe(weight)}")
+    _check_device("weight", weight, x, "x")
     result: Tensor = torch.ops.gatentk.ordered_linear(x.detach(), weight.detach(), relu)
     return result
 
@@ -824,8 +812,8 @@ def ordered_linear(x: Tensor, weight: Tensor, relu: bool = False) -> Tensor:
 def _ordered_linear_cpu(x: Tensor, weight: Tensor, relu: bool) -> Tensor:
     run = _core.ordered_linear_f32 if x.dtype == torch.float32 else _core.ordered_linear_f64
     out = x.new_empty(x.shape[0], weight.shape[0])
-    x, weight = _contiguous_rows(x), _contiguous_rows(weight)
-    run(_view(x), _view(weight), relu, out.data_ptr(), out.stride(0), torch.get_num_threads())
+    x, weight = contiguous_rows(x), contiguous_rows(weight)
+    run(view(x), view(weight), relu, out.data_ptr(), out.stride(0), torch.get_num_threads())
     return out
 
 
@@ -854,6 +842,8 @@ def gate_gram(bits_a: Any, bits_b: Any = None) -> Any:
     right = None if bits_b is None else _bit_matrix("bits_b", bits_b)
     if right is not None and right.shape[1] != left.shape[1]:
         raise ValueError(f"bits_b: expected rows of {left.shape[1]} bytes as bits_a, got {describe(right)}")
+    if right is not None:
+        _check_device("bits_b", right, left, "bits_a")
     return like_input(torch.ops.gatentk.gate_gram(left, right), bits_a)
 
 
@@ -866,19 +856,19 @@ def _bit_matrix(name: str, bits: Any) -> Tensor:
         raise ValueError(
             f"{name}: expected shape (n, row bytes), a multiple of {ROW_ALIGNMENT // 8} bytes, got {describe(bits)}"
         )
-    _require_cpu(name, bits)
+    _check_device(name, bits)
     return bits
 
 
 @torch.library.impl(_library, "gate_gram", "CPU")
 def _gate_gram_cpu(bits_a: Tensor, bits_b: Tensor | None) -> Tensor:
-    left = _contiguous_rows(bits_a)
-    right = left if bits_b is None else _contiguous_rows(bits_b)
+    left = contiguous_rows(bits_a)
+    right = left if bits_b is None else contiguous_rows(bits_b)
     out = torch.empty(left.shape[0], right.shape[0], dtype=torch.int32)
     _core.gate_gram(
-        _gates(left),
+        gate_view(left),
         left.shape[0],
-        _gates(right),
+        gate_view(right),
         right.shape[0],
         left.shape[1],
         bits_b is None,
@@ -904,7 +894,7 @@ def transpose_bits(bits: Tensor, width: int) -> Tensor:
 
 @torch.library.impl(_library, "transpose_bits", "CPU")
 def _transpose_bits_cpu(bits: Tensor, width: int) -> Tensor:
-    rows = _contiguous_rows(bits)
+    rows = contiguous_rows(bits)
     out = bits.new_empty(width, row_bytes(bits.shape[0]))
     _core.transpose_bits(
         rows.data_ptr(),
@@ -921,6 +911,55 @@ def _transpose_bits_cpu(bits: Tensor, width: int) -> Tensor:
 @torch.library.register_fake("gatentk::transpose_bits", lib=_library)
 def _transpose_bits_fake(bits: Tensor, width: int) -> Tensor:
     return bits.new_empty(width, row_bytes(bits.shape[0]))
+
+
+# CUDA tensors
+
+
+def _on_cuda(name: str) -> Callable[..., Tensor]:
+    """The operation `name` of `cuda_ops.kernels`, which are loaded when it is called."""
+
+    def run(*arguments: Any) -> Tensor:
+        result: Tensor = getattr(cuda_ops.kernels(), name)(*arguments)
+        return result
+
+    return run
+
+
+def _masked_matmul_cuda(
+    a: Tensor,
+    b: Tensor,
+    transpose_a: bool,
+    transpose_b: bool,
+    gate_a: list[Tensor],
+    gate_b: list[Tensor],
+    gate_out: list[Tensor],
+    method: int,
+) -> Tensor:
+    arguments = a, b, transpose_a, transpose_b, gate_a, gate_b, gate_out
+    chosen = METHODS[method]
+    if chosen == "dense" or (chosen == "auto" and not (gate_a or gate_b or gate_out)):
+        return _dense_product(*arguments)
+    return _on_cuda("masked_matmul")(*arguments)
+
+
+_CUDA = {
+    **{
+        name: _on_cuda(name)
+        for name in (
+            "pack_bits",
+            "unpack_bits",
+            "transpose_bits",
+            "ordered_linear",
+            "gram_ntk",
+            "infinite_ntk",
+            "gate_gram",
+        )
+    },
+    "masked_matmul": _masked_matmul_cuda,
+}
+for _name, _run in _CUDA.items():
+    _library.impl(_name, _run, "CUDA")
 
 
 # Batching rules for torch.func.vmap

@@ -92,7 +92,8 @@ def spectrum(K: object, certify: bool = False) -> Spectrum:
 
     Args:
         K: (..., n, n), float32 or float64, tensor or numpy array; symmetric within 8 eps max|K|. Leading
-            dimensions are a batch.
+            dimensions are a batch. A matrix on another device is copied to the CPU, where it is solved by LAPACK,
+            and the results are CPU numbers and tensors.
         certify: also prove intervals for both eigenvalues of K as stored, by Rump's Cholesky test and by
             Rayleigh quotients with bounded rounding; costs two more Cholesky factorisations.
 

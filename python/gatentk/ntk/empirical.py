@@ -214,8 +214,11 @@ MASKED_ROWS = 64
 
 
 def _product(left: Tensor, weight: Tensor, masked: bool, gate: Tensor | None = None) -> Tensor:
-    """left @ weight.T; half of a factor that has passed a ReLU or a gate (or its mask) is zero and is skipped."""
-    if not masked or left.shape[0] < MASKED_ROWS:
+    """left @ weight.T; half of a factor that has passed a ReLU or a gate (or its mask) is zero and is skipped.
+
+    On a CUDA device only gates are, because zeros are not looked for there.
+    """
+    if not masked or left.shape[0] < MASKED_ROWS or (left.is_cuda and gate is None):
         return left @ weight.mT
     return ops.gram_ntk([left], [left[:, :0]], [weight], [weight[:, :0]], gates=[(gate, None)])
 
@@ -252,7 +255,7 @@ def _deltas(stages: Sequence[Stage], kept: Pass, selected: range) -> Iterator[tu
     """(stage, Delta) from the last linear stage to the first trained one; Delta is (n, selected outputs, width)."""
     n = next(iter(kept.inputs.values())).shape[0]
     model = next(iter(kept.inputs.values()))
-    chosen = torch.eye(kept.d_out, dtype=model.dtype)[selected.start : selected.stop]
+    chosen = torch.eye(kept.d_out, dtype=model.dtype, device=model.device)[selected.start : selected.stop]
     delta = chosen.expand(n, *chosen.shape)
     first = min(index for index in kept.inputs if _trained(stages[index]))
     for index in range(len(stages) - 1, first - 1, -1):
@@ -392,7 +395,8 @@ def _all_pairs(stages: list[Stage], left: Pass, right: Pass | None, components: 
     uses = _uses(stages, left, range(left.d_out))
     others = uses if right is None else _uses(stages, right, range(left.d_out))
     n, n_z = (next(iter(group.values()))[0].act.shape[0] for group in (uses, others))
-    kernel = torch.empty(len(uses), n, left.d_out, n_z, left.d_out, dtype=next(iter(uses.values()))[0].act.dtype)
+    act = next(iter(uses.values()))[0].act
+    kernel = act.new_empty(len(uses), n, left.d_out, n_z, left.d_out)
     for layer, key in enumerate(uses):
         for p in range(left.d_out):
             for q in range(p if right is None else 0, left.d_out):

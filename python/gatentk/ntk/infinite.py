@@ -96,8 +96,8 @@ class Samples:
         tensors = [as_tensor("x", x)] + ([] if z is None else [as_tensor("z", z)])
         for name, tensor in zip(("x", "z"), tensors, strict=False):
             check_samples(name, tensor, nonzero_rows=angles)
-            if tensor.device.type != "cpu":
-                raise ValueError(f"{name}: expected a CPU tensor, got {describe(tensor)}")
+            if tensor.device.type not in ("cpu", "cuda"):
+                raise ValueError(f"{name}: expected a CPU or CUDA tensor, got {describe(tensor)}")
         if len(tensors) == 2:
             self._check_pair(*tensors)
         self.exponent = _common_exponent(tensors)
@@ -109,6 +109,8 @@ class Samples:
 
     @staticmethod
     def _check_pair(x: Tensor, z: Tensor) -> None:
+        if z.device != x.device:
+            raise ValueError(f"z: expected a tensor on {x.device} as x, got {describe(z)}")
         if x.shape[-1] != z.shape[-1]:
             raise ValueError(f"z: expected {x.shape[-1]} features as in x, got {describe(z)}")
         if x.shape[:-2] != z.shape[:-2]:
@@ -117,7 +119,7 @@ class Samples:
     def kernels(self, depths: Sequence[int]) -> Tensor:
         """(len(depths), ..., n, n_z), in the order asked for."""
         if self.activation == "linear" or max(depths) == 0:
-            factors = torch.tensor([depth + 1 for depth in depths], dtype=self.x.dtype)
+            factors = self.x.new_tensor([depth + 1 for depth in depths])
             return self.rescale(factors.view(-1, *[1] * self.x.dim()) * self._gram())
         rising = sorted(set(depths))
         kernels = ops.infinite_ntk(self.x, self.z, rising, self.activation)

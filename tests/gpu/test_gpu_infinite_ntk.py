@@ -1,0 +1,84 @@
+"""Kernels and angles of infinitely wide networks on a CUDA device, against plain torch on the CPU."""
+
+import pytest
+import torch
+from test_ops import DTYPES, factor, scatter
+
+from gatentk import ntk, ops, reference
+
+pytestmark = pytest.mark.gpu
+
+QUANTITIES = pytest.mark.parametrize("quantity", ops.QUANTITIES)
+
+
+def assert_equals_plain_torch(out, x, z, depths, quantity):
+    """To what the condition of close angles allows, as for the CPU's kernels."""
+    expected = reference.infinite_ntk(x.double(), None if z is None else z.double(), depths, quantity)
+    assert out.shape == expected.shape
+    assert out.dtype == x.dtype
+    eps = torch.finfo(x.dtype).eps
+    size = float(x.norm(dim=-1).max() * (x if z is None else z).norm(dim=-1).max()) if expected.numel() else 0.0
+    tolerance = max(1e-11, 100 * eps) if "angle" in quantity else 20 * eps * (max(depths) + 1) * size
+    torch.testing.assert_close(out.cpu().double(), expected, rtol=0, atol=tolerance)
+
+
+@DTYPES
+@QUANTITIES
+@pytest.mark.parametrize(("n", "n_z", "d"), [(0, None, 3), (1, None, 5), (37, None, 30), (5, 0, 4), (33, 20, 7)])
+def test_every_quantity(device, dtype, quantity, n, n_z, d, generator):
+    x = factor(generator, (n, d), dtype, 1)
+    z = None if n_z is None else factor(generator, (n_z, d), dtype, 1)
+    depths = [4] if quantity == "relu_components" else [1, 4]
+    out = ops.infinite_ntk(x.to(device), None if z is None else z.to(device), depths, quantity)
+    assert out.device.type == device.type
+    assert_equals_plain_torch(out, x, z, depths, quantity)
+    if z is None:
+        assert torch.equal(out, out.mT)
+
+
+@DTYPES
+@pytest.mark.parametrize("layout", ["transposed", "strided", "offset"])
+def test_samples_in_any_layout_and_batches(device, dtype, layout, generator):
+    x, z = factor(generator, (2, 9, 6), dtype, 1), factor(generator, (2, 5, 6), dtype, 1)
+    out = ops.infinite_ntk(scatter(x, layout).to(device), scatter(z, layout).to(device), [1, 3], "relu")
+    assert_equals_plain_torch(out, x, z, [1, 3], "relu")
+    assert torch.equal(out[:, 1], ops.infinite_ntk(x[1].to(device), z[1].to(device), [1, 3], "relu"))
+
+
+def test_close_samples_keep_their_angles(device, cpu):
+    """Angles of 1e-10 come out to 1e-9 of themselves, where an arc cosine would give 0."""
+    x = torch.tensor([[1.0, 0.0], [1.0, 1e-10], [0.3, 1.0]], dtype=torch.float64)
+    with cpu():
+        expected = ntk.gradient_angles(x, 5)
+    found = ntk.gradient_angles(x.to(device), 5).cpu()
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
+    assert found[0, 1] > 0
+
+
+def public_results(x, z, activation):
+    """Everything that `gatentk.ntk` has for infinite width."""
+    return [
+        ntk.infinite(x, depth=3, activation=activation),
+        ntk.infinite(x, z, depth=3, activation=activation),
+        ntk.infinite(x, z, depth=3, activation=activation, components=True),
+        ntk.infinite_sweep(x, depths=[4, 1, 1], activation=activation),
+        torch.tensor(ntk.min_angle(x, 3, activation)),
+    ]
+
+
+@pytest.mark.parametrize("activation", ["relu", "linear", "grelu"])
+@pytest.mark.parametrize("exponent", [0, 200])
+def test_public_functions_give_what_they_give_on_the_cpu(device, cpu, activation, exponent, generator):
+    x, z = (factor(generator, (n, 5), torch.float64, 1) * 2.0**exponent for n in (12, 7))
+    with cpu():
+        expected = public_results(x, z, activation)
+    for found, plain in zip(public_results(x.to(device), z.to(device), activation), expected, strict=True):
+        size = float(plain.abs().max())
+        torch.testing.assert_close(found.cpu(), plain, rtol=1e-11, atol=1e-13 * size)
+
+
+@QUANTITIES
+def test_opcheck(device, quantity, generator):
+    x, z = factor(generator, (2, 5, 6), torch.float64, 1), factor(generator, (2, 3, 6), torch.float64, 1)
+    for other in (None, z.to(device)):
+        torch.library.opcheck(torch.ops.gatentk.infinite_ntk.default, (x.to(device), other, [2], quantity))
