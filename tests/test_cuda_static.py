@@ -151,7 +151,8 @@ def test_spills_are_counted(static):
 
 
 def test_issue_slots_beside_the_tensor_pipe(static):
-    core = static.Core(static.Kernel("k", 90), Counter(tensor32=10, integer=12, shared=2), [8, 4, 1])
+    copies = [Counter(integer=8), Counter(shared=4), Counter(integer=1)]
+    core = static.Core(static.Kernel("k", 90), Counter(tensor32=10, integer=12, shared=2), copies)
     assert core.beside_tensor(copies=False) == 14 / 40
     assert core.beside_tensor(copies=True) == 26 / 40
     assert core.share("integer") == 0.5

@@ -2,8 +2,9 @@
 
     python tools/cuda_static.py resources [--write]     table of kernels and architectures, docs/cuda-resources.csv
     python tools/cuda_static.py cores                   instructions of the main loops, by pipe
+    python tools/cuda_static.py roofline                predicted times of products on an A100 and an H100
 
-Both read a built module `gatentk._cuda` with NVIDIA's cuobjdump (PyPI: nvidia-cuda-cuobjdump); no GPU is needed.
+All read a built module `gatentk._cuda` with NVIDIA's cuobjdump (PyPI: nvidia-cuda-cuobjdump); no GPU is needed.
 """
 
 from __future__ import annotations
@@ -273,18 +274,23 @@ class Core:
     """The straight code that multiplies, of one turn of a kernel's main loop: its instructions by pipe.
 
     Attributes:
-        copies: instructions of the blocks that copy tiles to shared memory, the largest first; a turn runs one for each
-            factor, chosen by how it is stored and masked.
+        copies: the blocks that copy tiles to shared memory, the largest first; a turn runs one for each factor, chosen
+            by how it is stored and masked.
     """
 
     kernel: Kernel
     pipes: Counter[str]
-    copies: list[int]
+    copies: list[Counter[str]]
 
     @property
     def slots(self) -> int:
         """Issue slots: one for each instruction."""
         return self.pipes.total()
+
+    @property
+    def turn(self) -> Counter[str]:
+        """Instructions of a turn with the two largest copies."""
+        return sum(self.copies[:2], start=self.pipes)
 
     @property
     def tensor_cycles(self) -> int:
@@ -293,8 +299,8 @@ class Core:
         return sum(cycles[name] * self.pipes[name] for name in TENSOR)
 
     def beside_tensor(self, copies: bool) -> float:
-        """Issue slots of all other instructions over the cycles of the tensor pipe, with the two largest copies or not."""
-        others = self.slots - sum(self.pipes[name] for name in TENSOR) + (sum(self.copies[:2]) if copies else 0)
+        """Issue slots of all other instructions over the tensor pipe's cycles, with the two largest copies or not."""
+        others = (self.turn if copies else self.pipes).total() - sum(self.pipes[name] for name in TENSOR)
         return others / self.tensor_cycles
 
     def share(self, *names: str) -> float:
@@ -312,9 +318,11 @@ def core(kernel: Kernel) -> Core | None:
     if sum(best[name] for name in PRODUCTS) < 16:
         return None
     copies = [
-        len(block) for block in basic_blocks(kernel) if sum(operation(text).startswith("LDGSTS") for text in block) >= 4
+        pipes
+        for pipes, block in zip(counts, basic_blocks(kernel), strict=True)
+        if sum(operation(text).startswith("LDGSTS") for text in block) >= 4
     ]
-    return Core(kernel, best, sorted(copies, reverse=True))
+    return Core(kernel, best, sorted(copies, key=Counter.total, reverse=True))
 
 
 def _print_cores() -> None:
@@ -334,15 +342,82 @@ def _print_cores() -> None:
         )
 
 
+# Devices of the prediction: architecture, multiprocessors, clock under load and memory bandwidth, of the data sheets.
+DEVICES = {"A100": (80, 108, 1.41e9, 2.04e12), "H100": (90, 132, 1.83e9, 3.35e12)}
+
+# Products of the benchmark: name, family, arithmetic, bytes of an element, rows, columns, k, terms, triangle only.
+PRODUCT_CASES = [
+    (f"masked_linear {n} x {m} x {m}, {arithmetic}", "masked_matmul", arithmetic, size, n, m, m, 1, False)
+    for n, m in ((512, 3072), (512, 4096), (1024, 2048))
+    for arithmetic, size in (("strict", 4), ("tf32x3", 4), ("tf32", 4), ("bf16", 2))
+] + [
+    ("masked_linear 512 x 2048 x 2048, f64", "masked_matmul", "f64", 8, 512, 2048, 2048, 1, False),
+    *(
+        (f"gram_ntk n = 8000, 4 terms of width 512, {arithmetic}", "gram", arithmetic, 4, 8000, 8000, 512, 4, True)
+        for arithmetic in ("strict", "tf32x3", "tf32")
+    ),
+    ("gram_ntk n = 5000, 4 terms of width 512, f64", "gram", "f64", 8, 5000, 5000, 512, 4, True),
+]
+TURN_BYTES = 128  # of a row of a tile that one turn of the main loop takes
+
+
+def predictions() -> list[list[str]]:
+    """Rows of the roofline table: work, device, configuration, FLOPs, bytes, intensity, limit, milliseconds."""
+    extension = importlib.import_module("gatentk._cuda")
+    cores = {(k.name, k.architecture): core(k) for k in read_kernels(built_module())}
+    rows = []
+    for name, family, arithmetic, size, m, n, k, terms, triangle in PRODUCT_CASES:
+        for device, (architecture, multiprocessors, clock, bandwidth) in DEVICES.items():
+            shape = (m, n, True) if family == "gram" else (m, n)
+            index = getattr(extension, f"choose_{family}")(arithmetic, architecture, multiprocessors, *shape)
+            tile = getattr(extension, f"{family}_configurations")()[index]
+            found = cores[tile["kernels"][0], architecture]
+            assert found is not None
+            turns = -(-k // (TURN_BYTES // size)) * (2 * terms if family == "gram" else 1)
+            down, across = -(-m // tile["tile_rows"]), -(-n // tile["tile_columns"])
+            blocks = down * (down + 1) // 2 if triangle else down * across
+            # Blocks that the busiest multiprocessor computes share its four parts evenly.
+            warps = -(-blocks // multiprocessors) * tile["threads"] / 32 / 4
+            cycles = {pipe: count * warps * turns for pipe, count in turn_cycles(found).items()}
+            bytes_moved = size * (2 * terms * m * k + m * n) if triangle else size * (m * k + n * k + m * n)
+            limits = {pipe: count / clock for pipe, count in cycles.items()} | {"memory": bytes_moved / bandwidth}
+            limit = max(limits, key=lambda pipe: limits[pipe])
+            flops = (2 * terms if family == "gram" else 1) * 2 * m * n * k / (2 if triangle else 1)
+            work = f"{flops / 1e9:.1f}", f"{bytes_moved / 1e6:.0f}", f"{flops / bytes_moved:.0f}"
+            rows.append([name, device, tile["name"], *work, limit, f"{1e3 * limits[limit]:.3f}"])
+    return rows
+
+
+def turn_cycles(core: Core) -> dict[str, float]:
+    """Cycles of each pipe of a part of a multiprocessor for one warp and one turn, copies of both factors included."""
+    cycles = PIPE_CYCLES[core.kernel.architecture]
+    return {
+        "tensor": core.tensor_cycles,
+        "FFMA": core.turn["fp32"] * cycles["fp32"],
+        "integer": core.turn["integer"] * cycles["integer"],
+        "issue": core.turn.total(),
+    }
+
+
+def _print_predictions() -> None:
+    print("| work | device | tile | GFLOP | MB | FLOP/byte | limit | predicted ms | measured |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for row in predictions():
+        print("| " + " | ".join([*row, ""]) + " |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     resources = commands.add_parser("resources", help="registers, spills, shared memory and occupancy")
     resources.add_argument("--write", action="store_true", help=f"write {TABLE.relative_to(ROOT)}")
     commands.add_parser("cores", help="instructions of the main loops, by pipe")
+    commands.add_parser("roofline", help="predicted times of the benchmark's products on two devices")
     arguments = parser.parse_args()
     if arguments.command == "cores":
         _print_cores()
+    elif arguments.command == "roofline":
+        _print_predictions()
     elif arguments.write:
         aside = TABLE.with_suffix(".tmp")
         aside.write_text(resource_table())
