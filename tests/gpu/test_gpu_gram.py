@@ -13,7 +13,7 @@ from gatentk.nn import MLP, GReLUNetwork, ReLUNetwork
 pytestmark = pytest.mark.gpu
 
 # Three TF32 products are as accurate as one in float32; precision is a choice for float32 only.
-ARITHMETICS = pytest.mark.parametrize(
+PRECISIONS = pytest.mark.parametrize(
     ("dtype", "precision"), [(torch.float32, "strict"), (torch.float32, "tf32x3"), (torch.float64, "strict")]
 )
 
@@ -39,7 +39,7 @@ def assert_as_accurate_as_torch(out, acts, deltas, acts_b=None, deltas_b=None, b
         assert np.abs(out.cpu().numpy() - exact).max() <= 2 * np.abs(dense - exact).max() + tiny
 
 
-@ARITHMETICS
+@PRECISIONS
 @pytest.mark.parametrize(
     ("n", "n_b", "widths"),
     [(0, 3, [(5, 5)]), (1, 1, [(1, 1)]), (9, 5, [(0, 3), (4, 0)]), (70, 33, [(129, 40), (20, 70)])],
@@ -82,7 +82,7 @@ def test_gates_mask_the_left_factors_whatever_stands_there(device, dtype, kind, 
     assert_as_accurate_as_torch(other, [clean[0]], [clean[1]], [right], [right])
 
 
-@ARITHMETICS
+@PRECISIONS
 @pytest.mark.parametrize("width", [205, 512])
 def test_sums_are_as_accurate_as_those_of_torch(device, dtype, precision, width, generator):
     ops.select_cuda_precision(precision)

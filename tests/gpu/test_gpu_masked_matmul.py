@@ -18,8 +18,8 @@ from gatentk import ops, reference
 pytestmark = pytest.mark.gpu
 
 # Precision is a choice for float32 only.
-ARITHMETICS = [(torch.float32, "strict"), (torch.float32, "tf32x3"), (torch.float64, "strict")]
-ALL_ARITHMETICS = [*ARITHMETICS, (torch.float32, "tf32")]
+PRECISIONS = [(torch.float32, "strict"), (torch.float32, "tf32x3"), (torch.float64, "strict")]
+ALL_PRECISIONS = [*PRECISIONS, (torch.float32, "tf32")]
 SHAPES = [(0, 5, 3), (5, 0, 3), (5, 3, 0), (1, 1, 1), (1, 200, 130), (9, 50, 30), (70, 129, 80)]
 
 
@@ -37,7 +37,7 @@ def on_device(device, case, tensors=None, **options):
     return [out.cpu() for out in found]
 
 
-@pytest.mark.parametrize(("dtype", "precision"), ALL_ARITHMETICS)
+@pytest.mark.parametrize(("dtype", "precision"), ALL_PRECISIONS)
 @GATED
 @pytest.mark.parametrize("shape", SHAPES)
 def test_products_and_gradients_of_whole_numbers(device, dtype, kind, precision, shape):
@@ -113,7 +113,7 @@ def rounding(dtype, shape, kind):
     return case, exact, errors([case.dense()], [exact]), [np.abs(e).max() for e in exact]
 
 
-@pytest.mark.parametrize(("dtype", "precision"), ARITHMETICS)
+@pytest.mark.parametrize(("dtype", "precision"), PRECISIONS)
 @pytest.mark.parametrize("shape", ROUNDED)
 @pytest.mark.parametrize("kind", ["none", "both"])
 def test_products_are_as_accurate_as_those_of_torch(device, dtype, precision, shape, kind):
