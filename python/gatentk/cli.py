@@ -12,6 +12,7 @@ import click
 import gatentk
 from gatentk.bench.command import bench
 from gatentk.errors import GateNTKError
+from gatentk.paper_cli import paper
 from gatentk.train_cli import train
 
 if TYPE_CHECKING:
@@ -412,3 +413,4 @@ def openmp_runtimes(maps: Path = Path("/proc/self/maps")) -> Sequence[str]:
 
 main.add_command(bench)
 main.add_command(train)
+main.add_command(paper)

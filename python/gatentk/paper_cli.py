@@ -1,0 +1,134 @@
+"""The command `gatentk paper`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gatentk.papers.experiment import Experiment, Scale
+    from gatentk.papers.record import Journal, Result
+
+
+def _paths(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
+    """NAME=PATH pairs."""
+    paths = {}
+    for value in values:
+        name, equals, path = value.partition("=")
+        if not equals or not name or not path:
+            raise click.BadParameter(f"expected NAME=PATH such as cifar10=cifar-10-batches-bin, got {value!r}")
+        paths[name] = Path(path)
+    return paths
+
+
+@click.command()
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of the results.")
+@click.option("--full", is_flag=True, help="At the published size instead of one for a laptop.")
+@click.option(
+    "--path",
+    "paths",
+    multiple=True,
+    callback=_paths,
+    metavar="NAME=PATH",
+    help="Where the files of a data set are, for what --full needs; may be repeated.",
+)
+@click.option("--restart", is_flag=True, help="Forget what the folder holds instead of continuing.")
+def paper(name: str, out: Path, full: bool, paths: dict[str, Path], restart: bool) -> None:
+    """Recompute a figure, table or theorem of the papers: NAME is one of those below, or "all".
+
+    \b
+    angles              angles between gradients by depth, exact
+    conditioning        minimal angle and condition number by depth
+    grelu-conditioning  ReLU against GReLU kernels
+
+    What is finished is kept: the same command goes on where a run was stopped.
+    """  # noqa: D301 (click reads \b: keep these lines apart)
+    from rich.console import Console
+
+    from gatentk import papers
+    from gatentk.papers import record
+    from gatentk.papers.experiment import Scale
+    from gatentk.report import write_aside
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    names = papers.NAMES if name == "all" else (name,)
+    experiments = [papers.experiment(each) for each in names]
+    scale = Scale(full, paths)
+    results = []
+    for experiment in experiments:
+        folder = out / experiment.name if name == "all" else out
+        result = _run(console, experiment, scale, folder, restart)
+        page = record.write(folder, result)
+        results.append(result)
+        _show(console, result)
+        console.print(f"Written: {page}", soft_wrap=True)
+    if name == "all":
+        page = out / "report.html"
+        write_aside(page, record.html(results, "Two papers on wide networks, recomputed").encode())
+        console.print(f"All of them: {page}", soft_wrap=True)
+
+
+def _run(console: Console, experiment: Experiment, scale: Scale, folder: Path, restart: bool) -> Result:
+    """Compute what is missing in the folder."""
+    from gatentk.papers.record import Journal, Result
+    from gatentk.report import environment
+    from gatentk.study import available_memory
+
+    settings = experiment.settings(scale)
+    needed, seconds = experiment.needs(settings)
+    if seconds > 600:
+        console.print(f"{experiment.name}: about {seconds / 60:.0f} minutes and {needed / 1e9:.1f} GB of memory.")
+    free = available_memory()
+    if free is not None and needed > free:
+        raise MemoryError(
+            f"{experiment.name} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with Journal(folder, experiment, settings, restart) as journal:
+        _compute(console, experiment, settings, journal)
+        return Result(experiment, scale, settings, dict(journal.numbers), dict(journal.seconds), environment())
+
+
+def _compute(console: Console, experiment: Experiment, settings: dict[str, object], journal: Journal) -> None:
+    """Run the missing cells behind a progress bar and write each to the journal."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from gatentk.papers.experiment import run
+
+    cells = experiment.cells(settings)
+    if journal.numbers:
+        console.print(f"Continuing: {len(journal.numbers)} of {len(cells)} cells are done already.")
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        TextColumn("{task.percentage:3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        bar = progress.add_task(experiment.name, total=sum(cell.cost for cell in cells))
+        progress.advance(bar, sum(cell.cost for cell in cells if cell.key in journal.numbers))
+        start = time.perf_counter()
+        for cell, numbers in run(experiment, settings, dict(journal.numbers)):
+            now = time.perf_counter()
+            journal.append(cell, numbers, now - start)
+            start = now
+            progress.update(bar, advance=cell.cost, description=f"{experiment.name}: {cell.key}")
+
+
+def _show(console: Console, result: Result) -> None:
+    """The claims and what came of them."""
+    from gatentk.papers.record import VERDICTS
+
+    console.print(f"{result.experiment.title} ({result.experiment.source})", style="bold")
+    for claim in result.findings.claims:
+        style = {True: "green", False: "red", None: "yellow"}[claim.agrees]
+        console.print(f"- {claim.statement} {claim.source}")
+        console.print(f"  {VERDICTS[claim.agrees]}: {claim.outcome}", style=style)

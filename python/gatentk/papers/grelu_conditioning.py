@@ -1,0 +1,291 @@
+"""ReLU against GReLU kernels by depth: minimal angle, condition number, and the training speed that follows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from gatentk import data, nn, ntk
+from gatentk.papers import plots
+from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
+from gatentk.report import number
+from gatentk.spectra import spectrum
+
+NAMES = {"relu": "ReLU", "grelu": "GReLU"}
+COLOURS = {"relu": plots.BLUE, "grelu": plots.ORANGE}
+# Train loss that gradient descent on the kernel has to reach, relative to that at the start.
+TARGET = 0.01
+
+
+@lru_cache(maxsize=2)
+def unit_rows(name: str, n: int | None, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Samples of norm 1, different from each other, and centred targets (n, outputs) of mean square 1."""
+    dataset = data.load(name, n=n, seed=seed)
+    x = dataset.x[dataset.x.any(dim=1)]
+    y = None if dataset.y is None else dataset.y[dataset.x.any(dim=1)]
+    x = x / x.norm(dim=1, keepdim=True)
+    first = _first_of_equal(x)
+    x = x[first]
+    if y is None:
+        raise ValueError(f"name: {name} has no targets")
+    y = y[first]
+    targets = y.double().unsqueeze(1) if y.is_floating_point() else torch.nn.functional.one_hot(y).double()
+    targets = targets - targets.mean(dim=0)
+    return x, targets / targets.square().mean().sqrt()
+
+
+def _first_of_equal(x: torch.Tensor) -> torch.Tensor:
+    seen: dict[bytes, int] = {}
+    for index, row in enumerate(x.numpy()):
+        seen.setdefault(row.tobytes(), index)
+    return torch.tensor(list(seen.values()))
+
+
+def steps_to(K: torch.Tensor, targets: torch.Tensor, target: float) -> float | None:
+    """Steps of gradient descent on the square loss, with step 1/lambda_max, until it is `target` of that at the start.
+
+    In the eigenbasis of K every component of the error falls by 1 - lambda/lambda_max a step; None if 1e12 steps are
+    not enough.
+    """
+    values, vectors = torch.linalg.eigh(K)
+    weights = (vectors.T @ targets).square().sum(dim=1)
+    weights = weights / weights.sum()
+    rates = torch.log1p(-(values.clamp_min(0) / values[-1]).clamp_max(1 - 1e-16))
+
+    def loss(steps: float) -> float:
+        return float((weights * torch.exp(2 * steps * rates)).sum())
+
+    low, high = 0.0, 1.0
+    while loss(high) > target:
+        low, high = high, 2 * high
+        if high > 1e12:
+            return None
+    while high - low > max(0.5, 1e-6 * high):
+        middle = (low + high) / 2
+        low, high = (middle, high) if loss(middle) > target else (low, middle)
+    return math.ceil(high)
+
+
+class GreluConditioning(Experiment):
+    """Kernels of the two kinds of network on the same unit rows."""
+
+    name = "grelu-conditioning"
+    title = "GReLU kernels are better conditioned than ReLU kernels"
+    source = "closed forms that go beyond both papers; compare [S, Fig. 2] and [G, Thm 5]"
+
+    def settings(self, scale: Scale) -> Settings:
+        """Infinite width on all samples up to a limit, finite width on some."""
+        sizes = {"digits": 1797, "synthetic": 2000} if scale.full else {"digits": 1000, "synthetic": 500}
+        if scale.full:
+            sizes["mnist"] = 5000
+        return {
+            "samples": sizes,
+            "depths": [1, 2, 3, 5, 7, 10] if not scale.full else [1, 2, 3, 5, 7, 10, 20],
+            "width": 2048 if scale.full else 1024,
+            "finite_samples": 200,
+            "finite_depths": [1, 2, 3, 5],
+            "seeds": 5 if scale.full else 3,
+            "target": TARGET,
+        }
+
+    def cells(self, settings: Settings) -> Sequence[Cell]:
+        """One for each data set, activation and depth; finite networks by seed too."""
+        cells = []
+        for name, n in settings["samples"].items():
+            for depth in settings["depths"]:
+                for activation in NAMES:
+                    arguments = {"data": name, "n": n, "depth": depth, "activation": activation, "seed": None}
+                    cells.append(Cell(f"{name} {activation} depth {depth}", float(n) ** 3, arguments))
+            for depth in settings["finite_depths"]:
+                for activation in NAMES:
+                    for seed in range(settings["seeds"]):
+                        arguments = {"data": name, "n": n, "depth": depth, "activation": activation, "seed": seed}
+                        cost = float(settings["finite_samples"]) * settings["width"] ** 2 * depth
+                        cells.append(Cell(f"{name} {activation} depth {depth} seed {seed}", cost, arguments))
+        return cells
+
+    def compute(self, settings: Settings, cell: Cell) -> Numbers:
+        """Spectrum, minimal angle and steps of one kernel."""
+        a = cell.arguments
+        x, targets = unit_rows(a["data"], a["n"], 0)
+        if a["seed"] is None:
+            K = ntk.infinite(x, depth=a["depth"], activation=a["activation"])
+            angle = ntk.min_angle(x, a["depth"], a["activation"])
+        else:
+            x, targets = x[: settings["finite_samples"]], targets[: settings["finite_samples"]]
+            K = ntk.empirical(_network(settings, a, x.shape[1]), x)
+            angles = ntk.angles_from_kernel(K)
+            angle = float(angles.fill_diagonal_(math.inf).min())
+        s = spectrum(K)
+        return {
+            "samples": len(x),
+            "min_angle": math.degrees(angle),
+            "lmin": float(s.lmin),
+            "lmax": float(s.lmax),
+            "resolved": bool(s.resolved),
+            "condition": float(s.condition) if bool(s.resolved) else None,
+            "condition_bound": float(s.condition_bound),
+            "steps": steps_to(K, targets, settings["target"]) if a["seed"] is None else None,
+        }
+
+    def findings(self, settings: Settings, results: Mapping[str, Numbers]) -> Findings:
+        """Comparisons by data set."""
+        claims: list[Claim] = []
+        for name in settings["samples"]:
+            claims += [self._condition(settings, results, name), self._limit(settings, results, name)]
+            claims += [self._speed(settings, results, name), self._finite(settings, results, name)]
+        return Findings(claims, self._plots(settings, results), [self._table(settings, results)])
+
+    def _condition(self, settings: Settings, results: Mapping[str, Numbers], name: str) -> Claim:
+        depths = settings["depths"]
+        pairs = [[results[f"{name} {a} depth {d}"] for a in NAMES] for d in depths]
+        unresolved = any(not r["resolved"] for pair in pairs for r in pair)
+        holds = all(
+            relu["condition_bound"] > grelu["condition"] if grelu["resolved"] else False for relu, grelu in pairs
+        )
+        shown = ", ".join(
+            f"L = {d}: {_condition(relu)} and {_condition(grelu)}"
+            for d, (relu, grelu) in zip(depths, pairs, strict=True)
+        )
+        return Claim(
+            "infinite width",
+            f"On unit rows of {name} the condition number of GReLU's kernel is below that of ReLU's at every depth.",
+            f"{pairs[0][0]['samples']:,} samples, ReLU and GReLU: {shown}.",
+            holds if not unresolved or holds else None,
+        )
+
+    def _limit(self, settings: Settings, results: Mapping[str, Numbers], name: str) -> Claim:
+        last = settings["depths"][-1]
+        relu, grelu = (results[f"{name} {a} depth {last}"] for a in NAMES)
+        limit = (relu["samples"] + 3) / 3
+        falls = {
+            a: all(
+                results[f"{name} {a} depth {p}"]["condition_bound"]
+                > results[f"{name} {a} depth {q}"]["condition_bound"]
+                for p, q in zip(settings["depths"], settings["depths"][1:], strict=False)
+            )
+            for a in NAMES
+        }
+        return Claim(
+            "[S, Sec. 7] corrected; new for GReLU",
+            "With depth the condition number on unit rows tends to (n + 3)/3 for ReLU (not to 1, as [S] remarks) and to 1 "
+            "for GReLU.",
+            f"{name}, L = {last}: ReLU {_condition(relu)} (limit {number(limit)}), GReLU {_condition(grelu)}. It falls "
+            f"at every step for ReLU: {'yes' if falls['relu'] else 'no'}, for GReLU: {'yes' if falls['grelu'] else 'no'}.",
+            None,
+        )
+
+    def _speed(self, settings: Settings, results: Mapping[str, Numbers], name: str) -> Claim:
+        rows = [(d, *(results[f"{name} {a} depth {d}"]["steps"] for a in NAMES)) for d in settings["depths"]]
+        known = [(d, relu, grelu) for d, relu, grelu in rows if relu is not None and grelu is not None]
+        holds = all(grelu < relu for _, relu, grelu in known) if known else None
+        shown = ", ".join(f"L = {d}: {number(float(r))} and {number(float(g))}" for d, r, g in known)
+        return Claim(
+            "kernel regime",
+            "A better condition number means fewer steps of gradient descent.",
+            f"{name}: steps of size 1/lambda_max until the square loss of the labels is {settings['target']:.0%} of that at "
+            f"the start, ReLU and GReLU: {shown or 'more than can be counted'}.",
+            holds,
+        )
+
+    def _finite(self, settings: Settings, results: Mapping[str, Numbers], name: str) -> Claim:
+        means = {
+            (a, d): _geometric_mean(
+                [results[f"{name} {a} depth {d} seed {s}"]["condition_bound"] for s in range(settings["seeds"])]
+            )
+            for a in NAMES
+            for d in settings["finite_depths"]
+        }
+        holds = all(means["grelu", d] < means["relu", d] for d in settings["finite_depths"])
+        shown = ", ".join(
+            f"L = {d}: {number(means['relu', d])} and {number(means['grelu', d])}" for d in settings["finite_depths"]
+        )
+        return Claim(
+            "finite width",
+            f"Networks of width {settings['width']:,} show the same order.",
+            f"{name}, {settings['finite_samples']} samples, geometric means over {settings['seeds']} seeds, ReLU and GReLU: "
+            f"{shown}.",
+            holds,
+        )
+
+    def _plots(self, settings: Settings, results: Mapping[str, Numbers]) -> list[Plot]:
+        shown = []
+        for name, n in settings["samples"].items():
+            figure, (angle, condition, speed) = plots.panels(
+                [
+                    ("Smallest gradient angle", f"{name}, unit rows, infinite width"),
+                    ("Condition number", "line: infinite width; dots: finite"),
+                    ("Steps of gradient descent", f"until the loss is {settings['target']:.0%} of its start"),
+                ],
+                [("Depth", "degrees"), ("Depth", "λmax / λmin"), ("Depth", "steps")],
+            )
+            for activation, label in NAMES.items():
+                self._lines(settings, results, name, activation, label, (angle, condition, speed))
+            for axes in (condition, speed):
+                axes.set_yscale("log")
+            angle.set_ylim(bottom=0)
+            for axes in (angle, condition, speed):
+                plots.integers(axes)
+            plots.legend(angle)
+            caption = (
+                f"Kernels of {n:,} samples of {name}: smallest angle between gradients, condition number and steps of "
+                f"gradient descent by depth. Dots: width {settings['width']:,} on {settings['finite_samples']} samples, "
+                "so below the lines."
+            )
+            shown.append(Plot(f"grelu-{name}", caption, figure))
+        return shown
+
+    def _lines(
+        self, settings: Settings, results: Mapping[str, Numbers], name: str, activation: str, label: str, axes: Any
+    ) -> None:
+        angle, condition, speed = axes
+        colour, depths = COLOURS[activation], settings["depths"]
+        cells = [results[f"{name} {activation} depth {d}"] for d in depths]
+        angle.plot(depths, [c["min_angle"] for c in cells], color=colour, label=label)
+        known = [(d, c["condition"]) for d, c in zip(depths, cells, strict=True) if c["resolved"]]
+        if known:
+            condition.plot(*zip(*known, strict=True), color=colour, label=label)
+        unknown = [(d, c["condition_bound"]) for d, c in zip(depths, cells, strict=True) if not c["resolved"]]
+        plots.bounds(condition, [d for d, _ in unknown], [v for _, v in unknown], colour)
+        for depth in settings["finite_depths"]:
+            values = [
+                results[f"{name} {activation} depth {depth} seed {s}"]["condition_bound"]
+                for s in range(settings["seeds"])
+            ]
+            condition.plot([depth] * len(values), values, ".", color=colour, markersize=4)
+        steps = [(d, c["steps"]) for d, c in zip(depths, cells, strict=True) if c["steps"] is not None]
+        if steps:
+            speed.plot(*zip(*steps, strict=True), color=colour, label=label)
+
+    def _table(self, settings: Settings, results: Mapping[str, Numbers]) -> Table:
+        columns = ["data", "samples", "depth", "network", "seed", "min angle (deg)", "condition", "at least", "steps"]
+        rows = []
+        for cell in self.cells(settings):
+            r, a = results[cell.key], cell.arguments
+            rows.append(
+                [a["data"], r["samples"], a["depth"], NAMES[a["activation"]], a["seed"], r["min_angle"], r["condition"]]
+                + [r["condition_bound"], r["steps"]]
+            )
+        return Table("grelu-conditioning", "All kernels", columns, rows)
+
+
+def _network(settings: Settings, a: Mapping[str, Any], features: int) -> torch.nn.Module:
+    generator = torch.Generator().manual_seed(a["seed"])
+    if a["activation"] == "grelu":
+        return nn.GReLUNetwork(features, settings["width"], a["depth"], generator=generator, dtype=torch.float64)
+    return nn.MLP(features, settings["width"], a["depth"], generator=generator, dtype=torch.float64)
+
+
+def _condition(result: Numbers) -> str:
+    return number(result["condition"]) if result["resolved"] else f"at least {number(result['condition_bound'])}"
+
+
+def _geometric_mean(values: Sequence[float]) -> float:
+    return math.exp(sum(math.log(v) for v in values) / len(values))
+
+
+EXPERIMENT = GreluConditioning()
