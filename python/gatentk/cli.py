@@ -124,10 +124,13 @@ def _activations(ctx: click.Context, param: click.Parameter, value: str) -> tupl
     "--data",
     required=True,
     metavar="NAME",
-    help="synthetic, digits, mnist, fashion-mnist, fashion-mnist-test, csv:PATH (one sample a line; a last column "
-    "named label, target or y is left out) or npy:PATH (an n x d array).",
+    help="synthetic, friedman, ackley, digits, diabetes, mnist, fashion-mnist, svhn, cifar10 (the last three also "
+    "with -test), sgemm, csv:PATH (one sample a line; a last column named label, target or y is left out) or "
+    "npy:PATH (an n x d array).",
 )
-@click.option("--path", metavar="PATH", help="Folder with the IDX files of fashion-mnist, or the csv or npy file.")
+@click.option(
+    "--path", metavar="PATH", help="Folder or file of fashion-mnist, svhn, cifar10 or sgemm, or the csv or npy file."
+)
 @click.option("-n", "n", type=click.IntRange(2), metavar="N", help="Take N samples at random.  [default: all]")
 @click.option(
     "--depths",

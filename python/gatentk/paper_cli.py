@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gatentk.papers.experiment import Experiment, Scale
+    from gatentk.papers.experiment import Experiment, Scale, Settings
     from gatentk.papers.record import Journal, Result
 
 
@@ -52,11 +52,13 @@ def paper(name: str, out: Path, full: bool, paths: dict[str, Path], restart: boo
     from rich.console import Console
 
     from gatentk import papers
+    from gatentk.checks import check_choice
     from gatentk.papers import record
     from gatentk.papers.experiment import Scale
     from gatentk.report import write_aside
 
     console = Console(highlight=False, markup=False, emoji=False)
+    check_choice("name", name, (*papers.NAMES, "all"))
     names = papers.NAMES if name == "all" else (name,)
     experiments = [papers.experiment(each) for each in names]
     scale = Scale(full, paths)
@@ -76,7 +78,8 @@ def paper(name: str, out: Path, full: bool, paths: dict[str, Path], restart: boo
 
 def _run(console: Console, experiment: Experiment, scale: Scale, folder: Path, restart: bool) -> Result:
     """Compute what is missing in the folder."""
-    from gatentk.papers.record import Journal, Result
+    from gatentk.cli import Interrupted
+    from gatentk.papers.record import Result
     from gatentk.report import environment
     from gatentk.study import available_memory
 
@@ -89,13 +92,28 @@ def _run(console: Console, experiment: Experiment, scale: Scale, folder: Path, r
         raise MemoryError(
             f"{experiment.name} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    with Journal(folder, experiment, settings, restart) as journal:
-        _compute(console, experiment, settings, journal)
+    with _open_journal(folder, experiment, settings, restart) as journal:
+        try:
+            _compute(console, experiment, settings, journal)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"interrupted; {len(journal.numbers)} of {len(experiment.cells(settings))} cells are kept in {folder}, "
+                "and the same command goes on from there"
+            ) from None
         return Result(experiment, scale, settings, dict(journal.numbers), dict(journal.seconds), environment())
 
 
-def _compute(console: Console, experiment: Experiment, settings: dict[str, object], journal: Journal) -> None:
+def _open_journal(folder: Path, experiment: Experiment, settings: Settings, restart: bool) -> Journal:
+    from gatentk.papers.record import Journal
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return Journal(folder, experiment, settings, restart)
+    except OSError as error:
+        raise click.BadParameter(f"cannot write to {folder}: {error.strerror or error}", param_hint="--out") from error
+
+
+def _compute(console: Console, experiment: Experiment, settings: Settings, journal: Journal) -> None:
     """Run the missing cells behind a progress bar and write each to the journal."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 

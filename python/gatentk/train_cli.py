@@ -55,10 +55,13 @@ def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
     "--data",
     required=True,
     metavar="NAME",
-    help="synthetic, digits, mnist, fashion-mnist, fashion-mnist-test, csv:PATH (one sample a line; the last column, "
-    "named label for classes, target or y for numbers, is learnt) or npy:PATH (an .npz file with x and y).",
+    help="synthetic, friedman, ackley, digits, diabetes, mnist, fashion-mnist, svhn, cifar10 (the last three also "
+    "with -test), sgemm, csv:PATH (one sample a line; the last column, named label for classes, target or y "
+    "for numbers, is learnt) or npy:PATH (an .npz file with x and y).",
 )
-@click.option("--path", metavar="PATH", help="Folder with the IDX files of fashion-mnist, or the csv or npy file.")
+@click.option(
+    "--path", metavar="PATH", help="Folder or file of fashion-mnist, svhn, cifar10 or sgemm, or the csv or npy file."
+)
 @click.option("-n", "n", type=click.IntRange(2), metavar="N", help="Take N samples at random.  [default: all]")
 @click.option(
     "--data-seed",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -80,8 +81,8 @@ class Angles(Experiment):
         margin = min(relu["angles"][str(d)][i] / settings["angles"][i] for d in settings["depths"] for i in below)
         return Claim(
             "[S, Fig. 1, Thm 4.5]",
-            "The angle between gradients of a ReLU network is larger than that between the samples, for samples that are "
-            "close; a linear network leaves it as it is.",
+            "The angle between gradients of a ReLU network is larger than that between the samples, for samples that "
+            "are close; a linear network leaves it as it is.",
             f"Below 60 degrees the gradient angle is at least {number(margin)} times the input angle at every depth "
             f"from {settings['depths'][0]} to {settings['depths'][-1]}.",
             holds,
@@ -89,7 +90,7 @@ class Angles(Experiment):
 
     def _growth(self, settings: Settings, relu: Numbers) -> Claim:
         below = [i for i, a in enumerate(settings["angles"]) if a < 60]
-        steps = list(zip(settings["depths"], settings["depths"][1:], strict=False))
+        steps = list(pairwise(settings["depths"]))
         holds = all(relu["angles"][str(a)][i] < relu["angles"][str(b)][i] for a, b in steps for i in below)
         index = settings["small_angles"].index(1.0)
         first, last = (relu["small"][str(d)][index] for d in (settings["depths"][0], settings["depths"][-1]))
@@ -113,20 +114,20 @@ class Angles(Experiment):
             "[S, Thm 4.5]",
             "For small input angles theta, 1 - cos(phi) of the gradient angle phi is L theta / (2 pi) to first order "
             "(the proof's last line; the printed constant differs).",
-            f"At theta = {settings['small_angles'][0]:g} degrees the two differ by at most {number(worst, 2)} relative, "
-            f"over depths {settings['depths'][0]} to {settings['depths'][-1]}.",
+            f"At theta = {settings['small_angles'][0]:g} degrees the two differ by at most {number(worst, 2)} "
+            f"relative, over depths {settings['depths'][0]} to {settings['depths'][-1]}.",
             worst < 0.01,
         )
 
     def _embedding(self, settings: Settings, embedding: Numbers) -> list[Claim]:
         angles, iterates = settings["angles"], settings["iterates"]
         once = embedding["angles"]["1"]
-        rising = all(a < b for a, b in zip(once, once[1:], strict=False))
+        rising = all(a < b for a, b in pairwise(once))
         below = all(g <= t for g, t in zip(once, angles, strict=True))
         last = embedding["angles"][str(iterates[-1])]
         falling = all(
             embedding["angles"][str(b)][i] <= embedding["angles"][str(a)][i]
-            for a, b in zip(iterates, iterates[1:], strict=False)
+            for a, b in pairwise(iterates)
             for i in range(len(angles))
         )
         return [
@@ -140,8 +141,9 @@ class Angles(Experiment):
             Claim(
                 "[S, Thm A.2]",
                 "Embeddings of all samples collapse to one direction with depth: the iterates of g tend to 0.",
-                f"The largest angle falls from 180 degrees to {number(max(last))} after {iterates[-1]} layers, and every "
-                f"angle falls at each step: {'yes' if falling else 'no'}. It does so like 3 pi / L, not geometrically.",
+                f"The largest angle falls from 180 degrees to {number(max(last))} after {iterates[-1]} layers, and "
+                f"every angle falls at each step: {'yes' if falling else 'no'}. It does so like 3 pi / L, not "
+                "geometrically.",
                 falling and max(last) < 180,
             ),
         ]

@@ -98,25 +98,31 @@ class GreluConditioning(Experiment):
         for name, n in settings["samples"].items():
             for depth in settings["depths"]:
                 for activation in NAMES:
-                    arguments = {"data": name, "n": n, "depth": depth, "activation": activation, "seed": None}
-                    cells.append(Cell(f"{name} {activation} depth {depth}", float(n) ** 3, arguments))
+                    arguments = {"data": name, "n": n, "depth": depth, "activation": activation, "some": None}
+                    key = f"{name} {activation} depth {depth}"
+                    cells.append(Cell(key, float(n) ** 3, arguments | {"seed": None}))
             for depth in settings["finite_depths"]:
                 for activation in NAMES:
+                    some = settings["finite_samples"]
+                    arguments = {"data": name, "n": n, "depth": depth, "activation": activation, "some": some}
+                    key = f"{name} {activation} depth {depth} some"
+                    cells.append(Cell(key, float(some) ** 3, arguments | {"seed": None}))
                     for seed in range(settings["seeds"]):
-                        arguments = {"data": name, "n": n, "depth": depth, "activation": activation, "seed": seed}
-                        cost = float(settings["finite_samples"]) * settings["width"] ** 2 * depth
-                        cells.append(Cell(f"{name} {activation} depth {depth} seed {seed}", cost, arguments))
+                        cost = float(some) * settings["width"] ** 2 * depth
+                        cells.append(
+                            Cell(f"{name} {activation} depth {depth} seed {seed}", cost, arguments | {"seed": seed})
+                        )
         return cells
 
     def compute(self, settings: Settings, cell: Cell) -> Numbers:
         """Spectrum, minimal angle and steps of one kernel."""
         a = cell.arguments
         x, targets = unit_rows(a["data"], a["n"], 0)
+        x, targets = x[: a["some"]], targets[: a["some"]]
         if a["seed"] is None:
             K = ntk.infinite(x, depth=a["depth"], activation=a["activation"])
             angle = ntk.min_angle(x, a["depth"], a["activation"])
         else:
-            x, targets = x[: settings["finite_samples"]], targets[: settings["finite_samples"]]
             K = ntk.empirical(_network(settings, a, x.shape[1]), x)
             angles = ntk.angles_from_kernel(K)
             angle = float(angles.fill_diagonal_(math.inf).min())
@@ -172,10 +178,11 @@ class GreluConditioning(Experiment):
         }
         return Claim(
             "[S, Sec. 7] corrected; new for GReLU",
-            "With depth the condition number on unit rows tends to (n + 3)/3 for ReLU (not to 1, as [S] remarks) and to 1 "
-            "for GReLU.",
+            "With depth the condition number on unit rows tends to (n + 3)/3 for ReLU (not to 1, as [S] remarks) and "
+            "to 1 for GReLU.",
             f"{name}, L = {last}: ReLU {_condition(relu)} (limit {number(limit)}), GReLU {_condition(grelu)}. It falls "
-            f"at every step for ReLU: {'yes' if falls['relu'] else 'no'}, for GReLU: {'yes' if falls['grelu'] else 'no'}.",
+            f"at every step for ReLU: {'yes' if falls['relu'] else 'no'}, for GReLU: "
+            f"{'yes' if falls['grelu'] else 'no'}.",
             None,
         )
 
@@ -187,8 +194,8 @@ class GreluConditioning(Experiment):
         return Claim(
             "kernel regime",
             "A better condition number means fewer steps of gradient descent.",
-            f"{name}: steps of size 1/lambda_max until the square loss of the labels is {settings['target']:.0%} of that at "
-            f"the start, ReLU and GReLU: {shown or 'more than can be counted'}.",
+            f"{name}: steps of size 1/lambda_max until the square loss of the labels is {settings['target']:.0%} of "
+            f"that at the start, ReLU and GReLU: {shown or 'more than can be counted'}.",
             holds,
         )
 
@@ -204,11 +211,15 @@ class GreluConditioning(Experiment):
         shown = ", ".join(
             f"L = {d}: {number(means['relu', d])} and {number(means['grelu', d])}" for d in settings["finite_depths"]
         )
+        limits = ", ".join(
+            " and ".join(_condition(results[f"{name} {a} depth {d} some"]) for a in NAMES)
+            for d in settings["finite_depths"]
+        )
         return Claim(
             "finite width",
             f"Networks of width {settings['width']:,} show the same order.",
-            f"{name}, {settings['finite_samples']} samples, geometric means over {settings['seeds']} seeds, ReLU and GReLU: "
-            f"{shown}.",
+            f"{name}, {settings['finite_samples']} samples, geometric means over {settings['seeds']} seeds, ReLU and "
+            f"GReLU: {shown}. At infinite width these samples have {limits}.",
             holds,
         )
 
@@ -218,7 +229,7 @@ class GreluConditioning(Experiment):
             figure, (angle, condition, speed) = plots.panels(
                 [
                     ("Smallest gradient angle", f"{name}, unit rows, infinite width"),
-                    ("Condition number", "line: infinite width; dots: finite"),
+                    ("Condition number", f"solid: all samples; dashed and dots: {settings['finite_samples']}"),
                     ("Steps of gradient descent", f"until the loss is {settings['target']:.0%} of its start"),
                 ],
                 [("Depth", "degrees"), ("Depth", "λmax / λmin"), ("Depth", "steps")],
@@ -233,8 +244,8 @@ class GreluConditioning(Experiment):
             plots.legend(angle)
             caption = (
                 f"Kernels of {n:,} samples of {name}: smallest angle between gradients, condition number and steps of "
-                f"gradient descent by depth. Dots: width {settings['width']:,} on {settings['finite_samples']} samples, "
-                "so below the lines."
+                f"gradient descent by depth. Dashed: {settings['finite_samples']} of the samples, infinite width; "
+                f"dots: the same samples, width {settings['width']:,}."
             )
             shown.append(Plot(f"grelu-{name}", caption, figure))
         return shown
@@ -251,6 +262,8 @@ class GreluConditioning(Experiment):
             condition.plot(*zip(*known, strict=True), color=colour, label=label)
         unknown = [(d, c["condition_bound"]) for d, c in zip(depths, cells, strict=True) if not c["resolved"]]
         plots.bounds(condition, [d for d, _ in unknown], [v for _, v in unknown], colour)
+        some = [results[f"{name} {activation} depth {d} some"]["condition_bound"] for d in settings["finite_depths"]]
+        condition.plot(settings["finite_depths"], some, color=colour, linestyle=plots.DASHED, linewidth=1)
         for depth in settings["finite_depths"]:
             values = [
                 results[f"{name} {activation} depth {depth} seed {s}"]["condition_bound"]
@@ -267,8 +280,8 @@ class GreluConditioning(Experiment):
         for cell in self.cells(settings):
             r, a = results[cell.key], cell.arguments
             rows.append(
-                [a["data"], r["samples"], a["depth"], NAMES[a["activation"]], a["seed"], r["min_angle"], r["condition"]]
-                + [r["condition_bound"], r["steps"]]
+                [a["data"], r["samples"], a["depth"], NAMES[a["activation"]], a["seed"]]
+                + [r[name] for name in ("min_angle", "condition", "condition_bound", "steps")]
             )
         return Table("grelu-conditioning", "All kernels", columns, rows)
 

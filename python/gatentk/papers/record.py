@@ -65,6 +65,7 @@ class Journal:
 
     def append(self, cell: Cell, numbers: Numbers, seconds: float) -> None:
         """Add a finished cell; the disk has it when this returns."""
+        numbers = json.loads(json.dumps(numbers, allow_nan=False))  # as they are read back by a run that goes on
         self._file.write({"cell": cell.key, "seconds": seconds, "numbers": numbers})
         self._file.sync()
         self.numbers[cell.key], self.seconds[cell.key] = numbers, seconds
