@@ -45,6 +45,14 @@ def paper(name: str, out: Path, full: bool, paths: dict[str, Path], restart: boo
     \b
     angles              angles between gradients by depth, exact
     conditioning        minimal angle and condition number by depth
+    training-depth      training loss by depth, beside the rates that the kernel predicts
+    width-law           which widths train to zero loss: ReLU and GReLU
+    dynamics            gradients, activation patterns, dead neurons by epoch
+    image-regression    train error of ReLU and GReLU by depth and width
+    switch              from GReLU to ReLU in the middle of training
+    rates               losses by learning rate, width and depth
+    speed               training and inference time of GReLU against ReLU
+    bounds              the theorems' bounds beside measured quantities
     grelu-conditioning  ReLU against GReLU kernels
 
     What is finished is kept: the same command goes on where a run was stopped.

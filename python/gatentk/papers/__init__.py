@@ -8,7 +8,19 @@ from gatentk.checks import check_choice
 from gatentk.papers.experiment import Experiment
 
 # In the order of a report of all of them; each module holds an `EXPERIMENT`.
-NAMES = ("angles", "conditioning", "grelu-conditioning")
+NAMES = (
+    "angles",
+    "conditioning",
+    "training-depth",
+    "width-law",
+    "dynamics",
+    "image-regression",
+    "switch",
+    "rates",
+    "speed",
+    "bounds",
+    "grelu-conditioning",
+)
 
 
 def experiment(name: str) -> Experiment:

@@ -84,3 +84,14 @@ def bounds(axes: Axes, x: Sequence[float], low: Sequence[float], colour: str) ->
             elinewidth=0.9,
             capsize=2.2,
         )
+
+
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic y axis, with plain numbers between the powers of ten where it spans few of them."""
+    from matplotlib.ticker import LogFormatter, LogFormatterMathtext
+
+    axes.set_yscale("log")
+    powers = LogFormatterMathtext()
+    powers.set_axis(axes.yaxis)
+    axes.yaxis.set_major_formatter(lambda v, at: f"{v:,.15g}" if 1e-3 <= v <= 1e3 else powers(v, int(at)))
+    axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))

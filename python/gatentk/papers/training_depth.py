@@ -1,0 +1,511 @@
+"""Training speed of ReLU networks by depth, and the speed that condition numbers predict: [S, Fig. 3]."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from gatentk import data, nn, ntk, train
+from gatentk.errors import DataError
+from gatentk.papers import plots
+from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
+from gatentk.report import number
+from gatentk.spectra import spectrum
+
+DEFAULT = {"digits": 25, "mnist": 8}  # epochs
+FULL = {"digits": 2000, "mnist": 500, "fashion-mnist": 500}
+FACTORS = (4.0, 8.0, 16.0, 32.0)  # of the learning rates, times 1 / lambda_max(K / n)
+RATE_SAMPLES = 256  # for lambda_max
+SPEED = 2e10  # multiply-adds a second, in float32
+
+
+@lru_cache(maxsize=4)
+def samples_of(source: str, path: str | None) -> train.Samples:
+    """All samples of a data set, with unit rows and classes as targets, in float32."""
+    return train.prepare(train.Config(source, path=path, model="relu", loss="cross-entropy", optimizer="sgd"))
+
+
+class TrainingDepth(Experiment):
+    """Networks of [S], Eq. 1-3, in NTK parametrisation, all weights trained from the same seed."""
+
+    name = "training-depth"
+    title = "Deeper ReLU networks have a better condition number: do they train faster?"
+    source = "[S, Fig. 3]"
+
+    def settings(self, scale: Scale) -> Settings:
+        """Few epochs, or those of [S] on all data that are there.
+
+        Raises:
+            DataError: a path was given, and there is no such data set.
+        """
+        sets, missing = {}, {}
+        for name, epochs in (FULL if scale.full else DEFAULT).items():
+            path = scale.paths.get(name)
+            try:
+                sets[name] = {**_describe(name, path), "epochs": epochs}
+            except DataError as error:
+                if path is not None:
+                    raise
+                missing[name] = str(error)
+        return {
+            "sets": sets,
+            "missing": missing,
+            "depths": list(range(1, 11)),
+            "width": 512 if scale.full else 256,
+            "batch": 500,
+            "factors": list(FACTORS),
+            "descent": {"rows": 256 if scale.full else 64, "width": 512, "steps": 3000 if scale.full else 200},
+            "target": 0.1,
+        }
+
+    def cells(self, settings: Settings) -> Sequence[Cell]:
+        """One for each data set, loss and depth, and for each learning rate of cross-entropy."""
+        return list(_cells_of(settings))
+
+    def compute(self, settings: Settings, cell: Cell) -> Numbers:
+        """Losses of one network."""
+        a = cell.arguments
+        if a["factor"] is None:
+            return descent(settings, a["set"], a["depth"])
+        return entropy(settings, a["set"], a["depth"], a["factor"])
+
+    def needs(self, settings: Settings) -> tuple[int, float]:
+        """The data, and the weights with their gradients."""
+        kept = sum(8 * chosen["n"] * chosen["features"] for chosen in settings["sets"].values())
+        weights = 16 * settings["depths"][-1] * settings["descent"]["width"] ** 2
+        return kept + weights, sum(cell.cost for cell in self.cells(settings)) / SPEED
+
+    def findings(self, settings: Settings, results: Mapping[str, Numbers]) -> Findings:
+        """Whether depth helps, with both losses, and whether the rates of condition numbers hold."""
+        speeds = [Speed(settings, results, name) for name in settings["sets"]]
+        claims = [claim for speed in speeds for claim in speed.claims()]
+        return Findings(
+            claims,
+            [speed.plot() for speed in speeds],
+            [_entropy_table(speeds), _descent_table(speeds)],
+            [*_remarks(settings, speeds), *(f"Left out: {k}. It needs {v}." for k, v in settings["missing"].items())],
+        )
+
+
+def _describe(name: str, path: Path | None) -> dict[str, Any]:
+    """Where a data set comes from, and its sizes; a file of the user's for `mnist` holds arrays x and y."""
+    source = "npy" if path is not None and name == "mnist" else name
+    dataset = data.load(source, path=path)
+    if dataset.y is None:
+        raise DataError(f"{path}: expected an .npz file with arrays x and y, got one without y")
+    n, features = dataset.x.shape
+    file = None if path is None else str(path)
+    return {"source": source, "path": file, "n": n, "features": features, "outputs": len(set(dataset.y.tolist()))}
+
+
+# Cells
+
+
+def _cells_of(settings: Settings) -> Iterator[Cell]:
+    for name, chosen in settings["sets"].items():
+        for depth in settings["depths"]:
+            cost = 3.0 * chosen["epochs"] * chosen["n"] * _weights(chosen, settings["width"], depth)
+            for factor in settings["factors"]:
+                arguments = {"set": name, "depth": depth, "factor": factor}
+                yield Cell(_entropy_key(name, depth, factor), cost, arguments)
+        rows, steps = settings["descent"]["rows"], settings["descent"]["steps"]
+        for depth in settings["depths"]:
+            cost = (3.0 * rows + 20) * steps * _weights(chosen, settings["descent"]["width"], depth)
+            yield Cell(_descent_key(name, depth), cost, {"set": name, "depth": depth, "factor": None})
+
+
+def _entropy_key(name: str, depth: int, factor: float) -> str:
+    return f"{name} cross-entropy depth {depth} rate {factor:g}"
+
+
+def _descent_key(name: str, depth: int) -> str:
+    return f"{name} square depth {depth}"
+
+
+def _weights(chosen: Mapping[str, Any], width: int, depth: int) -> int:
+    return int(chosen["features"] * width + (depth - 1) * width**2 + width * chosen["outputs"])
+
+
+def network(features: int, width: int, depth: int, outputs: int) -> nn.MLP:
+    """The untrained network of seed 0."""
+    return nn.MLP(features, width, depth, outputs, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+
+
+def entropy(settings: Settings, name: str, depth: int, factor: float) -> Numbers:
+    """Cross-entropy by epoch at the learning rate `factor`/lambda_max(K/n); the last is None if it diverged."""
+    chosen = settings["sets"][name]
+    samples = samples_of(chosen["source"], chosen["path"])
+    few = samples.train.x[samples.shuffled[:RATE_SAMPLES]].double()
+    rate = factor * len(few) / float(spectrum(ntk.infinite(few, depth=depth)).lmax)
+    config = train.Config(
+        chosen["source"], model="relu", loss="cross-entropy", optimizer="sgd", batch=settings["batch"], depth=depth
+    )
+    net = network(chosen["features"], settings["width"], depth, samples.outputs)
+    # Training needs nothing of a network but its outputs and weights.
+    start = train.Start(0, cast(nn.ReLUNetwork, net), samples.train, None, samples.shuffled)
+    records = list(train.Run(config, start, rate).epochs(chosen["epochs"]))
+    return {
+        "rate": rate,
+        "losses": [record.train_loss for record in records],
+        "accuracy": records[-1].train_accuracy,
+    }
+
+
+def descent(settings: Settings, name: str, depth: int) -> Numbers:
+    """Square loss by step of full gradient descent with step 1/lambda_max, relative to that at the start.
+
+    Beside it what the linearised network does, whose error falls by 1 - lambda/lambda_max a step in each eigenvector of
+    the kernel, and the extreme eigenvalues of that kernel. The network has one output, +1 for the upper half of the
+    classes and -1 for the lower.
+    """
+    chosen, limits = settings["sets"][name], settings["descent"]
+    samples = samples_of(chosen["source"], chosen["path"])
+    part = samples.train.take(samples.shuffled[: limits["rows"]])
+    signs = torch.where(part.targets >= samples.outputs / 2, 1.0, -1.0).unsqueeze(1)
+    net = network(chosen["features"], limits["width"], depth, 1)
+    exact, x = copy.deepcopy(net).double(), part.x.double()
+    values, vectors = torch.linalg.eigh(ntk.empirical(exact, x))
+    with torch.no_grad():
+        residual = (exact(x) - signs.double()).flatten()
+    weights = (vectors.T @ residual).square()
+    largest = float(values[-1])
+    infinite = spectrum(ntk.infinite(x, depth=depth))
+    return {
+        "rows": len(x),
+        "lmin": float(values[0]),
+        "lmax": largest,
+        "infinite_condition": float(infinite.condition) if infinite.resolved else None,
+        "losses": _descend(net, part.x, signs, 1 / largest, limits["steps"]),
+        "linearised": _linearised(weights, values / largest, limits["steps"]),
+    }
+
+
+def _descend(net: nn.MLP, x: Tensor, targets: Tensor, rate: float, steps: int) -> list[float | None]:
+    """Losses before the first and after every step, relative to the first; None where they are not finite."""
+    optimizer = torch.optim.SGD(net.parameters(), lr=rate)
+    losses = []
+    for _ in range(steps + 1):
+        optimizer.zero_grad()
+        loss = train.square_loss(net(x), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(float(loss.detach()))
+        optimizer.step()
+    return [loss / losses[0] if math.isfinite(loss) else None for loss in losses]
+
+
+def _linearised(weights: Tensor, ratios: Tensor, steps: int) -> list[float]:
+    """sum_i w_i (1 - lambda_i/lambda_max)^(2 t), relative to t = 0."""
+    weights = weights / weights.sum()
+    factors = (1 - ratios.clamp_min(0)).clamp_min(0)
+    times = torch.arange(steps + 1, dtype=torch.float64)
+    return [float((weights * factors.pow(2 * t)).sum()) for t in times]
+
+
+# Findings
+
+
+class Speed:
+    """All networks of one data set.
+
+    Attributes:
+        rates: numbers of cross-entropy by depth and learning rate.
+        best, entropy: the learning rate with the smallest last loss and its numbers, by depth.
+        descent: numbers of gradient descent by depth.
+    """
+
+    def __init__(self, settings: Settings, results: Mapping[str, Numbers], name: str) -> None:
+        self.settings, self.name, self.chosen = settings, name, settings["sets"][name]
+        self.depths: list[int] = settings["depths"]
+        self.target: float = settings["target"]
+        self.rates = {
+            depth: {factor: results[_entropy_key(name, depth, factor)] for factor in settings["factors"]}
+            for depth in self.depths
+        }
+        self.best = {depth: min(self.rates[depth], key=partial(self._last, depth)) for depth in self.depths}
+        self.entropy = {depth: self.rates[depth][factor] for depth, factor in self.best.items()}
+        self.descent = {depth: results[_descent_key(name, depth)] for depth in self.depths}
+
+    def _last(self, depth: int, factor: float) -> float:
+        loss = self.rates[depth][factor]["losses"][-1]
+        return math.inf if loss is None else float(loss)
+
+    def final(self, depth: int) -> float | None:
+        """Cross-entropy after the last epoch; None if training diverged at every learning rate."""
+        loss = self._last(depth, self.best[depth])
+        return loss if math.isfinite(loss) else None
+
+    def condition(self, depth: int) -> float | None:
+        """Of the kernel of the network that is trained; None where it is not resolved."""
+        found = self.descent[depth]
+        floor = found["rows"] * torch.finfo(torch.float64).eps * found["lmax"]
+        return found["lmax"] / found["lmin"] if found["lmin"] > floor else None
+
+    def measured(self, depth: int) -> int | None:
+        """Steps of gradient descent to the target."""
+        return _first_below(self.descent[depth]["losses"], self.target)
+
+    def linearised(self, depth: int) -> int | None:
+        """Steps of the linearised network to the target."""
+        return _first_below(self.descent[depth]["linearised"], self.target)
+
+    def promised(self, depth: int) -> int | None:
+        """Steps that the rate (1 - 1/kappa)^t takes to the target."""
+        condition = self.condition(depth)
+        return None if condition is None else math.ceil(math.log(self.target) / math.log1p(-1 / condition))
+
+    def claims(self) -> list[Claim]:
+        """What [S] states."""
+        return [self._faster(), self._descends(), self._bounds()]
+
+    def _faster(self) -> Claim:
+        losses = [self.final(depth) for depth in self.depths]
+        checks = [None if a is None or b is None else b < a for a, b in pairwise(losses)]
+        first, last = self.depths[0], self.depths[-1]
+        level = losses[0]
+        reached = None if level is None else _first_below(self.entropy[last]["losses"], level)
+        catch_up = (
+            f"depth {last} does not reach the last loss of depth {first}"
+            if reached is None
+            else f"depth {last} reaches the last loss of depth {first} in {reached} of {self.chosen['epochs']} epochs"
+        )
+        shown = ", ".join("diverged" if loss is None else number(loss) for loss in losses)
+        return Claim(
+            "[S, Fig. 3]",
+            f"On {self.name} the training loss falls faster the deeper the network.",
+            f"Cross-entropy after {self.chosen['epochs']} epochs, depths {first} to {last}: {shown}; it is lower than "
+            f"one layer before at {sum(check is True for check in checks)} of {len(checks)} steps, rank correlation "
+            f"with depth {_correlation_text(self.depths, losses)}; {catch_up}.",
+            _decided(checks),
+        )
+
+    def _descends(self) -> Claim:
+        conditions = [self.condition(depth) for depth in self.depths]
+        steps = [self.measured(depth) for depth in self.depths]
+        checks = [_fewer(b, a) for a, b in pairwise(steps)]
+        return Claim(
+            "[S, abstract]",
+            f"On {self.name} the condition number of deeper networks is smaller, and gradient descent on the square "
+            "loss takes fewer steps.",
+            f"{self.descent[self.depths[0]]['rows']} samples, width {self.settings['descent']['width']:,}, depths "
+            f"{self.depths[0]} to {self.depths[-1]}: condition numbers {_listed(conditions)}; steps of size 1/λmax to "
+            f"{self.target:.0%} of the loss at the start {_listed(steps)}, fewer than one layer before at "
+            f"{sum(check is True for check in checks)} of {len(checks)} steps; rank correlation of the two "
+            f"{_correlation_text(conditions, steps)}.",
+            _decided([*checks, *(None if a is None or b is None else b < a for a, b in pairwise(conditions))]),
+        )
+
+    def _bounds(self) -> Claim:
+        kept: dict[str, list[bool | None]] = {"kappa": [], "half": []}
+        for depth in self.depths:
+            condition = self.condition(depth)
+            for rate, factor in (("kappa", 1.0), ("half", 0.5)):
+                kept[rate].append(None if condition is None else self._below(depth, factor / condition))
+        distance = max(self._distance(depth) for depth in self.depths)
+        ratios = [
+            promised / measured
+            for depth in self.depths
+            if (measured := self.measured(depth)) and (promised := self.promised(depth))
+        ]
+        slack = f"{number(min(ratios), 2)} to {number(max(ratios), 2)} times" if ratios else "an unknown multiple of"
+        return Claim(
+            "[S, rates of gradient descent]",
+            f"On {self.name} the square loss falls at least as fast as (1 - 1/κ)^t and (1 - η λmin/2)^t, κ and λmin "
+            "of the kernel at the start.",
+            f"Below (1 - 1/κ)^t throughout at {_count(kept['kappa'])} depths, below (1 - η λmin/2)^t at "
+            f"{_count(kept['half'])}. The first rate takes {slack} the measured steps to {self.target:.0%}. The "
+            f"network and its linearisation differ by a factor of up to {number(math.exp(distance), 2)} until there.",
+            _decided([*kept["kappa"], *kept["half"]]),
+        )
+
+    def _below(self, depth: int, rate: float) -> bool:
+        """Whether the loss stays below (1 - rate)^t, up to rounding in float32."""
+        losses = self.descent[depth]["losses"]
+        return all(
+            loss is not None and loss <= math.exp(t * math.log1p(-rate)) * (1 + 1e-5) + 1e-9
+            for t, loss in enumerate(losses)
+        )
+
+    def _distance(self, depth: int) -> float:
+        """Largest |log| of the ratio of the losses of the network and its linearisation, down to the target."""
+        found = self.descent[depth]
+        pairs = list(zip(found["losses"], found["linearised"], strict=True))
+        ratios = [abs(math.log(a / b)) for a, b in pairs if a is not None and min(a, b) >= self.target]
+        return max(ratios)
+
+    def plot(self) -> Plot:
+        """Cross-entropy by epoch, square loss by step, and steps by depth."""
+        limits = self.settings["descent"]
+        rows = self.descent[self.depths[0]]["rows"]
+        figure, (loss, descent_axes, steps) = plots.panels(
+            [
+                ("Cross-entropy", f"{self.name}, {self.chosen['n']:,} samples, width {self.settings['width']:,}"),
+                ("Square loss, gradient descent", f"{rows} samples, width {limits['width']:,}; dashed: linearised"),
+                ("Steps of gradient descent", f"until {self.target:.0%} of the loss at the start"),
+            ],
+            [("Epoch", "training loss"), ("Step", "loss relative to the start"), ("Depth", "steps")],
+        )
+        self._draw_entropy(loss)
+        self._draw_descent(descent_axes)
+        self._draw_steps(steps)
+        caption = (
+            f"{self.name}: training loss of ReLU networks by depth, with cross-entropy at the best of "
+            f"{len(self.settings['factors'])} learning rates, and with the square loss beside what the kernel at the "
+            "start predicts: the whole spectrum (dashed) and the condition number alone (dotted)."
+        )
+        return Plot(f"training-depth-{self.name}", caption, figure)
+
+    def _draw_entropy(self, axes: Any) -> None:
+        for index, depth in enumerate(self.depths):
+            shade = 0.2 + 0.8 * index / max(1, len(self.depths) - 1)
+            known = [(t, v) for t, v in enumerate(self.entropy[depth]["losses"]) if v]
+            axes.plot(*zip(*known, strict=True), color=plots.BLUE, alpha=shade, label=f"depth {depth}")
+        plots.logarithmic(axes)
+        plots.integers(axes)
+        plots.legend(axes, ncols=2, loc="lower left")
+
+    def _draw_descent(self, axes: Any) -> None:
+        shown = dict.fromkeys((self.depths[0], self.depths[len(self.depths) // 2], self.depths[-1]))
+        for colour, depth in zip(plots.COLOURS, shown, strict=False):
+            found, condition = self.descent[depth], self.condition(depth)
+            known = [(t, v) for t, v in enumerate(found["losses"]) if v]
+            axes.plot(*zip(*known, strict=True), color=colour, label=f"depth {depth}")
+            axes.plot(found["linearised"], color=colour, linestyle=plots.DASHED, linewidth=1)
+            if condition is not None:
+                rate = [math.exp(t * math.log1p(-1 / condition)) for t in range(len(found["losses"]))]
+                axes.plot(rate, color=colour, linestyle=plots.DOTTED, linewidth=1)
+        plots.logarithmic(axes)
+        plots.legend(axes, loc="lower left")
+
+    def _draw_steps(self, axes: Any) -> None:
+        for colour, label, count in (
+            (plots.BLUE, "measured", self.measured),
+            (plots.GREEN, "linearised network", self.linearised),
+            (plots.ORANGE, "rate (1 - 1/κ)^t", self.promised),
+        ):
+            known = [(depth, value) for depth in self.depths if (value := count(depth))]
+            if known:
+                axes.plot(*zip(*known, strict=True), ".-", color=colour, label=label)
+        plots.logarithmic(axes)
+        plots.integers(axes)
+        plots.legend(axes, loc="best")
+
+
+def _first_below(losses: Sequence[float | None], target: float) -> int | None:
+    return next((t for t, loss in enumerate(losses) if loss is not None and loss <= target), None)
+
+
+def _fewer(a: int | None, b: int | None) -> bool | None:
+    """Whether a is less than b steps; None stands for more than were taken."""
+    if a is None:
+        return None if b is None else False
+    return b is None or a < b
+
+
+def _decided(checks: Sequence[bool | None]) -> bool | None:
+    """All of them: False if one is, None if one is open."""
+    if False in checks:
+        return False
+    return None if None in checks else True
+
+
+def _count(checks: Sequence[bool | None]) -> str:
+    return f"{sum(check is True for check in checks)} of {len(checks)}"
+
+
+def _listed(values: Sequence[float | None]) -> str:
+    def text(value: float | None) -> str:
+        if value is None:
+            return "unknown"
+        return f"{value:,}" if isinstance(value, int) else number(value)
+
+    return ", ".join(map(text, values))
+
+
+def rank_correlation(x: Sequence[float | None], y: Sequence[float | None]) -> float | None:
+    """Spearman's, of the pairs that are known; None if there are fewer than three or all are equal."""
+    from scipy.stats import rankdata
+
+    known = [(a, b) for a, b in zip(x, y, strict=True) if a is not None and b is not None]
+    if len(known) < 3:
+        return None
+    ranks = torch.tensor([rankdata(side).tolist() for side in zip(*known, strict=True)], dtype=torch.float64)
+    centred = ranks - ranks.mean(dim=1, keepdim=True)
+    norms = centred.norm(dim=1)
+    return float(centred[0] @ centred[1] / norms.prod()) if bool((norms > 0).all()) else None
+
+
+def _correlation_text(x: Sequence[float | None], y: Sequence[float | None]) -> str:
+    value = rank_correlation(x, y)
+    return "unknown" if value is None else f"{value:.2f}"
+
+
+def _remarks(settings: Settings, speeds: Sequence[Speed]) -> list[str]:
+    epochs = ", ".join(f"{speed.name} {speed.chosen['epochs']:,}" for speed in speeds)
+    factors = settings["factors"]
+    grid = ", ".join(f"{factor:g}" for factor in factors)
+    how = (
+        f"Epochs: {epochs}; [S] trains for 500 or 2,000. Mini-batches of {settings['batch']:,}, rows scaled to norm "
+        f"1. The learning rate is the one of {grid} times 1/λmax(K/n), K the kernel at infinite width, whose training "
+        "loss is lowest after the last epoch; relative to λmax, because that grows with depth."
+    )
+    remarks = [how]
+    ends = [
+        f"{speed.name} depth {depth}"
+        for speed in speeds
+        for depth in speed.depths
+        if len(factors) > 1 and speed.best[depth] in (factors[0], factors[-1])
+    ]
+    if ends:
+        remarks.append(f"The best learning rate is at an end of the grid for {', '.join(ends)}.")
+    return remarks
+
+
+def _entropy_table(speeds: Sequence[Speed]) -> Table:
+    columns = ["data", "depth", "learning rate", "times 1/λmax", "best", "epochs", "training loss", "accuracy"]
+    rows = [
+        [*head, len(r["losses"]) - 1, r["losses"][-1], r["accuracy"]]
+        for speed in speeds
+        for depth in speed.depths
+        for factor, r in speed.rates[depth].items()
+        for head in [[speed.name, depth, r["rate"], factor, factor == speed.best[depth]]]
+    ]
+    return Table("training-depth-cross-entropy", "Cross-entropy after the last epoch", columns, rows)
+
+
+def _descent_table(speeds: Sequence[Speed]) -> Table:
+    columns = [
+        "data",
+        "depth",
+        "condition",
+        "at infinite width",
+        "steps measured",
+        "steps linearised",
+        "steps (1-1/κ)^t",
+    ]
+    columns.append("last loss / first")
+    rows = [
+        [
+            speed.name,
+            depth,
+            speed.condition(depth),
+            r["infinite_condition"],
+            speed.measured(depth),
+            speed.linearised(depth),
+            speed.promised(depth),
+            r["losses"][-1],
+        ]
+        for speed in speeds
+        for depth, r in speed.descent.items()
+    ]
+    return Table("training-depth-descent", "Gradient descent on the square loss", columns, rows)
+
+
+EXPERIMENT = TrainingDepth()

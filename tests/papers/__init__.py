@@ -1,0 +1,1 @@
+"""A package, because some of its tests have the names of others."""

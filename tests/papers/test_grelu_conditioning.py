@@ -1,0 +1,112 @@
+"""GReLU kernels beside ReLU kernels: what must come out on digits, and claims that follow the numbers."""
+
+import copy
+import math
+
+import pytest
+import torch
+
+from gatentk import ntk
+from gatentk.papers import grelu_conditioning
+from gatentk.papers.experiment import run
+from gatentk.report import render
+
+EXPERIMENT = grelu_conditioning.EXPERIMENT
+SMALL = {
+    "samples": {"digits": 150},
+    "depths": [1, 2, 3, 5, 10],
+    "width": 256,
+    "finite_samples": 30,
+    "finite_depths": [1, 3],
+    "seeds": 2,
+    "target": 0.01,
+}
+
+
+@pytest.fixture(scope="module")
+def results():
+    return {cell.key: numbers for cell, numbers in run(EXPERIMENT, SMALL, {})}
+
+
+def claims(results):
+    return {claim.source: claim.agrees for claim in EXPERIMENT.findings(SMALL, results).claims}
+
+
+def test_on_digits_the_condition_number_of_grelu_is_below_that_of_relu_at_every_depth(results):
+    for depth in SMALL["depths"]:
+        relu, grelu = (results[f"digits {a} depth {depth}"] for a in ("relu", "grelu"))
+        assert relu["resolved"]
+        assert grelu["resolved"]
+        assert grelu["condition"] < relu["condition"]
+        assert grelu["min_angle"] > relu["min_angle"]
+    assert claims(results)["infinite width"] is True
+
+
+def test_condition_numbers_are_those_of_all_eigenvalues(results):
+    x, _ = grelu_conditioning.unit_rows("digits", 150, 0)
+    for activation in ("relu", "grelu"):
+        values = torch.linalg.eigvalsh(ntk.infinite(x, depth=2, activation=activation))
+        assert results[f"digits {activation} depth 2"]["condition"] == pytest.approx(float(values[-1] / values[0]))
+
+
+def test_close_samples_are_told_apart_better_with_depth(results):
+    for activation in ("relu", "grelu"):
+        angles = [results[f"digits {activation} depth {depth}"]["min_angle"] for depth in SMALL["depths"]]
+        assert angles == sorted(angles)
+
+
+def test_unit_rows_are_unit_rows_without_repetitions():
+    x, targets = grelu_conditioning.unit_rows("digits", 150, 0)
+    assert torch.allclose(x.norm(dim=1), torch.ones(len(x), dtype=torch.float64))
+    assert len(torch.unique(x, dim=0)) == len(x)
+    assert targets.shape == (len(x), 10)
+    assert float(targets.square().mean()) == pytest.approx(1)
+    assert torch.allclose(targets.mean(dim=0), torch.zeros(10, dtype=torch.float64), atol=1e-12)
+
+
+def test_steps_are_counted_as_gradient_descent_takes_them(generator):
+    X = torch.randn(6, 8, generator=generator, dtype=torch.float64)
+    K, target = X @ X.T, torch.randn(6, 2, generator=generator, dtype=torch.float64)
+    error, step = target.clone(), 1 / float(torch.linalg.eigvalsh(K)[-1])
+    count = 0
+    while float(error.square().sum()) > 0.01 * float(target.square().sum()):
+        error, count = error - step * K @ error, count + 1
+    assert grelu_conditioning.steps_to(K, target, 0.01) == count
+    singular = torch.diag(torch.tensor([0.0, 1.0], dtype=torch.float64))
+    assert grelu_conditioning.steps_to(singular, torch.ones(2, 1, dtype=torch.float64), 0.01) is None
+
+
+def test_better_conditioned_kernels_need_fewer_steps_here(results):
+    found = claims(results)
+    assert found["kernel regime"] is True
+    assert found["finite width"] is True
+
+
+def test_claims_follow_the_numbers(results):
+    changed = copy.deepcopy(results)
+    changed["digits grelu depth 3"]["condition"] = 2 * changed["digits relu depth 3"]["condition"]
+    changed["digits grelu depth 2"]["steps"] = changed["digits relu depth 2"]["steps"]
+    for seed in range(2):
+        changed[f"digits grelu depth 1 seed {seed}"]["condition_bound"] = 1e9
+    found = claims(changed)
+    assert [found[source] for source in ("infinite width", "kernel regime", "finite width")] == [False] * 3
+
+
+def test_an_unresolved_kernel_decides_nothing_unless_the_bound_does(results):
+    changed = copy.deepcopy(results)
+    changed["digits grelu depth 3"] |= {"resolved": False, "condition": None}
+    assert claims(changed)["infinite width"] is None
+    changed = copy.deepcopy(results)
+    changed["digits relu depth 3"] |= {"resolved": False, "condition": None, "condition_bound": 1e14}
+    assert claims(changed)["infinite width"] is True
+    assert len(EXPERIMENT.findings(SMALL, changed).plots) == 1
+
+
+def test_figures_and_table(results):
+    findings = EXPERIMENT.findings(SMALL, results)
+    for plot in findings.plots:
+        assert render(plot.figure, "png").startswith(b"\x89PNG")
+    (table,) = findings.tables
+    assert len(table.rows) == len(results)
+    assert all(len(row) == len(table.columns) for row in table.rows)
+    assert all(math.isfinite(value) for row in table.rows for value in row if isinstance(value, float))
