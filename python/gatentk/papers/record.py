@@ -193,6 +193,7 @@ def _section(result: Result) -> dict[str, Any]:
         "plots": [
             {
                 "caption": plot.caption,
+                "width": round(6.5 * plot.figure.get_figwidth(), 1),
                 "svg": Markup(inline_svg(result.plots[f"{plot.name}.svg"], f"{name}-{plot.name}-")),
             }
             for plot in findings.plots
