@@ -156,7 +156,7 @@ def test_repeated_rows_and_large_batches_are_announced(no_plots, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "nosuch"], "name: expected one of synthetic, digits"),
+        (["--data", "nosuch"], "name: expected one of synthetic, friedman"),
         (["--data", "csv:/no/such/file.csv"], "/no/such/file.csv: No such file"),
         (["--data", "digits", "--path", "x"], "path: digits is not read from a file"),
         (["--data", "digits", "-n", "1"], "Invalid value for '-n'"),
@@ -436,7 +436,7 @@ def test_numbers_are_learnt_from_a_column_named_target(no_loss_plot, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "nosuch"], "name: expected one of synthetic, digits"),
+        (["--data", "nosuch"], "name: expected one of synthetic, friedman"),
         (["--data", "digits", "--model", "mlp"], "'grelu', 'relu'"),
         (["--data", "digits", "--lr", "0"], "expected auto, or different positive numbers such as 0.1"),
         (["--data", "digits", "--lr", "0.1,fast"], "expected auto, or different positive numbers"),
