@@ -14,6 +14,7 @@
 | `svhn-test`          | 26,032 x 3072 | the same                                     | digits 0 to 9               |
 | `cifar10`            | 50,000 x 3072 | the same                                     | classes 0 to 9              |
 | `cifar10-test`       | 10,000 x 3072 | the same                                     | classes 0 to 9              |
+| `cifar10-pickle`     | 50,000 x 3072 | the same, from the Python version            | classes 0 to 9              |
 | `sgemm`              | 241,600 x 14  | as written                                   | log of the mean time, in ms |
 | `csv:PATH`           | one a line    | as written                                   | last column, if named so    |
 | `npy:PATH`           | one a row     | as stored                                    | array `y` of an .npz file   |
@@ -23,11 +24,13 @@
   as `sgemm`.
 - `ackley`: y = sum_j x_{d+1-j} (log|x_j| (cos x_j + x_j^3 sin x_j) + sqrt|x_j|), j = 1..d, of Gaussian rows that are
   divided by their norms after that (Noy et al., arXiv 2101.04243, Sec. 6.1, which does not say when).
+- `cifar10-pickle-test` is to `cifar10-pickle` as `cifar10-test` to `cifar10`.
 - `svhn`, `cifar10`: `x.reshape(-1, 3, 32, 32)` is a batch of images (sample, channel, row, column).
 - `sgemm`: x is MWG, NWG, KWG, MDIMC, NDIMC, MDIMA, NDIMB, KWI, VWM, VWN, STRM, STRN, SA, SB, and y the natural
   logarithm of the mean of the four run times. The features differ in scale: standardise them.
 
-No sample is dropped: all-zero and repeated rows are returned like any other. No file is ever unpickled.
+No sample is dropped: all-zero and repeated rows are returned like any other. Nothing that a file contains is run: of
+pickles, which are read under the names above only, no class or function is imported.
 """
 
 from __future__ import annotations
@@ -88,6 +91,8 @@ def load(name: str, n: int | None = None, seed: int = 0, path: str | os.PathLike
             that format, such as `extra_32x32.mat`, is read as well.
             `cifar10`, `cifar10-test`: the folder of `data_batch_1.bin` to `data_batch_5.bin` or `test_batch.bin`
             (the binary version; the Python version is pickled and refused).
+            `cifar10-pickle`, `cifar10-pickle-test`: the folder of `data_batch_1` to `data_batch_5` or `test_batch`,
+            for those who have the Python version.
             `sgemm`: `sgemm_product.csv` or the folder it is in.
             `csv`, `npy`: the file, instead of `csv:PATH`.
 

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from gatentk.data_files import Source, csv_lines, read_csv, read_exactly, read_idx
 from gatentk.data_matlab import read_matlab
+from gatentk.data_pickle import read_cifar10_pickle
 from gatentk.errors import DataError
 
 FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 
 _CHANNELS, _SIDE = 3, 32
 _CIFAR10_RECORD = 1 + _CHANNELS * _SIDE * _SIDE
+_CIFAR10_BATCHES = tuple(f"data_batch_{batch}" for batch in range(1, 6))
 _SGEMM_HEADER = (
     "MWG,NWG,KWG,MDIMC,NDIMC,MDIMA,NDIMB,KWI,VWM,VWN,STRM,STRN,SA,SB,Run1 (ms),Run2 (ms),Run3 (ms),Run4 (ms)"
 )
@@ -35,6 +37,10 @@ _SVHN_ADVICE = (
 _CIFAR10_ADVICE = (
     "download and unpack the binary version, cifar-10-binary.tar.gz, from The CIFAR-10 dataset, "
     "https://www.cs.toronto.edu/~kriz/cifar.html, and give its folder cifar-10-batches-bin as path"
+)
+_CIFAR10_PICKLE_ADVICE = (
+    "download and unpack the Python version, cifar-10-python.tar.gz, from The CIFAR-10 dataset, "
+    "https://www.cs.toronto.edu/~kriz/cifar.html, and give its folder cifar-10-batches-py as path"
 )
 _SGEMM_ADVICE = (
     "download and unzip sgemm_product.csv from the UCI Machine Learning Repository, data set 440, SGEMM GPU kernel "
@@ -88,13 +94,20 @@ def _svhn(file: str, path: Path | None) -> Source:
 
 def _cifar10(files: tuple[str, ...], folder: Path | None) -> Source:
     """Records of a byte label and 3072 bytes of pixels: channel, row, column."""
-    records = np.concatenate([_cifar10_records(_find_cifar10(folder, file)) for file in files])
+    records = np.concatenate([_cifar10_records(_find_cifar10(folder, f"{file}.bin")) for file in files])
+    return Source(records[:, 1:], records[:, 0], 255)
+
+
+def _cifar10_pickle(files: tuple[str, ...], folder: Path | None) -> Source:
+    """The same from the Python version."""
+    records = np.concatenate([read_cifar10_pickle(_find_cifar10(folder, file)) for file in files])
     return Source(records[:, 1:], records[:, 0], 255)
 
 
 def _find_cifar10(folder: Path | None, file: str) -> Path:
+    advice = _CIFAR10_ADVICE if file.endswith(".bin") else _CIFAR10_PICKLE_ADVICE
     if folder is None:
-        raise DataError(f"{file}: needs to be downloaded; {_CIFAR10_ADVICE}")
+        raise DataError(f"{file}: needs to be downloaded; {advice}")
     path = folder / file
     if path.is_file():
         return path
@@ -102,9 +115,9 @@ def _find_cifar10(folder: Path | None, file: str) -> Path:
     if pickled.is_file():
         raise DataError(
             f"{pickled}: the Python version of CIFAR-10 is a pickle, which can run any code when it is read, so it is "
-            f"not read here; {_CIFAR10_ADVICE}"
+            f"not read unless asked for by the name cifar10-pickle (cifar10-pickle-test); {advice}"
         )
-    raise DataError(f"{path}: no such file; {_CIFAR10_ADVICE}")
+    raise DataError(f"{path}: no such file; {advice}")
 
 
 def _cifar10_records(path: Path) -> NDArray[np.uint8]:
@@ -149,7 +162,9 @@ PUBLISHED: dict[str, Callable[[Path | None], Source]] = {
     "fashion-mnist-test": partial(_fashion_mnist, "t10k"),
     "svhn": partial(_svhn, "train_32x32.mat"),
     "svhn-test": partial(_svhn, "test_32x32.mat"),
-    "cifar10": partial(_cifar10, tuple(f"data_batch_{batch}.bin" for batch in range(1, 6))),
-    "cifar10-test": partial(_cifar10, ("test_batch.bin",)),
+    "cifar10": partial(_cifar10, _CIFAR10_BATCHES),
+    "cifar10-test": partial(_cifar10, ("test_batch",)),
+    "cifar10-pickle": partial(_cifar10_pickle, _CIFAR10_BATCHES),
+    "cifar10-pickle-test": partial(_cifar10_pickle, ("test_batch",)),
     "sgemm": _sgemm,
 }

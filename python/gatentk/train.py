@@ -235,8 +235,8 @@ def prepare(config: Config) -> Samples:
     classes = None if dataset.y.is_floating_point() else _classes(dataset)
     if classes is None and config.loss == "cross-entropy":
         raise TrainingError(f"{dataset.name} has real targets, and cross-entropy needs classes; use --loss square")
-    train_rows, test_rows = _split_rows(config, len(dataset.x), dataset.name)
-    x = _normalised(dataset.x, config.normalize, train_rows)
+    train_rows, test_rows = split_rows(config, len(dataset.x), dataset.name)
+    x = normalised(dataset.x, config.normalize, train_rows)
     dtype = DTYPES[config.dtype]
     whole = _targets(config, x.to(dtype), dataset.y, classes)
     train = whole.take(train_rows)
@@ -266,7 +266,7 @@ def _classes(dataset: data.Dataset) -> tuple[int, ...]:
     return classes
 
 
-def _split_rows(config: Config, n: int, name: str) -> tuple[Tensor, Tensor]:
+def split_rows(config: Config, n: int, name: str) -> tuple[Tensor, Tensor]:
     """Rows for training, in the order of the data, and for testing."""
     count = round(config.test_fraction * n)
     if config.test_fraction > 0 and not 0 < count < n:
@@ -275,8 +275,8 @@ def _split_rows(config: Config, n: int, name: str) -> tuple[Tensor, Tensor]:
     return order[count:].sort().values, order[:count].sort().values
 
 
-def _normalised(x: Tensor, how: str, train_rows: Tensor) -> Tensor:
-    """All-zero rows and constant features stay zero."""
+def normalised(x: Tensor, how: str, train_rows: Tensor) -> Tensor:
+    """Features as `Config.normalize` says; all-zero rows and constant features stay zero."""
     if how == "unit":
         norms = x.norm(dim=1, keepdim=True)
         return x / torch.where(norms > 0, norms, 1)
@@ -405,6 +405,9 @@ class Run:
         start: the network, which is trained in place, and its samples.
         rate: the learning rate.
         reference: weights that diagnostics compare with, if not those of the network as it is.
+        augment: gives changed features (n, d) of the train samples, in their order, for the steps of one epoch; their
+            gates are looked up anew. Losses, diagnostics and the switch are of the samples as they are. A checkpoint
+            does not hold it.
 
     Attributes:
         network: as trained so far; another one after the switch.
@@ -418,8 +421,9 @@ class Run:
         start: Start,
         rate: float,
         reference: list[Tensor] | None = None,
+        augment: Callable[[], Tensor] | None = None,
     ) -> None:
-        self.config, self.seed, self.rate = config, start.seed, rate
+        self.config, self.seed, self.rate, self.augment = config, start.seed, rate, augment
         self.train, self.test, self.shuffled = start.train, start.test, start.shuffled
         self.loss = LOSSES[config.loss]
         self.order = torch.Generator().manual_seed(2**32 + start.seed)
@@ -465,7 +469,7 @@ class Run:
 
     def train_epoch(self) -> bool:
         """One pass over the train samples; False if a loss was not finite, and the step was not taken."""
-        for part in self._steps():
+        for part in self._steps(self._samples()):
             self.optimizer.zero_grad()
             total = 0.0
             for block in part.blocks():
@@ -477,14 +481,23 @@ class Run:
             self.optimizer.step()
         return True
 
-    def _steps(self) -> Iterator[Split]:
+    def _samples(self) -> Split:
+        """What the next epoch learns from."""
+        if self.augment is None:
+            return self.train
+        x = self.augment()
+        return replace(
+            self.train, x=x, gates=self.network.gate_table(x) if isinstance(self.network, GReLUNetwork) else None
+        )
+
+    def _steps(self, samples: Split) -> Iterator[Split]:
         """The samples of each step."""
         if self.config.batch is None:
-            yield self.train
+            yield samples
             return
-        order = torch.randperm(len(self.train), generator=self.order)
+        order = torch.randperm(len(samples), generator=self.order)
         for rows in torch.split(order, self.config.batch):
-            yield self.train.take(rows)
+            yield samples.take(rows)
 
     @torch.no_grad()
     def evaluate(self, split: Split) -> tuple[float, float | None]:

@@ -23,6 +23,7 @@ SMALL = {
         "batch": 20,
     },
     "narrow": [32],
+    "augment": None,
     "factor": 0.5,
     "seed": 0,
     "train_samples": 60,

@@ -30,7 +30,7 @@ class ImageRegression(Experiment):
         config: dict[str, Any] = {"data": "mnist", "n": 5000, "epochs": 10}
         shapes = [[6, 384], [7, 384], [4, 576]]
         if scale.full:
-            config = {"data": "cifar10", "path": trainings.file(scale, "cifar10"), "n": None, "epochs": 50}
+            config = trainings.cifar10(scale) | {"n": None, "epochs": 50}
             shapes = [list(shape) for shape in PUBLISHED]
         # Factors of 1 / lambda_max of each network's kernel at the start, beside the published learning rate.
         found: Settings = {"config": config, "shapes": shapes, "factors": [0.1, 0.3, 1.0], "seed": 0}

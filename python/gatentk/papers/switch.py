@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from gatentk.papers import plots, trainings
+from gatentk.papers.augmentation import rand_augment
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
 from gatentk.report import INK, number
 from gatentk.train import Config, Run
@@ -26,7 +29,7 @@ class Switch(Experiment):
     source = "[G, Fig. 3b, 3c, Thm 2]"
 
     def settings(self, scale: Scale) -> Settings:
-        """MNIST, 1,500 train samples; CIFAR-10 with `full`, 10,000 of them so that n <= m holds."""
+        """MNIST, 1,500 train samples; CIFAR-10 with `full`, 10,000 of them so that n <= m holds, with RandAugment."""
         config: dict[str, Any] = {
             "data": "mnist",
             "n": 2500,
@@ -37,12 +40,13 @@ class Switch(Experiment):
             "switch": 10,
         }
         narrow = [1024, 512, 256]
+        augment = None
         if scale.full:
-            path = trainings.file(scale, "cifar10")
-            config |= {"data": "cifar10", "path": path, "n": 12_000, "test_fraction": 1 / 6}
+            config |= trainings.cifar10(scale) | {"n": 12_000, "test_fraction": 1 / 6}
             config |= {"width": 10_240, "epochs": 80, "switch": 40}
             narrow = [5120]
-        found: Settings = {"config": config, "narrow": narrow, "factor": 0.5, "seed": 0}
+            augment = {"operations": 2, "magnitude": 9}
+        found: Settings = {"config": config, "narrow": narrow, "augment": augment, "factor": 0.5, "seed": 0}
         split = trainings.samples(trainings.config(found))
         return found | {"train_samples": len(split.train)}
 
@@ -68,7 +72,7 @@ class Switch(Experiment):
         rate = settings["factor"] / trainings.largest_eigenvalue(begun)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that the fit is not exact is what the numbers show
-            numbers = trainings.curve(Run(config, begun, rate), config.epochs)
+            numbers = trainings.curve(Run(config, begun, rate, augment=self._augment(settings, config)), config.epochs)
         del numbers["diagnostics"]
         return numbers | {"rate": rate}
 
@@ -89,7 +93,7 @@ class Switch(Experiment):
                 "eigenvalue "
                 "rises, and the learning rate is divided by as much."
             ),
-            "Samples are not augmented; the paper trains on CIFAR-10 with RandAugment.",
+            self._augmented(settings),
         ]
         return Findings(claims, self._plots(settings, results), self._tables(settings, results), remarks)
 
@@ -261,6 +265,21 @@ class Switch(Experiment):
                 layers,
             ),
         ]
+
+    def _augment(self, settings: Settings, config: Config) -> Callable[[], Tensor] | None:
+        """Changed samples for every epoch, the same for all networks."""
+        augment = settings["augment"]
+        return None if augment is None else rand_augment(config, **augment, seed=settings["seed"])
+
+    def _augmented(self, settings: Settings) -> str:
+        augment = settings["augment"]
+        if augment is None:
+            return "Samples are not augmented; the paper trains on CIFAR-10 with RandAugment, as --full does."
+        return (
+            f"Every epoch learns from images changed by RandAugment, {augment['operations']} operations of magnitude "
+            f"{augment['magnitude']} (the paper does not give these); gates are looked up for the changed images, and "
+            "losses and the switch are of the images as they are."
+        )
 
     def _switch(self, settings: Settings, results: Mapping[str, Numbers]) -> dict[str, Any] | None:
         found: dict[str, Any] | None = results[_key("switched", settings["config"]["width"])]["switch"]

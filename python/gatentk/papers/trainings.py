@@ -41,6 +41,12 @@ def file(scale: Scale, name: str) -> str | None:
     return None if path is None else str(path)
 
 
+def cifar10(scale: Scale) -> Settings:
+    """Data and path of CIFAR-10: the binary version, or the pickled one where the user names that."""
+    name = "cifar10-pickle" if "cifar10-pickle" in scale.paths else "cifar10"
+    return {"data": name, "path": file(scale, name)}
+
+
 def samples(config: Config, spread: float | None = None) -> Samples:
     """`gatentk.train.prepare`, which depends on a part of the configuration only and is done once for it.
 
