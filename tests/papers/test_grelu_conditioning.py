@@ -3,17 +3,21 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from gatentk import ntk
+from gatentk.errors import DataError
 from gatentk.papers import grelu_conditioning
-from gatentk.papers.experiment import run
+from gatentk.papers.experiment import Scale, run
 from gatentk.report import render
 
 EXPERIMENT = grelu_conditioning.EXPERIMENT
 SMALL = {
     "samples": {"digits": 150},
+    "paths": {},
+    "missing": {},
     "depths": [1, 2, 3, 5, 10],
     "width": 256,
     "finite_samples": 30,
@@ -110,3 +114,29 @@ def test_figures_and_table(results):
     assert len(table.rows) == len(results)
     assert all(len(row) == len(table.columns) for row in table.rows)
     assert all(math.isfinite(value) for row in table.rows for value in row if isinstance(value, float))
+
+
+def test_features_that_the_user_brings(tmp_path):
+    path = tmp_path / "speech.npy"
+    x = np.random.default_rng(0).standard_normal((12, 5))
+    x[3], x[4] = 0, x[5]
+    np.save(path, x)
+    settings = EXPERIMENT.settings(Scale(full=True, paths={"librispeech": path}))
+    assert settings["samples"]["librispeech"] == 5000
+    assert settings["missing"].keys() >= {"svhn", "cifar10"}
+    settings |= {"samples": {"librispeech": 5000}, "depths": [1, 2], "width": 32, "finite_samples": 6}
+    settings |= {"finite_depths": [1], "seeds": 2}
+    results = {cell.key: numbers for cell, numbers in run(EXPERIMENT, settings, {})}
+    assert results["librispeech relu depth 1"]["samples"] == 10  # without the zero row and the repetition
+    assert results["librispeech relu depth 1"]["steps"] is None
+    findings = EXPERIMENT.findings(settings, results)
+    assert [claim.agrees for claim in findings.claims if claim.source == "kernel regime"] == [None]
+    assert any("svhn" in remark for remark in findings.remarks)
+    with pytest.raises(DataError, match="data_batch_1"):
+        EXPERIMENT.settings(Scale(full=True, paths={"cifar10": tmp_path}))
+
+
+def test_the_default_covers_every_depth_up_to_ten():
+    settings = EXPERIMENT.settings(Scale())
+    assert settings["depths"] == list(range(1, 11))
+    assert settings["samples"] == {"digits": 1797, "synthetic": 2000}

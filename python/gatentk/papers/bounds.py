@@ -885,7 +885,7 @@ def _plot_table(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
             values = [10 ** results[f"table n {n}"][quantity][work] for n in part["samples"]]
             axis.plot(part["samples"], values, color=colour, label=label, linewidth=2 if work == "g" else 1.2)
         axis.set_xscale("log")
-        axis.set_yscale("log")
+        plots.logarithmic(axis)
     depth = t["depths"][-1]
     trained = [(n, _trainings(settings, results, n, depth, n**2 * depth)) for n in t["iteration_samples"]]
     known = [(n, runs) for n, runs in trained if all(r["converged"] for r in runs)]
@@ -931,7 +931,7 @@ def _plot_distance(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
                 radius = [3 * _radius(n, depth, w) for w in widths]
                 axis.plot(widths, radius, color=colour, linestyle=plots.DASHED, linewidth=1, label="3R")
         axis.set_xscale("log", base=2)
-        axis.set_yscale("log")
+        plots.logarithmic(axis)
         axis.xaxis.set_major_formatter(lambda v, _: f"{v:,.0f}")
     for axis in axes:
         plots.legend(axis)
@@ -957,7 +957,7 @@ def _plot_spectra(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
         for level in (1 / 12, 27 / 4):
             axis.axhline(level, color=plots.GREEN, linestyle=plots.DASHED, linewidth=1)
         axis.set_xscale("log", base=2)
-        axis.set_yscale("log")
+        plots.logarithmic(axis)
         axis.xaxis.set_major_formatter(lambda v, _: f"{v:,.0f}")
     caption = "Extreme eigenvalues at the start by width; dashed: the range of [G, Thm 5], 1/12 to 27/4."
     return Plot("bounds-eigenvalues", caption, figure)
@@ -987,7 +987,7 @@ def _plot_gates(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
         share.plot(layers, r["mean"], ".", color=plots.GREEN, markersize=3, label=label)
         product.plot(layers[1:], r["product"], ".", color=plots.GREEN, markersize=3, label=label)
     share.set_ylim(0, 0.55)
-    product.set_yscale("log")
+    plots.logarithmic(product)
     plots.legend(share, loc="lower right")
     plots.legend(product, loc="lower left")
     for axis in (share, product):

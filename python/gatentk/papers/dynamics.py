@@ -182,7 +182,7 @@ class Dynamics(Experiment):
                 losses = results[f"{model} seed {seed}"]["train"]
                 loss.plot(losses, color=COLOURS[model], linewidth=1, label=label if seed == 0 else None)
         for axes in (gradient, loss, shift):
-            axes.set_yscale("log")
+            plots.logarithmic(axes)
         for axes in (patterns, dead):
             axes.set_ylim(bottom=0)
             axes.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}%")

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from gatentk import data, nn, ntk
-from gatentk.papers import plots
+from gatentk.errors import DataError
+from gatentk.papers import plots, trainings
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
 from gatentk.report import number
 from gatentk.spectra import spectrum
@@ -21,18 +22,31 @@ COLOURS = {"relu": plots.BLUE, "grelu": plots.ORANGE}
 TARGET = 0.01
 
 
+# With --full, beside those of the default: samples, and whether the user brings the files.
+PUBLISHED = {"mnist": (5000, False), "fashion-mnist": (5000, False), "svhn": (5000, True), "cifar10": (5000, True)}
+PUBLISHED |= {"librispeech": (5000, True)}
+
+
 @lru_cache(maxsize=2)
-def unit_rows(name: str, n: int | None, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Samples of norm 1, different from each other, and centred targets (n, outputs) of mean square 1."""
-    dataset = data.load(name, n=n, seed=seed)
-    x = dataset.x[dataset.x.any(dim=1)]
-    y = None if dataset.y is None else dataset.y[dataset.x.any(dim=1)]
+def unit_rows(name: str, n: int, seed: int, path: str | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Samples of norm 1, different from each other, and centred targets (n, outputs) of mean square 1 if they have any.
+
+    Args:
+        name, path: of a data set; features that the user calls `librispeech` are an NPY file.
+        n: number of samples, or all if there are fewer.
+        seed: of the choice.
+    """
+    source = "npy" if name == "librispeech" else name
+    available = n if path is None else min(n, len(data.load(source, path=path).x))
+    dataset = data.load(source, n=available, seed=seed, path=path)
+    kept = dataset.x.any(dim=1)
+    x = dataset.x[kept]
     x = x / x.norm(dim=1, keepdim=True)
     first = _first_of_equal(x)
     x = x[first]
-    if y is None:
-        raise ValueError(f"name: {name} has no targets")
-    y = y[first]
+    if dataset.y is None:
+        return x, None
+    y = dataset.y[kept][first]
     targets = y.double().unsqueeze(1) if y.is_floating_point() else torch.nn.functional.one_hot(y).double()
     targets = targets - targets.mean(dim=0)
     return x, targets / targets.square().mean().sqrt()
@@ -78,13 +92,32 @@ class GreluConditioning(Experiment):
     source = "closed forms that go beyond both papers; compare [S, Fig. 2] and [G, Thm 5]"
 
     def settings(self, scale: Scale) -> Settings:
-        """Infinite width on all samples up to a limit, finite width on some."""
-        sizes = {"digits": 1797, "synthetic": 2000} if scale.full else {"digits": 1000, "synthetic": 500}
-        if scale.full:
-            sizes["mnist"] = 5000
+        """Infinite width on all samples up to a limit, finite width on some; with `full` all data sets that are there.
+
+        Raises:
+            DataError: a path was given, and there is no such data set.
+        """
+        sizes, paths, missing = {"digits": 1797, "synthetic": 2000}, {}, {}
+        for name, (n, is_brought) in PUBLISHED.items() if scale.full else ():
+            path = trainings.file(scale, name)
+            if path is None and is_brought:
+                missing[name] = f"the user's files, by --path {name}=PATH"
+                continue
+            try:
+                unit_rows(name, n, 0, path)
+            except DataError as error:
+                if path is not None:
+                    raise
+                missing[name] = str(error)
+                continue
+            sizes[name] = n
+            if path is not None:
+                paths[name] = path
         return {
             "samples": sizes,
-            "depths": [1, 2, 3, 5, 7, 10] if not scale.full else [1, 2, 3, 5, 7, 10, 20],
+            "paths": paths,
+            "missing": missing,
+            "depths": [*range(1, 11), *([20] if scale.full else [])],
             "width": 2048 if scale.full else 1024,
             "finite_samples": 200,
             "finite_depths": [1, 2, 3, 5],
@@ -117,8 +150,8 @@ class GreluConditioning(Experiment):
     def compute(self, settings: Settings, cell: Cell) -> Numbers:
         """Spectrum, minimal angle and steps of one kernel."""
         a = cell.arguments
-        x, targets = unit_rows(a["data"], a["n"], 0)
-        x, targets = x[: a["some"]], targets[: a["some"]]
+        x, targets = unit_rows(a["data"], a["n"], 0, settings["paths"].get(a["data"]))
+        x = x[: a["some"]]
         if a["seed"] is None:
             K = ntk.infinite(x, depth=a["depth"], activation=a["activation"])
             angle = ntk.min_angle(x, a["depth"], a["activation"])
@@ -135,7 +168,9 @@ class GreluConditioning(Experiment):
             "resolved": bool(s.resolved),
             "condition": float(s.condition) if bool(s.resolved) else None,
             "condition_bound": float(s.condition_bound),
-            "steps": steps_to(K, targets, settings["target"]) if a["seed"] is None else None,
+            "steps": None
+            if a["seed"] is not None or targets is None
+            else steps_to(K, targets[: a["some"]], settings["target"]),
         }
 
     def findings(self, settings: Settings, results: Mapping[str, Numbers]) -> Findings:
@@ -144,7 +179,8 @@ class GreluConditioning(Experiment):
         for name in settings["samples"]:
             claims += [self._condition(settings, results, name), self._limit(settings, results, name)]
             claims += [self._speed(settings, results, name), self._finite(settings, results, name)]
-        return Findings(claims, self._plots(settings, results), [self._table(settings, results)])
+        remarks = [f"Left out: {name}. It needs {what}." for name, what in settings["missing"].items()]
+        return Findings(claims, self._plots(settings, results), [self._table(settings, results)], remarks)
 
     def _condition(self, settings: Settings, results: Mapping[str, Numbers], name: str) -> Claim:
         depths = settings["depths"]
@@ -225,7 +261,8 @@ class GreluConditioning(Experiment):
 
     def _plots(self, settings: Settings, results: Mapping[str, Numbers]) -> list[Plot]:
         shown = []
-        for name, n in settings["samples"].items():
+        for name in settings["samples"]:
+            n = results[f"{name} relu depth {settings['depths'][0]}"]["samples"]
             figure, (angle, condition, speed) = plots.panels(
                 [
                     ("Smallest gradient angle", f"{name}, unit rows, infinite width"),
@@ -237,7 +274,7 @@ class GreluConditioning(Experiment):
             for activation, label in NAMES.items():
                 self._lines(settings, results, name, activation, label, (angle, condition, speed))
             for axes in (condition, speed):
-                axes.set_yscale("log")
+                plots.logarithmic(axes)
             angle.set_ylim(bottom=0)
             for axes in (angle, condition, speed):
                 plots.integers(axes)

@@ -33,7 +33,7 @@ class ImageRegression(Experiment):
             config = trainings.cifar10(scale) | {"n": None, "epochs": 50}
             shapes = [list(shape) for shape in PUBLISHED]
         # Factors of 1 / lambda_max of each network's kernel at the start, beside the published learning rate.
-        found: Settings = {"config": config, "shapes": shapes, "factors": [0.1, 0.3, 1.0], "seed": 0}
+        found: Settings = {"config": config, "shapes": shapes, "factors": [0.3, 1.0, 3.0], "seed": 0}
         trainings.samples(trainings.config(found))
         return found
 
@@ -144,7 +144,7 @@ class ImageRegression(Experiment):
                     panel.plot(losses, color=COLOURS[model], linestyle=style, label=f"{label}, {which}")
                     if run["diverged"]:
                         panel.plot(len(losses) - 1, losses[-1], "x", color=COLOURS[model])
-            panel.set_yscale("log")
+            plots.logarithmic(panel)
             start = max(results[_key(m, depth, width, None)]["train"][0] for m in NAMES)
             panel.set_ylim(top=min(panel.get_ylim()[1], 3 * start))
             plots.integers(panel)

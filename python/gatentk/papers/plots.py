@@ -87,11 +87,14 @@ def bounds(axes: Axes, x: Sequence[float], low: Sequence[float], colour: str) ->
 
 
 def logarithmic(axes: Axes) -> None:
-    """A logarithmic y axis, with plain numbers between the powers of ten where it spans few of them."""
-    from matplotlib.ticker import LogFormatter, LogFormatterMathtext
+    """A logarithmic y axis, labelled by plain numbers from 0.001 to 1,000."""
+    from matplotlib.ticker import LogFormatterMathtext
+
+    class Plain(LogFormatterMathtext):
+        def __call__(self, value: float, position: int | None = None) -> str:
+            text = super().__call__(value, position)
+            return f"{value:,.6g}" if text and 1e-3 <= value <= 1e3 else text
 
     axes.set_yscale("log")
-    powers = LogFormatterMathtext()
-    powers.set_axis(axes.yaxis)
-    axes.yaxis.set_major_formatter(lambda v, at: f"{v:,.15g}" if 1e-3 <= v <= 1e3 else powers(v, int(at)))
-    axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
+    axes.yaxis.set_major_formatter(Plain())
+    axes.yaxis.set_minor_formatter(Plain(labelOnlyBase=False))

@@ -180,7 +180,7 @@ class Rates(Experiment):
                 panel.plot(losses, color=colour, label=f"{factor:g} / λmax")
                 if run["diverged"]:
                     panel.plot(len(losses) - 1, losses[-1], "x", color=colour)
-            panel.set_yscale("log")
+            plots.logarithmic(panel)
             plots.integers(panel)
         top = 2 * max(r["runs"][0]["train"][0] for r in results.values())
         for panel in axes:
@@ -189,7 +189,7 @@ class Rates(Experiment):
         for axis in (rate, wide):
             axis.set_xscale("log")
         for axis in (rate, wide, deep):
-            axis.set_yscale("log")
+            plots.logarithmic(axis)
         for axis, ticks in ((rate, settings["factors"]), (wide, settings["widths"]), (deep, settings["depths"])):
             axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axis.xaxis.set_minor_locator(NullLocator())

@@ -137,10 +137,17 @@ class Switch(Experiment):
         if switch is None or switch["test_loss_after"] is None:
             return Claim("[G, Fig. 3c]", statement, "There is no test loss after the switch.", None)
         before, after = switch["test_loss_before"], switch["test_loss_after"]
+        narrow = {m: results[_key("switched", m)]["switch"] for m in settings["narrow"]}
+        others = "".join(
+            f"; m = {m:,}: {number(found['test_loss_before'])} and {_text(found['test_loss_after'])}"
+            for m, found in narrow.items()
+            if found is not None
+        )
         return Claim(
             "[G, Fig. 3c]",
             statement,
-            f"Test loss {number(before)} before and {number(after)} after.",
+            f"Test loss at m = {settings['config']['width']:,}: {number(before)} before and {number(after)} after"
+            f"{others}.",
             after < before,
         )
 
@@ -216,7 +223,7 @@ class Switch(Experiment):
         shown.append((narrow, sides))
         for _, both in shown:
             for axis in both:
-                axis.set_yscale("log")
+                plots.logarithmic(axis)
                 axis.axvline(config["switch"], color=INK, linewidth=0.7, linestyle=plots.DOTTED)
                 plots.integers(axis)
             plots.legend(both[0])

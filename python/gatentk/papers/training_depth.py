@@ -20,9 +20,9 @@ from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers
 from gatentk.report import number
 from gatentk.spectra import spectrum
 
-DEFAULT = {"digits": 25, "mnist": 8}  # epochs
+DEFAULT = {"digits": 40, "mnist": 12}  # epochs
 FULL = {"digits": 2000, "mnist": 500, "fashion-mnist": 500}
-FACTORS = (4.0, 8.0, 16.0, 32.0)  # of the learning rates, times 1 / lambda_max(K / n)
+FACTORS = (16.0, 32.0, 64.0, 128.0)  # of the learning rates, times 1 / lambda_max(K / n)
 RATE_SAMPLES = 256  # for lambda_max
 SPEED = 2e10  # multiply-adds a second, in float32
 

@@ -158,7 +158,7 @@ class WidthLaw(Experiment):
                     if chosen["diverged"]:
                         last = min(chosen["losses"][-1], 1e3)
                         panel.plot(len(chosen["losses"]) - 1, last, "x", color=colours[name], markersize=6)
-                panel.set_yscale("log")
+                plots.logarithmic(panel)
                 panel.set_ylim(settings["zero"] / 2, 300)
                 panel.set_xlim(0, settings["steps"])
             plots.legend(axes[0], title="Width", title_fontsize=7.5, loc="upper right", ncols=2)

@@ -1,0 +1,42 @@
+"""The plot style: what a reader sees along the axes."""
+
+import pytest
+
+from gatentk.papers import plots
+
+
+def labels(low, high):
+    figure, (axes,) = plots.panels([("Title", "$5 for a_b")], [("x", "y")])
+    axes.plot([0, 1], [low, high])
+    plots.logarithmic(axes)
+    figure.canvas.draw()
+    texts = [label.get_text() for minor in (False, True) for label in axes.yaxis.get_ticklabels(minor=minor)]
+    return {text for text in texts if text}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "seen", "unseen"),
+    [
+        (0.03, 300, {"0.1", "1", "10", "100"}, {"0.2", "$\\mathdefault{10^{0}}$"}),
+        (0.25, 2.2, {"0.3", "0.4", "0.6", "1", "2"}, {"3 \\times"}),
+        (2e-6, 2e7, {"0.001", "1", "1,000", "$\\mathdefault{10^{-6}}$", "$\\mathdefault{10^{6}}$"}, {"10"}),
+    ],
+)
+def test_logarithmic_axes_have_plain_numbers_where_they_are_short(low, high, seen, unseen):
+    found = labels(low, high)
+    assert seen & found, found
+    assert not unseen & found, found
+    assert not [text for text in found if "times" in text], found
+
+
+def test_dollar_signs_are_text():
+    figure, (axes,) = plots.panels([("Title", "$5 for a_b")], [("x", "y")])
+    figure.canvas.draw()
+    assert "$5 for a_b" in [text.get_text() for text in axes.texts]
+
+
+def test_panels_are_side_by_side_with_their_labels():
+    figure, axes = plots.panels([("A", ""), ("B", "")], [("x", "y"), ("u", "v")])
+    assert [a.get_xlabel() for a in axes] == ["x", "u"]
+    assert [a.get_ylabel() for a in axes] == ["y", "v"]
+    assert figure.get_figwidth() == pytest.approx(8.8)
