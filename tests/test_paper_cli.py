@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from papers.toy import Toy
 
 import gatentk
-from gatentk import cli, papers, study
+from gatentk import cli, paper_cli, papers, study
+from gatentk.errors import DataError
 from gatentk.papers.record import JOURNAL
 
 FILES = {"cells.jsonl", "results.json", "toy-values.csv", "toy-long.csv", "toy-plot.png", "toy-plot.svg", "report.html"}
@@ -122,6 +123,42 @@ def test_all_continues_after_the_experiment_that_was_stopped(toys, tmp_path, mon
     assert outcome.exit_code == 0, outcome.output
     assert toys["toy"].computed == []
     assert toys["tea"].computed == ["cell 0", "cell 1", "cell 2"]
+
+
+def test_all_leaves_out_what_cannot_run_and_says_so_before_anything_runs(toys, tmp_path, monkeypatch):
+    def settings(scale):
+        raise DataError("tea.csv: needs to be <downloaded>")
+
+    monkeypatch.setattr(toys["tea"], "settings", settings)
+    outcome = invoke("all", "--out", tmp_path)
+    assert outcome.exit_code == 0, outcome.output
+    assert outcome.output.startswith("tea is left out: tea.csv: needs to be <downloaded>\n")
+    assert {path.name for path in tmp_path.iterdir()} == {"toy", "report.html"}
+    page = (tmp_path / "report.html").read_text()
+    assert "<strong>tea</strong> is left out: tea.csv: needs to be &lt;downloaded&gt;" in page
+
+    toys["toy"].estimate = (10**18, 1.0)
+    outcome = invoke("all", "--out", tmp_path / "none")
+    assert_one_line(outcome, 2, "tea.csv")
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_index_counts_what_came_out(toys, tmp_path):
+    invoke("all", "--out", tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("1 agrees, 1 does not agree, 1 not decided here</li>") == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(1800, "30 minutes"), (7199, "120 minutes"), (9000, "2 hours"), (1e6, "12 days")]
+)
+def test_durations(seconds, text):
+    assert paper_cli._duration(seconds) == text
+
+
+def test_all_states_its_time_first(toys, tmp_path):
+    toys["toy"].estimate = toys["tea"].estimate = (0, 400.0)
+    assert invoke("all", "--out", tmp_path).output.startswith("All of them: about 13 minutes.\n")
 
 
 def test_a_long_run_is_announced(toys, tmp_path, monkeypatch):

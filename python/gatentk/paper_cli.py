@@ -68,38 +68,79 @@ def paper(name: str, out: Path, full: bool, paths: dict[str, Path], restart: boo
     console = Console(highlight=False, markup=False, emoji=False)
     check_choice("name", name, (*papers.NAMES, "all"))
     names = papers.NAMES if name == "all" else (name,)
-    experiments = [papers.experiment(each) for each in names]
     scale = Scale(full, paths)
+    jobs, left_out = _prepare(console, [papers.experiment(each) for each in names], scale)
     results = []
-    for experiment in experiments:
+    for experiment, settings in jobs:
         folder = out / experiment.name if name == "all" else out
-        result = _run(console, experiment, scale, folder, restart)
+        result = _run(console, experiment, scale, settings, folder, restart)
         page = record.write(folder, result)
         results.append(result)
         _show(console, result)
         console.print(f"Written: {page}", soft_wrap=True)
     if name == "all":
         page = out / "report.html"
-        write_aside(page, record.html(results, "Two papers on wide networks, recomputed").encode())
+        write_aside(page, record.html(results, "Two papers on wide networks, recomputed", left_out).encode())
         console.print(f"All of them: {page}", soft_wrap=True)
 
 
-def _run(console: Console, experiment: Experiment, scale: Scale, folder: Path, restart: bool) -> Result:
-    """Compute what is missing in the folder."""
-    from gatentk.cli import Interrupted
-    from gatentk.papers.record import Result
-    from gatentk.report import environment
+def _prepare(
+    console: Console, experiments: list[Experiment], scale: Scale
+) -> tuple[list[tuple[Experiment, Settings]], dict[str, str]]:
+    """Settings of all experiments, before any of them runs, and what those lack that cannot run.
+
+    Raises:
+        DataError, MemoryError: what the last of them lacks, if none can run.
+    """
+    from gatentk.errors import DataError
+
+    jobs, left_out, total = [], {}, 0.0
+    for experiment in experiments:
+        try:
+            settings = experiment.settings(scale)
+            needed, seconds = experiment.needs(settings)
+            if seconds > 600:
+                console.print(f"{experiment.name}: about {_duration(seconds)} and {needed / 1e9:.1f} GB of memory.")
+            _check_memory(experiment, needed)
+        except (DataError, MemoryError) as error:
+            left_out[experiment.name] = str(error)
+            if len(left_out) == len(experiments):
+                raise
+            console.print(f"{experiment.name} is left out: {error}", soft_wrap=True)
+            continue
+        jobs.append((experiment, settings))
+        total += seconds
+    if len(jobs) > 1 and total > 600:
+        console.print(f"All of them: about {_duration(total)}.")
+    return jobs, left_out
+
+
+def _duration(seconds: float) -> str:
+    """To read: minutes, hours or days."""
+    for unit, size in (("days", 86_400), ("hours", 3600)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{seconds / 60:.0f} minutes"
+
+
+def _check_memory(experiment: Experiment, needed: int) -> None:
     from gatentk.study import available_memory
 
-    settings = experiment.settings(scale)
-    needed, seconds = experiment.needs(settings)
-    if seconds > 600:
-        console.print(f"{experiment.name}: about {seconds / 60:.0f} minutes and {needed / 1e9:.1f} GB of memory.")
     free = available_memory()
     if free is not None and needed > free:
         raise MemoryError(
             f"{experiment.name} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free"
         )
+
+
+def _run(
+    console: Console, experiment: Experiment, scale: Scale, settings: Settings, folder: Path, restart: bool
+) -> Result:
+    """Compute what is missing in the folder."""
+    from gatentk.cli import Interrupted
+    from gatentk.papers.record import Result
+    from gatentk.report import environment
+
     with _open_journal(folder, experiment, settings, restart) as journal:
         try:
             _compute(console, experiment, settings, journal)

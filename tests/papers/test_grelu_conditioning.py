@@ -140,3 +140,6 @@ def test_the_default_covers_every_depth_up_to_ten():
     settings = EXPERIMENT.settings(Scale())
     assert settings["depths"] == list(range(1, 11))
     assert settings["samples"] == {"digits": 1797, "synthetic": 2000}
+    memory, seconds = EXPERIMENT.needs(settings)
+    assert 8 * 2000**2 < memory < 1e9
+    assert 10 < seconds < 600

@@ -163,8 +163,8 @@ def csv_text(table: Table) -> str:
     return buffer.getvalue()
 
 
-def html(results: Sequence[Result], heading: str) -> str:
-    """One page for one experiment or several, with everything inside it."""
+def html(results: Sequence[Result], heading: str, left_out: Mapping[str, str] | None = None) -> str:
+    """One page for one experiment or several, with everything inside it, and why some are left out, by name."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     loader = FileSystemLoader(Path(__file__).parents[1] / "templates")
@@ -172,7 +172,10 @@ def html(results: Sequence[Result], heading: str) -> str:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).get_template("paper.html")
     return template.render(
-        title=heading, sections=[_section(result) for result in results], environment=results[0].environment
+        title=heading,
+        sections=[_section(result) for result in results],
+        left_out=left_out or {},
+        environment=results[0].environment,
     )
 
 
@@ -188,6 +191,7 @@ def _section(result: Result) -> dict[str, Any]:
         "id": name,
         "title": result.experiment.title,
         "source": result.experiment.source,
+        "counts": _counts(findings),
         "claims": [asdict(claim) | {"verdict": VERDICTS[claim.agrees]} for claim in findings.claims],
         # Made by matplotlib from numbers and escaped text, so it needs no further escaping.
         "plots": [
@@ -204,6 +208,14 @@ def _section(result: Result) -> dict[str, Any]:
         "command": result.command,
         "minutes": sum(result.seconds.values()) / 60,
     }
+
+
+def _counts(findings: Findings) -> str:
+    """How many claims came out how: "5 agree, 1 does not agree, 2 not decided here"."""
+    found = [claim.agrees for claim in findings.claims]
+    words = {True: ("agrees", "agree"), False: ("does not agree", "do not agree"), None: (VERDICTS[None],) * 2}
+    counts = ((found.count(verdict), texts) for verdict, texts in words.items())
+    return ", ".join(f"{count} {texts[count > 1]}" for count, texts in counts if count)
 
 
 def _shown(table: Table) -> dict[str, Any]:
