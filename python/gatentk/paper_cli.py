@@ -103,10 +103,10 @@ def _prepare(
                 console.print(f"{experiment.name}: about {_duration(seconds)} and {needed / 1e9:.1f} GB of memory.")
             _check_memory(experiment, needed)
         except (DataError, MemoryError) as error:
-            left_out[experiment.name] = str(error)
+            left_out[experiment.name] = reason = str(error).removeprefix(f"{experiment.name} ")
             if len(left_out) == len(experiments):
                 raise
-            console.print(f"{experiment.name} is left out: {error}", soft_wrap=True)
+            console.print(f"{experiment.name} is left out: {reason}", soft_wrap=True)
             continue
         jobs.append((experiment, settings))
         total += seconds

@@ -62,7 +62,7 @@ class TrainingDepth(Experiment):
             "width": 512 if scale.full else 256,
             "batch": 500,
             "factors": list(FACTORS),
-            "descent": {"rows": 256 if scale.full else 64, "width": 512, "steps": 3000 if scale.full else 200},
+            "descent": {"rows": 256 if scale.full else 64, "width": 512, "steps": 3000 if scale.full else 300},
             "target": 0.1,
         }
 
@@ -163,8 +163,9 @@ def descent(settings: Settings, name: str, depth: int) -> Numbers:
     """Square loss by step of full gradient descent with step 1/lambda_max, relative to that at the start.
 
     Beside it what the linearised network does, whose error falls by 1 - lambda/lambda_max a step in each eigenvector of
-    the kernel, and the extreme eigenvalues of that kernel. The network has one output, +1 for the upper half of the
-    classes and -1 for the lower.
+    the kernel, and the extreme eigenvalues of that kernel. The network has one output, which learns to change by +1 for
+    the upper half of the classes and by -1 for the lower: the error at the start is the same at every depth, and not
+    that of random outputs.
     """
     chosen, limits = settings["sets"][name], settings["descent"]
     samples = samples_of(chosen["source"], chosen["path"])
@@ -174,8 +175,8 @@ def descent(settings: Settings, name: str, depth: int) -> Numbers:
     exact, x = copy.deepcopy(net).double(), part.x.double()
     values, vectors = torch.linalg.eigh(ntk.empirical(exact, x))
     with torch.no_grad():
-        residual = (exact(x) - signs.double()).flatten()
-    weights = (vectors.T @ residual).square()
+        targets = net(part.x) + signs
+    weights = (vectors.T @ signs.double().flatten()).square()
     largest = float(values[-1])
     infinite = spectrum(ntk.infinite(x, depth=depth))
     return {
@@ -183,7 +184,7 @@ def descent(settings: Settings, name: str, depth: int) -> Numbers:
         "lmin": float(values[0]),
         "lmax": largest,
         "infinite_condition": float(infinite.condition) if infinite.resolved else None,
-        "losses": _descend(net, part.x, signs, 1 / largest, limits["steps"]),
+        "losses": _descend(net, part.x, targets, 1 / largest, limits["steps"]),
         "linearised": _linearised(weights, values / largest, limits["steps"]),
     }
 
@@ -456,7 +457,11 @@ def _remarks(settings: Settings, speeds: Sequence[Speed]) -> list[str]:
         f"1. The learning rate is the one of {grid} times 1/λmax(K/n), K the kernel at infinite width, whose training "
         "loss is lowest after the last epoch; relative to λmax, because that grows with depth."
     )
-    remarks = [how]
+    descent_how = (
+        "With gradient descent on the square loss the outputs learn to change by +1 for the upper half of the classes "
+        "and by -1 for the lower, so that every depth starts from the same error and not from that of random outputs."
+    )
+    remarks = [how, descent_how]
     ends = [
         f"{speed.name} depth {depth}"
         for speed in speeds
