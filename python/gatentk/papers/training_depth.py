@@ -22,7 +22,7 @@ from gatentk.spectra import spectrum
 
 DEFAULT = {"digits": 40, "mnist": 12}  # epochs
 FULL = {"digits": 2000, "mnist": 500, "fashion-mnist": 500}
-FACTORS = (16.0, 32.0, 64.0, 128.0)  # of the learning rates, times 1 / lambda_max(K / n)
+FACTORS = (32.0, 64.0, 128.0)  # of the learning rates, times 1 / lambda_max(K / n)
 RATE_SAMPLES = 256  # for lambda_max
 SPEED = 2e10  # multiply-adds a second, in float32
 
