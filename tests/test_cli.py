@@ -301,7 +301,7 @@ def test_training_writes_log_checkpoint_plot_and_results(one_thread, tmp_path):
     best = min(lines[2:], key=lambda line: line["test_loss"])
     assert run["best_test"] == {"epoch": best["epoch"], "test_loss": best["test_loss"]}
     assert list(document["diagnostics"]) == list(run["last"]["diagnostics"])
-    assert len(document["diagnostics"]) == 8
+    assert len(document["diagnostics"]) == 9
 
 
 def test_learning_rates_are_tried_and_the_choice_is_shown(no_loss_plot, tmp_path):

@@ -75,7 +75,8 @@ def is_dataset(ds, n, d, y_dtype):
 def test_names_are_those_of_the_error_for_an_unknown_one():
     assert data.names() == (
         "synthetic", "friedman", "ackley", "digits", "diabetes", "mnist", "fashion-mnist", "fashion-mnist-test", "svhn",
-        "svhn-test", "cifar10", "cifar10-test", "sgemm", "csv:PATH", "npy:PATH",
+        "svhn-test", "cifar10", "cifar10-test", "cifar10-pickle", "cifar10-pickle-test", "sgemm", "csv:PATH",
+        "npy:PATH",
     )  # fmt: skip
     with pytest.raises(ValueError, match=r"expected one of synthetic, friedman, .*npy:PATH, got 'cifar'"):
         data.load("cifar")

@@ -433,10 +433,13 @@ def _number(value):
 
 
 def _array_opcodes(shape, raw, kind=b"u1", order=b"\x89"):
+    return _array_of_sizes(b"".join(map(_number, shape)), raw, kind, order)
+
+
+def _array_of_sizes(sizes, raw=b"", kind=b"u1", order=b"\x89"):
     rebuild = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n" + _number(0) + b"\x85" + _string(b"b") + b"tR"
     dtype = b"cnumpy\ndtype\n(" + _string(kind) + _number(0) + _number(1) + b"tR(" + _number(3) + _string(b"|")
     dtype += b"NNN" + _number(-1) + _number(-1) + _number(0) + b"tb"
-    sizes = b"".join(map(_number, shape))
     return rebuild + b"(" + _number(1) + b"(" + sizes + b"t" + dtype + order + _string(raw) + b"tb"
 
 
@@ -460,7 +463,7 @@ def test_pickled_cifar10_is_read_when_asked_for(tmp_path):
     images = [random_bytes(len(part), 3072, seed=k) for k, part in enumerate(labels)]
     for k, (x, y) in enumerate(zip(images, labels, strict=True), start=1):
         (tmp_path / f"data_batch_{k}").write_bytes(pickled_batch(x, y))
-    (tmp_path / "test_batch").write_bytes(pickle.dumps({b"data": None}))
+    (tmp_path / "test_batch").write_bytes(b"\x80\x02}(" + _string(b"data") + b"Nu.")
     ds = data.load("cifar10-pickle", path=tmp_path)
     assert np.array_equal(np.rint(ds.x.numpy() * 255), np.concatenate(images))
     assert ds.y.tolist() == [1, 0, 9, 3, 3, 4, 0, 7]
@@ -477,12 +480,22 @@ def test_arrays_in_column_order(tmp_path):
 
 
 ONE = random_bytes(1, 3072)
+HUGE = b"\x8b" + struct.pack("<i", 5000) + b"\x7f" * 5000
+DOUBLED = b"".join(bytes([ord("q"), i, ord("h"), i, 0x86]) for i in range(60))  # (t, t) of t, 60 times
 WRONG_PICKLES = [
-    ("a command", pickle.dumps(Bomb()), "it asks for sys.exit"),
-    ("eval", b"cbuiltins\neval\n(" + _string(b"1/0") + b"tR.", "it asks for builtins.eval"),
-    ("numpy's loader", b"cnumpy\nload\n(" + _string(b"x") + b"tR.", "it asks for numpy.load"),
+    ("a command", pickle.dumps(Bomb(), protocol=2), "it asks for 'sys', 'exit'"),
+    ("a newer command", pickle.dumps(Bomb()), "opcode 0x95 is none"),
+    ("eval", b"cbuiltins\neval\n(" + _string(b"1/0") + b"tR.", "it asks for 'builtins', 'eval'"),
+    ("numpy's loader", b"cnumpy\nload\n(" + _string(b"x") + b"tR.", "it asks for 'numpy', 'load'"),
+    ("a command for the terminal", b"cnumpy\n\x1b[2J\n.", r"'numpy', '\\x1b\[2J'"),
+    ("many bytes of memory", b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b".", "opcode 0x96 is none"),
+    ("a key that takes years", b"\x80\x02})" + DOUBLED + b"Ns.", "a key is a tuple"),
+    ("keys that take years", b"\x80\x02}()" + DOUBLED + b"Nu.", "a key is a tuple"),
+    ("no number of samples", pickled_batch(ONE, [1], array=_array_of_sizes(b"N" + _number(3072))), "uint8"),
+    ("a number of letters", pickled_batch(ONE, [1], array=_array_of_sizes(_string(b"ab") + _number(3072))), "uint8"),
     ("another dtype", pickled_batch(ONE, [1], array=_array_opcodes((1, 3072), ONE.tobytes(), b"i1")), "uint8"),
     ("another shape", pickled_batch(ONE, [1], array=_array_opcodes((1, 3071), ONE.tobytes())), r"\(n, 3072\)"),
+    ("a number of digits", pickled_batch(ONE, [1], array=_array_of_sizes(HUGE + _number(3072))), "got 0"),
     ("a huge shape", pickled_batch(ONE, [1], array=_array_opcodes((2**31 - 1, 3072), ONE.tobytes())), "got 3072"),
     ("no samples", pickled_batch(ONE[:0], []), "got 0"),
     ("too few labels", pickled_batch(ONE, []), "a list of 1 labels"),

@@ -90,6 +90,23 @@ def test_restart_computes_all_again(toys, tmp_path):
     assert toys["toy"].computed == ["cell 0", "cell 1", "cell 2"] * 2
 
 
+def test_another_file_is_another_run(toys, tmp_path):
+    folder = tmp_path / "cifar"
+    folder.mkdir()
+    (folder / "data_batch_1.bin").write_bytes(b"a")
+    arguments = ["toy", "--path", f"cifar10={folder}", "--out", tmp_path / "out"]
+    assert invoke(*arguments).exit_code == 0
+    assert invoke(*arguments).exit_code == 0
+    (folder / "data_batch_1.bin").write_bytes(b"b")
+    assert_one_line(invoke(*arguments), 2, "holds cells with other files")
+    assert invoke(*arguments, "--restart").exit_code == 0
+
+
+def test_paths_are_of_data_sets_that_are_read(toys, tmp_path):
+    outcome = invoke("toy", "--path", "cifar=here", "--out", tmp_path)
+    assert_one_line(outcome, 2, "expected one of mnist, fashion-mnist, svhn, cifar10, ", "before the =, got 'cifar'")
+
+
 def test_full_and_paths_reach_the_settings(toys, tmp_path):
     arguments = ["toy", "--full", "--path", "cifar10=a=b", "--path", "sgemm=c.csv", "--out", tmp_path]
     outcome = invoke(*arguments)

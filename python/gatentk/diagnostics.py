@@ -20,6 +20,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 NAMES = {
     "tau": "largest change of a weight matrix in spectral norm",
     "gradient": "change of the loss gradient since the epoch before, in 2-norm",
+    "gradient_norm": "2-norm of the loss gradient",
     "patterns": "share of neurons by layer that switched since the epoch before",
     "dead": "share of neurons by layer that are off for every sample",
     "shift": "mean activation by layer",
@@ -281,6 +282,10 @@ def _measure_gradient(probe: Probe, net: Network) -> Measure:
     )
 
 
+def _measure_gradient_norm(probe: Probe, net: Network) -> Measure:
+    return lambda now: float(gradient(now, probe.x, probe.targets, probe.loss, probe.gates).norm())
+
+
 def _measure_patterns(probe: Probe, net: Network) -> Measure:
     return _Successive(
         lambda now: patterns(now, probe.x, probe.gates), lambda now, before: now.hamming(before).tolist()
@@ -320,6 +325,7 @@ def _measure_linearised(probe: Probe, net: Network) -> Measure:
 _MEASURES: dict[str, Callable[[Probe, Network], Measure]] = {
     "tau": _measure_tau,
     "gradient": _measure_gradient,
+    "gradient_norm": _measure_gradient_norm,
     "patterns": _measure_patterns,
     "dead": _measure_dead,
     "shift": _measure_shift,

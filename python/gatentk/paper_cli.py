@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from gatentk.papers.experiment import Experiment, Scale, Settings
     from gatentk.papers.record import Journal, Result
 
+# Data sets that experiments read from files of the user's.
+BROUGHT = ("mnist", "fashion-mnist", "svhn", "cifar10", "cifar10-pickle", "sgemm", "librispeech")
+
 
 def _paths(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
     """NAME=PATH pairs."""
@@ -22,6 +26,8 @@ def _paths(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
         name, equals, path = value.partition("=")
         if not equals or not name or not path:
             raise click.BadParameter(f"expected NAME=PATH such as cifar10=cifar-10-batches-bin, got {value!r}")
+        if name not in BROUGHT:
+            raise click.BadParameter(f"expected one of {', '.join(BROUGHT)} before the =, got {name!r}")
         paths[name] = Path(path)
     return paths
 
@@ -36,7 +42,7 @@ def _paths(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     multiple=True,
     callback=_paths,
     metavar="NAME=PATH",
-    help="Where the files of a data set are, for what --full needs; may be repeated.",
+    help=f"Where the files of a data set are, for what --full needs; may be repeated. NAME: {', '.join(BROUGHT)}.",
 )
 @click.option("--restart", is_flag=True, help="Forget what the folder holds instead of continuing.")
 def paper(name: str, out: Path, full: bool, paths: dict[str, Path], restart: bool) -> None:
@@ -90,7 +96,7 @@ def _prepare(
     """Settings of all experiments, before any of them runs, and what those lack that cannot run.
 
     Raises:
-        DataError, MemoryError: what the last of them lacks, if none can run.
+        DataError, MemoryError, ValueError: what the last of them lacks, if none can run.
     """
     from gatentk.errors import DataError
 
@@ -102,7 +108,7 @@ def _prepare(
             if seconds > 600:
                 console.print(f"{experiment.name}: about {_duration(seconds)} and {needed / 1e9:.1f} GB of memory.")
             _check_memory(experiment, needed)
-        except (DataError, MemoryError) as error:
+        except (DataError, MemoryError, ValueError) as error:
             left_out[experiment.name] = reason = str(error).removeprefix(f"{experiment.name} ")
             if len(left_out) == len(experiments):
                 raise
@@ -141,7 +147,7 @@ def _run(
     from gatentk.papers.record import Result
     from gatentk.report import environment
 
-    with _open_journal(folder, experiment, settings, restart) as journal:
+    with _open_journal(folder, experiment, settings, restart, scale) as journal:
         try:
             _compute(console, experiment, settings, journal)
         except KeyboardInterrupt:
@@ -152,12 +158,12 @@ def _run(
         return Result(experiment, scale, settings, dict(journal.numbers), dict(journal.seconds), environment())
 
 
-def _open_journal(folder: Path, experiment: Experiment, settings: Settings, restart: bool) -> Journal:
+def _open_journal(folder: Path, experiment: Experiment, settings: Settings, restart: bool, scale: Scale) -> Journal:
     from gatentk.papers.record import Journal
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return Journal(folder, experiment, settings, restart)
+        return Journal(folder, experiment, settings, restart, scale.paths)
     except OSError as error:
         raise click.BadParameter(f"cannot write to {folder}: {error.strerror or error}", param_hint="--out") from error
 
@@ -179,7 +185,10 @@ def _compute(console: Console, experiment: Experiment, settings: Settings, journ
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+    # Rich forgets after 30 seconds how long the last steps took; a cell may take longer.
+    with Progress(
+        *columns, console=console, disable=not console.is_terminal, transient=True, speed_estimate_period=math.inf
+    ) as progress:
         bar = progress.add_task(experiment.name, total=sum(cell.cost for cell in cells))
         progress.advance(bar, sum(cell.cost for cell in cells if cell.key in journal.numbers))
         start = time.perf_counter()

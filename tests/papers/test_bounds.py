@@ -233,7 +233,7 @@ def test_claims_turn_false_with_the_numbers(results, start, prefix, values):
 @pytest.mark.parametrize(
     ("start", "prefix", "values"),
     [
-        ("[G, Lemma 4] Two samples", "gates", {"mean": [0.3] * 21}),
+        ("[G, Lemma 4] Two samples", "gates", {"mean": [0.3] * 21, "largest": [0.33] * 21}),
         ("[G, Thm 6]", "decay", {"product": [0.5**k for k in range(1, 61)]}),
         ("[S, Thm 3.1, 4.4] as printed", "norms", {"mean": 5.0, "error": 10.0}),
     ],
@@ -288,8 +288,24 @@ def test_unresolved_kernels_are_left_out(results):
 def test_a_training_that_does_not_converge_is_shown(results):
     changed = altered(results, "training n 6 depth 3 width 108", converged=False, iterations=[5, None, None])
     findings = EXPERIMENT.findings(SMALL, changed)
-    assert len(findings.plots) == 4
-    assert sum(row[5] is None for row in findings.tables[1].rows) == SMALL["training"]["seeds"]
+    assert len(findings.plots) == 5
+    assert sum(row[5] is None for row in findings.tables[2].rows) == SMALL["training"]["seeds"]
+
+
+def test_bounds_by_depth_and_by_loss(results):
+    (table,) = [t for t in EXPERIMENT.findings(SMALL, results).tables if t.name == "bounds-others"]
+    rows = {(by, value, work): found for by, value, work, *found in table.rows}
+    n = 50
+    for depth in (2, 100):
+        assert rows["depth", depth, "Zou et al. 2018"][0] == pytest.approx(math.log10(n**26 * float(depth) ** 38))
+        assert rows["depth", depth, "[G], GReLU"][0] == pytest.approx(math.log10(n**2 * depth))
+    steps = [10 ** rows["eps", eps, "[G], GReLU"][1] for eps in (1e-2, 1e-4, 1e-6)]
+    assert steps[2] - steps[1] == pytest.approx(steps[1] - steps[0])  # logarithmic in 1/eps
+
+
+def test_a_single_pair_can_refute_lemma_4(results):
+    changed = altered(results, "gates", mean=[0.3] * 21, largest=[0.33] * 20 + [0.34])
+    assert verdict(changed, "[G, Lemma 4] Two samples") is False
 
 
 def test_figures_and_tables(results):

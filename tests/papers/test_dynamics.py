@@ -21,7 +21,7 @@ SMALL = {
         "depth": 2,
         "epochs": 4,
         "batch": 20,
-        "diagnostics": ["gradient", "patterns", "dead", "shift"],
+        "diagnostics": ["gradient", "gradient_norm", "patterns", "dead", "shift"],
     },
     "factor": 0.3,
     "seeds": 2,

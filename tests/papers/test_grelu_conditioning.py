@@ -24,6 +24,7 @@ SMALL = {
     "finite_depths": [1, 3],
     "seeds": 2,
     "target": 0.01,
+    "limit": {"data": "synthetic", "n": 20, "depths": [1, 100, 10_000]},
 }
 
 
@@ -96,6 +97,20 @@ def test_claims_follow_the_numbers(results):
     assert [found[source] for source in ("infinite width", "kernel regime", "finite width")] == [False] * 3
 
 
+def test_condition_numbers_tend_to_their_limits_with_depth(results):
+    assert results["limit relu depth 10000"]["condition"] == pytest.approx(23 / 3, rel=0.02)
+    assert results["limit grelu depth 10000"]["condition"] == pytest.approx(1, rel=0.02)
+    (claim,) = [c for c in EXPERIMENT.findings(SMALL, results).claims if "tends to" in c.statement]
+    assert claim.agrees is True
+    for changed, agrees in (
+        ({"limit grelu depth 10000": {"condition": 1.5}}, False),
+        ({"limit relu depth 100": {"condition": 1e9}}, False),
+        ({"limit relu depth 1": {"samples": 20, "condition": None}}, None),
+    ):
+        (claim,) = [c for c in EXPERIMENT.findings(SMALL, results | changed).claims if "tends to" in c.statement]
+        assert claim.agrees is agrees
+
+
 def test_an_unresolved_kernel_decides_nothing_unless_the_bound_does(results):
     changed = copy.deepcopy(results)
     changed["digits grelu depth 3"] |= {"resolved": False, "condition": None}
@@ -108,10 +123,11 @@ def test_an_unresolved_kernel_decides_nothing_unless_the_bound_does(results):
 
 def test_figures_and_table(results):
     findings = EXPERIMENT.findings(SMALL, results)
+    assert len(findings.plots) == 1
     for plot in findings.plots:
         assert render(plot.figure, "png").startswith(b"\x89PNG")
     (table,) = findings.tables
-    assert len(table.rows) == len(results)
+    assert len(table.rows) == len(results) - 6  # without those of the limit
     assert all(len(row) == len(table.columns) for row in table.rows)
     assert all(math.isfinite(value) for row in table.rows for value in row if isinstance(value, float))
 

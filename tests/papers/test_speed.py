@@ -115,11 +115,11 @@ def test_claims_about_times_follow_the_times(results, factors, expected):
     assert verdicts(with_times(results, factors))[:4] == expected
 
 
-def test_faster_only_where_wide_is_left_open(results):
+def test_faster_only_where_wide_does_not_agree(results):
     changed = with_times(results, {"grelu": 2.0})
     changed["training width 32"]["seconds"]["grelu"] = [0.9, 0.9]
     claim = EXPERIMENT.findings(SMALL, changed).claims[0]
-    assert claim.agrees is None
+    assert claim.agrees is False
     assert "0.67 (m = 32), 2.00 (m = 64)" in claim.outcome
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from statistics import fmean
@@ -28,6 +28,8 @@ WORKS = {
     "zou2019": "Zou & Gu 2019",
     "g": "[G], GReLU",
 }
+DEPTHS = (2, 5, 10, 20, 50, 100)
+LOSSES = tuple(10.0**-power for power in range(1, 13))
 LAYER_DECAY = 5 / 6  # of [G, Thm 6]
 FALLING = -0.3  # power of the width that counts as a fall like m^-1/2: few widths and seeds leave 0.1 of noise
 ROUNDING = 1e-9  # relative, for inequalities that hold with equality in the worst case
@@ -322,8 +324,15 @@ class Bounds(Experiment):
     source = "[G, Table 1, Thm 1, 3, 5, 6, Lemmas 1-4, Cor. 4; S, Prop. 2.2, Thm 3.1, 4.5, 5.1, 5.2]"
 
     def settings(self, scale: Scale) -> Settings:
-        """Small n; with --full larger n and width."""
+        """Small n; with --full larger n and width.
+
+        Raises:
+            DataError: digits or MNIST are not installed.
+        """
         full = scale.full
+        installed = {"digits": 40, "mnist": 200}
+        for name, n in installed.items():
+            data.load(name, n=n)
         widths = [64, 128, 256, 512, 1024] + ([2048, 4096] if full else [])
         many = [5, 10, 20, 40] if full else [5, 10, 20]
         return {
@@ -350,7 +359,11 @@ class Bounds(Experiment):
             "gates": {"samples": 20, "width": 4096 if full else 1024, "depth": 30, "seeds": 3},
             "decay": {"depth": 100},
             "kernels": {
-                "data": [["gaussian", 20, 400], ["gaussian", 20, 40], ["digits", 40, None], ["mnist", 200, None]],
+                "data": [
+                    ["gaussian", 20, 400],
+                    ["gaussian", 20, 40],
+                    *([name, n, None] for name, n in installed.items()),
+                ],
                 "depths": [1, 2, 5, 10],
             },
             "pair": {"angles": [0.01, 1.0, 10.0], "depths": [0, 1, 2, 3, 5, 10, 20]},
@@ -385,7 +398,8 @@ class Bounds(Experiment):
             *_claims_gates(settings, results),
             *_claims_soothing(settings, results),
         ]
-        shown = [_plot_table(settings, results), _plot_distance(settings, results), _plot_spectra(settings, results)]
+        shown = [_plot_table(settings, results), _plot_others(settings, results)]
+        shown += [_plot_distance(settings, results), _plot_spectra(settings, results)]
         remarks = [
             (
                 "The rows of Table 1 are printed up to constants, and are drawn with constants 1; Du's needs the "
@@ -508,9 +522,8 @@ def _claims_convergence(settings: Settings, results: Mapping[str, Numbers]) -> l
             "[G, Thm 1]",
             "At width n^2 L gradient descent reaches a loss of zero from every start.",
             f"L = {depth}, n = {', '.join(map(str, by_n))}, {t['seeds']} seeds each, steps of 1/lambda_max: all reach "
-            f"{targets[-1]:g} of the loss at the start: {_yes(converged)}. Narrower networks do, too: at "
-            f"n = {t['samples']} all seeds converge from width {narrow} on, the smallest tried being "
-            f"{min(t['widths'])}.",
+            f"{targets[-1]:g} of the loss at the start: {_yes(converged)}. At n = {t['samples']} all seeds converge "
+            f"from width {narrow} on, the smallest tried being {min(t['widths'])}.",
             converged,
         ),
         Claim(
@@ -607,7 +620,7 @@ def _claim_literal(settings: Settings, results: Mapping[str, Numbers]) -> Claim:
             if ends
             else ". "
         )
-        + "So the constant of the step matters; 1/lambda_max is safe.",
+        + "So the constant of the step matters.",
         all(r["fell"] for r in first[1]),
     )
 
@@ -639,6 +652,8 @@ def _claims_distance(settings: Settings, results: Mapping[str, Numbers]) -> list
     scaled = {d: [v / _tau_order(n, d, w) for v, w in zip(means["tau", d], widths, strict=True)] for d in t["depths"]}
     bound = {d: [3 * _radius(n, d, w) for w in widths] for d in t["depths"]}
     below = all(v <= b for d in t["depths"] for v, b in zip(means["drift", d], bound[d], strict=True))
+    slack = min(b / v for d in t["depths"] for v, b in zip(means["drift", d], bound[d], strict=True))
+    smallest = min(b for values in bound.values() for b in values)
     slopes = {key: _slope(widths, values) for key, values in means.items()}
 
     def exponents(name: str) -> str:
@@ -659,7 +674,8 @@ def _claims_distance(settings: Settings, results: Mapping[str, Numbers]) -> list
             "and logarithms. (As printed R comes from a norm divided by a squared norm; this is the chain done right.)",
             f"The largest change by width falls like {exponents('drift')}. At m = {widths[-1]:,}: "
             + ", ".join(f"{means['drift', d][-1]:.2%} where 3R = {number(bound[d][-1])} (L = {d})" for d in t["depths"])
-            + ". It is far below the bound, which says little at these widths because 3R is not below 1.",
+            + f". The bound is {number(slack)} or more times that"
+            + ("." if smallest < 1 else ", and says little at these widths because 3R is not below 1."),
             below and all(slopes["drift", d] < FALLING for d in t["depths"]),
         ),
         Claim(
@@ -716,7 +732,9 @@ def _claims_gates(settings: Settings, results: Mapping[str, Numbers]) -> list[Cl
     layers = range(part["depth"] + 1)
     mean = [fmean(r["mean"][k] for r in found) for k in layers]
     expected = found[0]["expected"]
+    largest = [max(r["largest"][k] for r in found) for k in layers]
     holding = [k for k in layers if mean[k] <= 1 / 3]
+    everywhere = [k for k in layers if largest[k] <= 1 / 3]
     off = max(abs(a - b) for a, b in zip(mean, expected, strict=True))
     product = results["decay"]["product"]
     above = next((k for k, value in enumerate(product, 1) if value > LAYER_DECAY**k), None)
@@ -729,8 +747,9 @@ def _claims_gates(settings: Settings, results: Mapping[str, Numbers]) -> list[Cl
             f"n = {part['samples']} almost orthogonal samples, width {part['width']}: the mean share is "
             f"{number(mean[0])} in layer 0, {number(mean[min(2, part['depth'])])} in layer {min(2, part['depth'])} and "
             f"{number(mean[-1])} in layer {part['depth']}; it is at most 1/3 in {len(holding)} of {len(layers)} "
-            f"layers, the last of them layer {max(holding, default=0)}.",
-            len(holding) == len(layers),
+            f"layers, and the share of every pair is in {len(everywhere)}; the largest in layer 0 is "
+            f"{number(largest[0])}.",
+            len(everywhere) == len(layers),
         ),
         Claim(
             "[G, Lemma 4] corrected",
@@ -906,6 +925,49 @@ def _plot_table(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
     return Plot("bounds-table", caption, figure)
 
 
+def _others(settings: Settings, results: Mapping[str, Numbers]) -> Iterator[tuple[str, float, dict[str, Any]]]:
+    """Bounds of Table 1 by depth, and by the loss that is to be reached: which, its value, logarithms."""
+    part = settings["table"]
+    n = part["samples"][len(part["samples"]) // 2]
+    lambda_0 = results[f"table n {n}"]["lambda_0"]
+    for depth in DEPTHS:
+        yield "depth", depth, logarithms(n, depth, 2 * n, 1, part["eps"], lambda_0, part["failure"])
+    for eps in LOSSES:
+        yield "eps", eps, logarithms(n, part["depth"], 2 * n, 1, eps, lambda_0, part["failure"])
+
+
+def _plot_others(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
+    part = settings["table"]
+    n = part["samples"][len(part["samples"]) // 2]
+    figure, axes = plots.panels(
+        [
+            ("Width that is enough", f"n = {n}, constants 1"),
+            ("Iterations", f"n = {n}, to a loss of {part['eps']:g}"),
+            ("Iterations", f"n = {n}, depth {part['depth']}"),
+        ],
+        [("Depth L", "width m"), ("Depth L", "iterations"), ("Loss to be reached", "iterations")],
+        height=4.0,
+    )
+    found = list(_others(settings, results))
+    parts = (("depth", "width"), ("depth", "iterations"), ("eps", "iterations"))
+    for axis, (by, quantity) in zip(axes, parts, strict=True):
+        shown = [(value, bounds[quantity]) for which, value, bounds in found if which == by]
+        for colour, (work, label) in zip(plots.COLOURS, WORKS.items(), strict=False):
+            axis.plot(
+                [value for value, _ in shown],
+                [10 ** logs[work] for _, logs in shown],
+                color=colour,
+                label=label,
+                linewidth=2 if work == "g" else 1.2,
+            )
+        axis.set_xscale("log")
+        plots.logarithmic(axis)
+    axes[2].invert_xaxis()
+    handles, names = axes[1].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=6, frameon=False, fontsize=7.5)
+    return Plot("bounds-others", f"Bounds of Table 1 of [G] for {n} samples, by depth and by loss.", figure)
+
+
 def _plot_distance(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
     t = settings["training"]
     n, widths = t["samples"], t["widths"]
@@ -1006,6 +1068,11 @@ def _tables(settings: Settings, results: Mapping[str, Numbers]) -> list[Table]:
         for n in part["samples"]
         for work, name in WORKS.items()
     ]
+    others = [
+        [by, value, name, *(bounds[q][work] for q in ("width", "iterations", "step"))]
+        for by, value, bounds in _others(settings, results)
+        for work, name in WORKS.items()
+    ]
     t = settings["training"]
     runs = [
         [
@@ -1027,6 +1094,13 @@ def _tables(settings: Settings, results: Mapping[str, Numbers]) -> list[Table]:
             f"Table 1 of [G], log10, constants 1, depth {part['depth']}, eps {part['eps']:g}",
             ["samples", "work", "width", "iterations", "step"],
             rows,
+        ),
+        Table(
+            "bounds-others",
+            f"Table 1 of [G] by depth and by loss, log10, constants 1, n = "
+            f"{part['samples'][len(part['samples']) // 2]}",
+            ["by", "value", "work", "width", "iterations", "step"],
+            others,
         ),
         Table(
             "bounds-training",

@@ -66,7 +66,7 @@ def describe(name: str, n: int | None, path: Path | None, limits: Limits) -> dic
     Raises:
         DataError: it is not there.
     """
-    source = "npy" if name == "librispeech" else name
+    source = "npy" if name == "librispeech" or (name == "mnist" and path is not None) else name
     file = None if path is None else str(path)
     if n is None or path is not None:
         available = len(data.load(source, path=file).x)
@@ -123,7 +123,7 @@ class Conditioning(Experiment):
             "width": 512,
             "seeds": 5,
             "by_width": {
-                "set": "digits",
+                "set": "digits" if "digits" in sets else next(iter(sets)),
                 "rows": 200,
                 "depths": [1, 3, 10],
                 "widths": [32, 64, 128, 256, 512, 1024] + ([2048, 4096] if scale.full else []),

@@ -21,7 +21,7 @@ class Dynamics(Experiment):
     """Changes of gradients and activation patterns, dead neurons and mean activations by epoch."""
 
     name = "dynamics"
-    title = "Fixed gates change the gradient less and leave no neuron dead"
+    title = "What changes in training: gradients, activation patterns, dead neurons, mean activations"
     source = "[G, Fig. 2b, 2c, Remark 3]"
 
     def settings(self, scale: Scale) -> Settings:
@@ -33,7 +33,7 @@ class Dynamics(Experiment):
             "width": 512,
             "depth": 4,
             "epochs": 30,
-            "diagnostics": ["gradient", "patterns", "dead", "shift"],
+            "diagnostics": ["gradient", "gradient_norm", "patterns", "dead", "shift"],
         }
         if scale.full:
             path = trainings.file(scale, "sgemm")
@@ -95,13 +95,21 @@ class Dynamics(Experiment):
         change = {m: _mean(settings, results, m, lambda d: d["gradient"]) for m in NAMES}
         ratios = [r / g for g, r in zip(change["grelu"], change["relu"], strict=True) if g and r is not None]
         ratio = trainings.geometric_mean(ratios)
+        size = {m: _mean(settings, results, m, lambda d: d["gradient_norm"]) for m in NAMES}
+        relative = {
+            m: trainings.geometric_mean(
+                [c / s for c, s in zip(change[m][1:], size[m], strict=False) if c is not None and s]
+            )
+            for m in NAMES
+        }
         return Claim(
             "our reading of [G, Fig. 2b]",
             "The gradient of a GReLU network changes less from epoch to epoch than that of a ReLU network.",
             f"Over {len(ratios)} epochs ReLU's gradient changes {number(ratio)} times as much as GReLU's "
-            "(geometric mean of "
-            f"the ratio of means over {settings['seeds']} seeds), and more in {sum(r > 1 for r in ratios)} of them.",
-            ratio > 1,
+            f"(geometric mean of the ratio of means over {settings['seeds']} seeds), and more in "
+            f"{sum(r > 1 for r in ratios)} of them. Relative to its size the epoch before it changes by "
+            f"{relative['grelu']:.0%} (GReLU) and {relative['relu']:.0%} (ReLU) in the geometric mean.",
+            ratio > 1 and relative["relu"] > relative["grelu"],
         )
 
     def _patterns(self, settings: Settings, results: Mapping[str, Numbers]) -> list[Claim]:
@@ -202,9 +210,16 @@ class Dynamics(Experiment):
             for seed in range(settings["seeds"]):
                 r = results[f"{model} seed {seed}"]
                 for epoch, (loss, d) in enumerate(zip(r["train"], r["diagnostics"], strict=True)):
-                    measured = [d["gradient"], _trained_patterns(d), max(d["dead"]), _largest_shift(d)]
+                    measured = [
+                        d["gradient"],
+                        d["gradient_norm"],
+                        _trained_patterns(d),
+                        max(d["dead"]),
+                        _largest_shift(d),
+                    ]
                     rows.append([NAMES[model], seed, epoch, loss, *measured])
-        columns = ["network", "seed", "epoch", "train loss", "gradient change", "pattern change", "dead", "shift"]
+        columns = ["network", "seed", "epoch", "train loss", "gradient change", "gradient", "pattern change"]
+        columns += ["dead", "shift"]
         return Table("dynamics", "All epochs", columns, rows)
 
     def _config(self, settings: Settings, model: str) -> Config:

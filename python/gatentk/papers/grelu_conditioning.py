@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ NAMES = {"relu": "ReLU", "grelu": "GReLU"}
 COLOURS = {"relu": plots.BLUE, "grelu": plots.ORANGE}
 # Train loss that gradient descent on the kernel has to reach, relative to that at the start.
 TARGET = 0.01
+CLOSE = 0.02  # relative, to a limit
 SPEED = 3e9  # of the cells' cost, samples to the third power, in a second
 
 
@@ -37,7 +39,7 @@ def unit_rows(name: str, n: int, seed: int, path: str | None = None) -> tuple[to
         n: number of samples, or all if there are fewer.
         seed: of the choice.
     """
-    source = "npy" if name == "librispeech" else name
+    source = "npy" if name == "librispeech" or (name == "mnist" and path is not None) else name
     available = n if path is None else min(n, len(data.load(source, path=path).x))
     dataset = data.load(source, n=available, seed=seed, path=path)
     kept = dataset.x.any(dim=1)
@@ -99,7 +101,11 @@ class GreluConditioning(Experiment):
             DataError: a path was given, and there is no such data set.
         """
         sizes, paths, missing = {"digits": 1797, "synthetic": 2000}, {}, {}
+        for name, n in sizes.items():
+            unit_rows(name, n, 0)
         for name, (n, is_brought) in PUBLISHED.items() if scale.full else ():
+            if name == "cifar10":
+                name = trainings.cifar10(scale)["data"]
             path = trainings.file(scale, name)
             if path is None and is_brought:
                 missing[name] = f"the user's files, by --path {name}=PATH"
@@ -124,11 +130,21 @@ class GreluConditioning(Experiment):
             "finite_depths": [1, 2, 3, 5],
             "seeds": 5 if scale.full else 3,
             "target": TARGET,
+            "limit": {"data": "synthetic", "n": 500, "depths": [1, 10, 100, 1000, 10_000]},
         }
 
     def cells(self, settings: Settings) -> Sequence[Cell]:
         """One for each data set, activation and depth; finite networks by seed too."""
-        cells = []
+        limit = settings["limit"]
+        cells = [
+            Cell(
+                f"limit {activation} depth {depth}",
+                float(limit["n"]) ** 2 * (depth + limit["n"]),
+                {"depth": depth, "activation": activation},
+            )
+            for depth in limit["depths"]
+            for activation in NAMES
+        ]
         for name, n in settings["samples"].items():
             for depth in settings["depths"]:
                 for activation in NAMES:
@@ -156,6 +172,10 @@ class GreluConditioning(Experiment):
     def compute(self, settings: Settings, cell: Cell) -> Numbers:
         """Spectrum, minimal angle and steps of one kernel."""
         a = cell.arguments
+        if "data" not in a:
+            x, _ = unit_rows(settings["limit"]["data"], settings["limit"]["n"], 0)
+            s = spectrum(ntk.infinite(x, depth=a["depth"], activation=a["activation"]))
+            return {"samples": len(x), "condition": float(s.condition) if bool(s.resolved) else None}
         x, targets = unit_rows(a["data"], a["n"], 0, settings["paths"].get(a["data"]))
         x = x[: a["some"]]
         if a["seed"] is None:
@@ -181,10 +201,13 @@ class GreluConditioning(Experiment):
 
     def findings(self, settings: Settings, results: Mapping[str, Numbers]) -> Findings:
         """Comparisons by data set."""
-        claims: list[Claim] = []
+        claims: list[Claim] = [self._limit(settings, results)]
         for name in settings["samples"]:
-            claims += [self._condition(settings, results, name), self._limit(settings, results, name)]
-            claims += [self._speed(settings, results, name), self._finite(settings, results, name)]
+            claims += [
+                self._condition(settings, results, name),
+                self._speed(settings, results, name),
+                self._finite(settings, results, name),
+            ]
         remarks = [f"Left out: {name}. It needs {what}." for name, what in settings["missing"].items()]
         return Findings(claims, self._plots(settings, results), [self._table(settings, results)], remarks)
 
@@ -206,26 +229,27 @@ class GreluConditioning(Experiment):
             holds if not unresolved or holds else None,
         )
 
-    def _limit(self, settings: Settings, results: Mapping[str, Numbers], name: str) -> Claim:
-        last = settings["depths"][-1]
-        relu, grelu = (results[f"{name} {a} depth {last}"] for a in NAMES)
-        limit = (relu["samples"] + 3) / 3
-        falls = {
-            a: all(
-                results[f"{name} {a} depth {p}"]["condition_bound"]
-                > results[f"{name} {a} depth {q}"]["condition_bound"]
-                for p, q in zip(settings["depths"], settings["depths"][1:], strict=False)
-            )
-            for a in NAMES
-        }
+    def _limit(self, settings: Settings, results: Mapping[str, Numbers]) -> Claim:
+        limit = settings["limit"]
+        found = {a: [results[f"limit {a} depth {depth}"]["condition"] for depth in limit["depths"]] for a in NAMES}
+        limits = {"relu": (results[f"limit relu depth {limit['depths'][0]}"]["samples"] + 3) / 3, "grelu": 1.0}
+        is_known = all(value is not None for values in found.values() for value in values)
+        holds = is_known and all(
+            abs(values[-1] / limits[a] - 1) <= CLOSE and all(p > q for p, q in pairwise(values))
+            for a, values in found.items()
+        )
+        shown = "; ".join(
+            f"{NAMES[a]} {', '.join('unresolved' if v is None else number(v) for v in values)} (limit "
+            f"{number(limits[a])})"
+            for a, values in found.items()
+        )
         return Claim(
             "[S, Sec. 7] corrected; new for GReLU",
             "With depth the condition number on unit rows tends to (n + 3)/3 for ReLU (not to 1, as [S] remarks) and "
             "to 1 for GReLU.",
-            f"{name}, L = {last}: ReLU {_condition(relu)} (limit {number(limit)}), GReLU {_condition(grelu)}. It falls "
-            f"at every step for ReLU: {'yes' if falls['relu'] else 'no'}, for GReLU: "
-            f"{'yes' if falls['grelu'] else 'no'}.",
-            None,
+            f"{limit['n']} samples of {limit['data']}, L = {', '.join(f'{depth:,}' for depth in limit['depths'])}: "
+            f"{shown}.",
+            holds if is_known else None,
         )
 
     def _speed(self, settings: Settings, results: Mapping[str, Numbers], name: str) -> Claim:
@@ -322,6 +346,8 @@ class GreluConditioning(Experiment):
         rows = []
         for cell in self.cells(settings):
             r, a = results[cell.key], cell.arguments
+            if "data" not in a:
+                continue
             rows.append(
                 [a["data"], r["samples"], a["depth"], NAMES[a["activation"]], a["seed"]]
                 + [r[name] for name in ("min_angle", "condition", "condition_bound", "steps")]

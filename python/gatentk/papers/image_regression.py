@@ -22,7 +22,7 @@ class ImageRegression(Experiment):
     """Train MSE, the mean over samples of |y - label|^2, for pairs of depth and width."""
 
     name = "image-regression"
-    title = "GReLU networks fit images with a smaller error than ReLU networks"
+    title = "Fitting images: train error of GReLU and ReLU networks by depth and width"
     source = "[G, Table 2, Fig. 3a]"
 
     def settings(self, scale: Scale) -> Settings:
@@ -33,7 +33,7 @@ class ImageRegression(Experiment):
             config = trainings.cifar10(scale) | {"n": None, "epochs": 50}
             shapes = [list(shape) for shape in PUBLISHED]
         # Factors of 1 / lambda_max of each network's kernel at the start, beside the published learning rate.
-        found: Settings = {"config": config, "shapes": shapes, "factors": [1.0, 3.0, 10.0], "seed": 0}
+        found: Settings = {"config": config, "shapes": shapes, "factors": [3.0, 6.0, 10.0, 20.0], "seed": 0}
         trainings.samples(trainings.config(found))
         return found
 
@@ -83,7 +83,21 @@ class ImageRegression(Experiment):
                 "narrow networks: the column rate × λmax says how long (gradient descent needs less than 2)."
             )
         ]
+        ends = [
+            f"{NAMES[model]} depth {depth} width {width:,}"
+            for depth, width in settings["shapes"]
+            for model in NAMES
+            if self.at_end(settings, results, model, depth, width)
+        ]
+        if ends:
+            remarks.append(f"The best learning rate is at an end of the grid for {', '.join(ends)}.")
         return Findings(claims, self._plots(settings, results), self._tables(settings, results), remarks)
+
+    def at_end(self, settings: Settings, results: Mapping[str, Numbers], model: str, depth: int, width: int) -> bool:
+        """Whether another learning rate, shorter or longer than all of the grid, could be better than the best."""
+        best = self.best(settings, results, model, depth, width)
+        ends = (settings["factors"][0], settings["factors"][-1])
+        return any(best is results[_key(model, depth, width, factor)] for factor in ends)
 
     def best(self, settings: Settings, results: Mapping[str, Numbers], model: str, depth: int, width: int) -> Numbers:
         """The training with the smallest MSE, of all learning rates."""

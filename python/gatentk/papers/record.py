@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import shlex
@@ -35,12 +36,20 @@ class Journal:
         folder: of the results; it exists.
         experiment, settings: what the numbers are of.
         restart: forget what is there.
+        paths: of the user's files that the numbers are of, by data set.
 
     Raises:
         PaperError: the folder holds other numbers, or another process is writing to it.
     """
 
-    def __init__(self, folder: Path, experiment: Experiment, settings: Settings, restart: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        experiment: Experiment,
+        settings: Settings,
+        restart: bool = False,
+        paths: Mapping[str, Path] | None = None,
+    ) -> None:
         self.numbers: dict[str, Numbers] = {}
         self.seconds: dict[str, float] = {}
         try:
@@ -50,7 +59,9 @@ class Journal:
         try:
             if restart:
                 self._file.clear()
-            self._read(folder, {"paper": experiment.name, "version": gatentk.__version__, "settings": settings})
+            identity = {"paper": experiment.name, "version": gatentk.__version__, "settings": settings}
+            files = {name: digest(path) for name, path in (paths or {}).items()}
+            self._read(folder, identity | ({"files": files} if files else {}))
         except BaseException:
             self._file.close()
             raise
@@ -78,13 +89,27 @@ class Journal:
             return
         expected = json.loads(json.dumps(identity))
         if entries[0] != expected:
-            different = [name for name in expected if entries[0].get(name) != expected[name]]
+            different = [name for name in expected | entries[0] if entries[0].get(name) != expected.get(name)]
             raise PaperError(
-                f"{folder} holds cells of another {' and '.join(different)}; choose another folder with --out, or "
+                f"{folder} holds cells with other {' and '.join(different)}; choose another folder with --out, or "
                 "--restart to start over in this one"
             )
         for entry in entries[1:]:
             self.numbers[entry["cell"]], self.seconds[entry["cell"]] = entry["numbers"], entry["seconds"]
+
+
+def digest(path: Path) -> str | None:
+    """SHA-256 of a file, or of the names and contents of the files in a folder; None if there is neither."""
+    if not path.exists():
+        return None
+    found = hashlib.sha256()
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if file.is_file():
+            found.update(file.name.encode())
+            with file.open("rb") as content:
+                while block := content.read(1 << 20):
+                    found.update(block)
+    return found.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

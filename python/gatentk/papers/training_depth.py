@@ -238,6 +238,11 @@ class Speed:
         loss = self.rates[depth][factor]["losses"][-1]
         return math.inf if loss is None else float(loss)
 
+    def at_end(self, depth: int) -> bool:
+        """Whether the best learning rate is the smallest or largest of the grid."""
+        factors = self.settings["factors"]
+        return len(factors) > 1 and self.best[depth] in (factors[0], factors[-1])
+
     def final(self, depth: int) -> float | None:
         """Cross-entropy after the last epoch; None if training diverged at every learning rate."""
         loss = self._last(depth, self.best[depth])
@@ -269,6 +274,7 @@ class Speed:
     def _faster(self) -> Claim:
         losses = [self.final(depth) for depth in self.depths]
         checks = [None if a is None or b is None else b < a for a, b in pairwise(losses)]
+        ends = [depth for depth in self.depths if self.at_end(depth)]
         first, last = self.depths[0], self.depths[-1]
         level = losses[0]
         reached = None if level is None else _first_below(self.entropy[last]["losses"], level)
@@ -283,7 +289,8 @@ class Speed:
             f"On {self.name} the training loss falls faster the deeper the network.",
             f"Cross-entropy after {self.chosen['epochs']} epochs, depths {first} to {last}: {shown}; it is lower than "
             f"one layer before at {sum(check is True for check in checks)} of {len(checks)} steps, rank correlation "
-            f"with depth {_correlation_text(self.depths, losses)}; {catch_up}.",
+            f"with depth {_correlation_text(self.depths, losses)}; {catch_up}."
+            + (f" At depths {', '.join(map(str, ends))} another learning rate could be better." if ends else ""),
             _decided(checks),
         )
 
@@ -404,10 +411,10 @@ def _first_below(losses: Sequence[float | None], target: float) -> int | None:
 
 
 def _fewer(a: int | None, b: int | None) -> bool | None:
-    """Whether a is less than b steps; None stands for more than were taken."""
-    if a is None:
-        return None if b is None else False
-    return b is None or a < b
+    """Whether a is less than b steps, None if they are equal; None as a number stands for more than were taken."""
+    if a == b:
+        return None
+    return a is not None and (b is None or a < b)
 
 
 def _decided(checks: Sequence[bool | None]) -> bool | None:
@@ -462,12 +469,7 @@ def _remarks(settings: Settings, speeds: Sequence[Speed]) -> list[str]:
         "and by -1 for the lower, so that every depth starts from the same error and not from that of random outputs."
     )
     remarks = [how, descent_how]
-    ends = [
-        f"{speed.name} depth {depth}"
-        for speed in speeds
-        for depth in speed.depths
-        if len(factors) > 1 and speed.best[depth] in (factors[0], factors[-1])
-    ]
+    ends = [f"{speed.name} depth {depth}" for speed in speeds for depth in speed.depths if speed.at_end(depth)]
     if ends:
         remarks.append(f"The best learning rate is at an end of the grid for {', '.join(ends)}.")
     return remarks

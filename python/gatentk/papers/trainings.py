@@ -10,6 +10,7 @@ from typing import Any
 
 from gatentk import train
 from gatentk.diagnostics import Linearisation
+from gatentk.ops import row_bytes
 from gatentk.papers import plots
 from gatentk.papers.experiment import Numbers, Scale, Settings
 from gatentk.train import Config, Run, Samples, Split, Start
@@ -141,8 +142,13 @@ def final(numbers: Numbers) -> float:
 
 
 def memory(config: Config) -> int:
-    """Peak bytes of one training."""
-    return train.memory_needed(replace(config, rates=(1.0,)), samples(config))
+    """Peak bytes of one training; gate tables are kept in memory."""
+    found = samples(config)
+    tables = 0
+    if config.model == "grelu":
+        rows = len(found.train) + (0 if found.test is None else len(found.test))
+        tables = (config.depth + 1) * rows * row_bytes(config.width)
+    return train.memory_needed(replace(config, rates=(1.0,)), found) + tables
 
 
 def seconds(config: Config, epochs: int) -> float:

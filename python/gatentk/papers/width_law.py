@@ -127,9 +127,9 @@ class WidthLaw(Experiment):
         }
         peaks = {m: max(max(r["losses"]) for r in runs) for m, runs in by_model.items()}
         return Claim(
-            "[G, Thm 1]",
-            "The theorem's step holds up to a constant: with its constant set to 1 it is within the limit 2/lambda_max "
-            "beyond which a linearised network diverges.",
+            "our reading of [G, Thm 1]",
+            "The theorem's step holds up to a constant. With that taken as 1 it is within the limit 2/lambda_max "
+            "beyond which a network with a constant kernel diverges.",
             f"Step times lambda_max at p = 1: GReLU {spans['grelu']}, ReLU {spans['relu']}; the loss rises to at most "
             f"{number(peaks['grelu'])} and {number(peaks['relu'])} times that at the start.",
             all(r["stability"] < 2 for r in by_model["grelu"]),
