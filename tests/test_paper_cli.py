@@ -98,7 +98,7 @@ def test_another_file_is_another_run(toys, tmp_path):
     assert invoke(*arguments).exit_code == 0
     assert invoke(*arguments).exit_code == 0
     (folder / "data_batch_1.bin").write_bytes(b"b")
-    assert_one_line(invoke(*arguments), 2, "holds cells with other files")
+    assert_one_line(invoke(*arguments), 2, "holds cells of another set of files")
     assert invoke(*arguments, "--restart").exit_code == 0
 
 

@@ -61,7 +61,7 @@ class Journal:
                 self._file.clear()
             identity = {"paper": experiment.name, "version": gatentk.__version__, "settings": settings}
             files = {name: digest(path) for name, path in (paths or {}).items()}
-            self._read(folder, identity | ({"files": files} if files else {}))
+            self._read(folder, identity | ({"set of files": files} if files else {}))
         except BaseException:
             self._file.close()
             raise
@@ -91,7 +91,7 @@ class Journal:
         if entries[0] != expected:
             different = [name for name in expected | entries[0] if entries[0].get(name) != expected.get(name)]
             raise PaperError(
-                f"{folder} holds cells with other {' and '.join(different)}; choose another folder with --out, or "
+                f"{folder} holds cells of another {' and '.join(different)}; choose another folder with --out, or "
                 "--restart to start over in this one"
             )
         for entry in entries[1:]:
