@@ -107,6 +107,11 @@ def test_paths_are_of_data_sets_that_are_read(toys, tmp_path):
     assert_one_line(outcome, 2, "expected one of mnist, fashion-mnist, svhn, cifar10, ", "before the =, got 'cifar'")
 
 
+def test_a_path_that_nothing_reads_is_said(tmp_path):
+    outcome = invoke("angles", "--path", "sgemm=nowhere.csv", "--out", tmp_path)
+    assert outcome.output.startswith("sgemm is not read from nowhere.csv here; --full may.\n")
+
+
 def test_full_and_paths_reach_the_settings(toys, tmp_path):
     arguments = ["toy", "--full", "--path", "cifar10=a=b", "--path", "sgemm=c.csv", "--out", tmp_path]
     outcome = invoke(*arguments)

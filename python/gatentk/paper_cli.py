@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from pathlib import Path
@@ -116,6 +117,12 @@ def _prepare(
             continue
         jobs.append((experiment, settings))
         total += seconds
+    read = [json.dumps(settings, ensure_ascii=False) for _, settings in jobs]
+    for name, path in scale.paths.items():
+        if not any(json.dumps(str(path), ensure_ascii=False) in text for text in read):
+            console.print(
+                f"{name} is not read from {path} here" + ("." if scale.full else "; --full may."), soft_wrap=True
+            )
     if len(jobs) > 1 and total > 600:
         console.print(f"All of them: about {_duration(total)}.")
     return jobs, left_out
