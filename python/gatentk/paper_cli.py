@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import ProgressColumn
 
     from gatentk.papers.experiment import Experiment, Scale, Settings
     from gatentk.papers.record import Journal, Result
@@ -177,7 +179,7 @@ def _open_journal(folder: Path, experiment: Experiment, settings: Settings, rest
 
 def _compute(console: Console, experiment: Experiment, settings: Settings, journal: Journal) -> None:
     """Run the missing cells behind a progress bar and write each to the journal."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from gatentk.papers.experiment import run
 
@@ -190,7 +192,7 @@ def _compute(console: Console, experiment: Experiment, settings: Settings, journ
         TextColumn("{task.percentage:3.0f}%"),
         TimeElapsedColumn(),
         TextColumn("left"),
-        TimeRemainingColumn(),
+        _time_left(experiment.needs(settings)[1]),
     )
     # Rich forgets after 30 seconds how long the last steps took; a cell may take longer.
     with Progress(
@@ -204,6 +206,21 @@ def _compute(console: Console, experiment: Experiment, settings: Settings, journ
             journal.append(cell, numbers, now - start)
             start = now
             progress.update(bar, advance=cell.cost, description=f"{experiment.name}: {cell.key}")
+
+
+def _time_left(expected: float) -> ProgressColumn:
+    """The time left from the cells that are done; until there are two, what is expected of all, in seconds."""
+    from rich.progress import Task, TimeRemainingColumn
+    from rich.text import Text
+
+    class TimeLeft(TimeRemainingColumn):
+        def render(self, task: Task) -> Text:
+            if task.time_remaining is not None or not task.total or not expected:
+                return super().render(task)
+            left = max(0.0, expected * (1 - task.completed / task.total) - (task.elapsed or 0.0))
+            return Text(f"about {timedelta(seconds=round(left))}", style="progress.remaining")
+
+    return TimeLeft()
 
 
 def _show(console: Console, result: Result) -> None:
