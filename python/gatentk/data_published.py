@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -92,15 +92,9 @@ def _svhn(file: str, path: Path | None) -> Source:
     return Source(images, labels.astype(np.int64) % 10, 255)
 
 
-def _cifar10(files: tuple[str, ...], folder: Path | None) -> Source:
+def _cifar10(read: Callable[[Path], NDArray[np.uint8]], files: Sequence[str], folder: Path | None) -> Source:
     """Records of a byte label and 3072 bytes of pixels: channel, row, column."""
-    records = np.concatenate([_cifar10_records(_find_cifar10(folder, f"{file}.bin")) for file in files])
-    return Source(records[:, 1:], records[:, 0], 255)
-
-
-def _cifar10_pickle(files: tuple[str, ...], folder: Path | None) -> Source:
-    """The same from the Python version."""
-    records = np.concatenate([read_cifar10_pickle(_find_cifar10(folder, file)) for file in files])
+    records = np.concatenate([read(_find_cifar10(folder, file)) for file in files])
     return Source(records[:, 1:], records[:, 0], 255)
 
 
@@ -162,9 +156,9 @@ PUBLISHED: dict[str, Callable[[Path | None], Source]] = {
     "fashion-mnist-test": partial(_fashion_mnist, "t10k"),
     "svhn": partial(_svhn, "train_32x32.mat"),
     "svhn-test": partial(_svhn, "test_32x32.mat"),
-    "cifar10": partial(_cifar10, _CIFAR10_BATCHES),
-    "cifar10-test": partial(_cifar10, ("test_batch",)),
-    "cifar10-pickle": partial(_cifar10_pickle, _CIFAR10_BATCHES),
-    "cifar10-pickle-test": partial(_cifar10_pickle, ("test_batch",)),
+    "cifar10": partial(_cifar10, _cifar10_records, [f"{file}.bin" for file in _CIFAR10_BATCHES]),
+    "cifar10-test": partial(_cifar10, _cifar10_records, ["test_batch.bin"]),
+    "cifar10-pickle": partial(_cifar10, read_cifar10_pickle, _CIFAR10_BATCHES),
+    "cifar10-pickle-test": partial(_cifar10, read_cifar10_pickle, ["test_batch"]),
     "sgemm": _sgemm,
 }

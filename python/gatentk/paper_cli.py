@@ -119,15 +119,21 @@ def _prepare(
             continue
         jobs.append((experiment, settings))
         total += seconds
-    read = [json.dumps(settings, ensure_ascii=False) for _, settings in jobs]
+    read = {name for _, settings in jobs for name in _read(settings, scale)}
     for name, path in scale.paths.items():
-        if not any(json.dumps(str(path), ensure_ascii=False) in text for text in read):
+        if name not in read:
             console.print(
                 f"{name} is not read from {path} here" + ("." if scale.full else "; --full may."), soft_wrap=True
             )
     if len(jobs) > 1 and total > 600:
         console.print(f"All of them: about {_duration(total)}.")
     return jobs, left_out
+
+
+def _read(settings: Settings, scale: Scale) -> dict[str, Path]:
+    """Those of the user's files that an experiment reads, by data set: its settings name them."""
+    text = json.dumps(settings)
+    return {name: path for name, path in scale.paths.items() if json.dumps(str(path)) in text}
 
 
 def _duration(seconds: float) -> str:
@@ -153,10 +159,11 @@ def _run(
 ) -> Result:
     """Compute what is missing in the folder."""
     from gatentk.cli import Interrupted
-    from gatentk.papers.record import Result
+    from gatentk.papers.record import Result, digest
     from gatentk.report import environment
 
-    with _open_journal(folder, experiment, settings, restart, scale) as journal:
+    files = {name: digest(path) for name, path in _read(settings, scale).items()}
+    with _open_journal(folder, experiment, settings, restart, files) as journal:
         try:
             _compute(console, experiment, settings, journal)
         except KeyboardInterrupt:
@@ -167,12 +174,14 @@ def _run(
         return Result(experiment, scale, settings, dict(journal.numbers), dict(journal.seconds), environment())
 
 
-def _open_journal(folder: Path, experiment: Experiment, settings: Settings, restart: bool, scale: Scale) -> Journal:
+def _open_journal(
+    folder: Path, experiment: Experiment, settings: Settings, restart: bool, files: dict[str, str]
+) -> Journal:
     from gatentk.papers.record import Journal
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return Journal(folder, experiment, settings, restart, scale.paths)
+        return Journal(folder, experiment, settings, restart, files)
     except OSError as error:
         raise click.BadParameter(f"cannot write to {folder}: {error.strerror or error}", param_hint="--out") from error
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,6 +19,10 @@ from gatentk.papers import plots
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
 from gatentk.report import INK, number
 from gatentk.spectra import spectrum
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Table 1 of [G]; "work" is what it calls them.
 WORKS = {
@@ -900,11 +904,7 @@ def _plot_table(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
         height=4.0,
     )
     for axis, quantity in zip(axes, ("width", "iterations", "step"), strict=True):
-        for colour, (work, label) in zip(plots.COLOURS, WORKS.items(), strict=False):
-            values = [10 ** results[f"table n {n}"][quantity][work] for n in part["samples"]]
-            axis.plot(part["samples"], values, color=colour, label=label, linewidth=2 if work == "g" else 1.2)
-        axis.set_xscale("log")
-        plots.logarithmic(axis)
+        _draw_bounds(axis, part["samples"], [results[f"table n {n}"][quantity] for n in part["samples"]])
     depth = t["depths"][-1]
     trained = [(n, _trainings(settings, results, n, depth, n**2 * depth)) for n in t["iteration_samples"]]
     known = [(n, runs) for n, runs in trained if all(r["converged"] for r in runs)]
@@ -916,8 +916,7 @@ def _plot_table(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
     label = f"measured, GReLU, depth {depth}"
     for axis, values in zip(axes, measured.values(), strict=True):
         axis.plot([n for n, _ in known], values, ".", color=INK, label=label, markersize=5)
-    handles, names = axes[1].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=6, frameon=False, fontsize=7.5)
+    _legend_below(figure, axes)
     caption = (
         "Bounds of Table 1 of [G] by number of samples, and dots where networks of width n^2 L were trained with a "
         f"step of 1/lambda_max to {t['targets'][-1]:g} of the loss at the start."
@@ -925,10 +924,30 @@ def _plot_table(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
     return Plot("bounds-table", caption, figure)
 
 
+def _draw_bounds(axis: Axes, x: Sequence[float], logs: Sequence[Mapping[str, float]]) -> None:
+    """A line for every work, of bounds given as logarithms at each x."""
+    for colour, (work, label) in zip(plots.COLOURS, WORKS.items(), strict=False):
+        values = [10 ** at[work] for at in logs]
+        axis.plot(x, values, color=colour, label=label, linewidth=2 if work == "g" else 1.2)
+    axis.set_xscale("log")
+    plots.logarithmic(axis)
+
+
+def _legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
+    handles, names = axes[1].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=6, frameon=False, fontsize=7.5)
+
+
+def _middle(part: Settings) -> int:
+    """The number of samples at which bounds are shown by depth and by loss."""
+    samples: list[int] = part["samples"]
+    return samples[len(samples) // 2]
+
+
 def _others(settings: Settings, results: Mapping[str, Numbers]) -> Iterator[tuple[str, float, dict[str, Any]]]:
     """Bounds of Table 1 by depth, and by the loss that is to be reached: which, its value, logarithms."""
     part = settings["table"]
-    n = part["samples"][len(part["samples"]) // 2]
+    n = _middle(part)
     lambda_0 = results[f"table n {n}"]["lambda_0"]
     for depth in DEPTHS:
         yield "depth", depth, logarithms(n, depth, 2 * n, 1, part["eps"], lambda_0, part["failure"])
@@ -938,7 +957,7 @@ def _others(settings: Settings, results: Mapping[str, Numbers]) -> Iterator[tupl
 
 def _plot_others(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
     part = settings["table"]
-    n = part["samples"][len(part["samples"]) // 2]
+    n = _middle(part)
     figure, axes = plots.panels(
         [
             ("Width that is enough", f"n = {n}, constants 1"),
@@ -951,20 +970,10 @@ def _plot_others(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
     found = list(_others(settings, results))
     parts = (("depth", "width"), ("depth", "iterations"), ("eps", "iterations"))
     for axis, (by, quantity) in zip(axes, parts, strict=True):
-        shown = [(value, bounds[quantity]) for which, value, bounds in found if which == by]
-        for colour, (work, label) in zip(plots.COLOURS, WORKS.items(), strict=False):
-            axis.plot(
-                [value for value, _ in shown],
-                [10 ** logs[work] for _, logs in shown],
-                color=colour,
-                label=label,
-                linewidth=2 if work == "g" else 1.2,
-            )
-        axis.set_xscale("log")
-        plots.logarithmic(axis)
+        shown = {value: bounds[quantity] for which, value, bounds in found if which == by}
+        _draw_bounds(axis, list(shown), list(shown.values()))
     axes[2].invert_xaxis()
-    handles, names = axes[1].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=6, frameon=False, fontsize=7.5)
+    _legend_below(figure, axes)
     return Plot("bounds-others", f"Bounds of Table 1 of [G] for {n} samples, by depth and by loss.", figure)
 
 
@@ -1097,8 +1106,7 @@ def _tables(settings: Settings, results: Mapping[str, Numbers]) -> list[Table]:
         ),
         Table(
             "bounds-others",
-            f"Table 1 of [G] by depth and by loss, log10, constants 1, n = "
-            f"{part['samples'][len(part['samples']) // 2]}",
+            f"Table 1 of [G] by depth and by loss, log10, constants 1, n = {_middle(part)}",
             ["by", "value", "work", "width", "iterations", "step"],
             others,
         ),

@@ -12,8 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from gatentk import data, study
-from gatentk.errors import DataError
-from gatentk.papers import plots
+from gatentk.papers import plots, trainings
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
 from gatentk.report import NAMES, Point, condition_text, number, summarise
 
@@ -66,7 +65,7 @@ def describe(name: str, n: int | None, path: Path | None, limits: Limits) -> dic
     Raises:
         DataError: it is not there.
     """
-    source = "npy" if name == "librispeech" or (name == "mnist" and path is not None) else name
+    source = trainings.source(name, path)
     file = None if path is None else str(path)
     if n is None or path is not None:
         available = len(data.load(source, path=file).x)
@@ -104,18 +103,10 @@ class Conditioning(Experiment):
         """
         wanted = dict(FULL if scale.full else DEFAULT)
         wanted |= {name: SUBSET for name in BROUGHT if name in scale.paths and not scale.full}
-        sets, missing = {}, {}
-        for name, n in wanted.items():
-            path = scale.paths.get(name)
-            if path is None and name in BROUGHT:
-                missing[name] = BROUGHT[name]
-                continue
-            try:
-                sets[name] = describe(name, n, path, PUBLISHED if scale.full else LAPTOP)
-            except DataError as error:
-                if path is not None:
-                    raise
-                missing[name] = str(error)
+        limits = PUBLISHED if scale.full else LAPTOP
+        sets, missing = trainings.present(
+            wanted, scale, lambda name, path: describe(name, wanted[name], path, limits), BROUGHT
+        )
         return {
             "sets": sets,
             "missing": missing,
@@ -190,7 +181,7 @@ class Conditioning(Experiment):
         }
         claims = [claim for found in curves.values() for claim in found.claims(settings)]
         widths = Widths(settings, results)
-        remarks = [f"Left out: {name}. It needs {why}." for name, why in settings["missing"].items()]
+        remarks = trainings.left_out(settings)
         return Findings(
             [*claims, widths.claim()],
             [*(found.plot(settings) for found in curves.values()), widths.plot()],

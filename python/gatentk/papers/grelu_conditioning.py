@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from gatentk import data, nn, ntk
-from gatentk.errors import DataError
 from gatentk.papers import plots, trainings
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
 from gatentk.report import number
@@ -25,9 +24,10 @@ CLOSE = 0.02  # relative, to a limit
 SPEED = 3e9  # of the cells' cost, samples to the third power, in a second
 
 
-# With --full, beside those of the default: samples, and whether the user brings the files.
-PUBLISHED = {"mnist": (5000, False), "fashion-mnist": (5000, False), "svhn": (5000, True), "cifar10": (5000, True)}
-PUBLISHED |= {"librispeech": (5000, True)}
+# With --full, beside those of the default: data sets, those that the user brings, and how many samples of each.
+PUBLISHED = ("mnist", "fashion-mnist", "svhn", "cifar10", "librispeech")
+BROUGHT = ("svhn", "cifar10", "librispeech")
+MANY = 5000
 
 
 @lru_cache(maxsize=2)
@@ -39,7 +39,7 @@ def unit_rows(name: str, n: int, seed: int, path: str | None = None) -> tuple[to
         n: number of samples, or all if there are fewer.
         seed: of the choice.
     """
-    source = "npy" if name == "librispeech" or (name == "mnist" and path is not None) else name
+    source = trainings.source(name, path)
     available = n if path is None else min(n, len(data.load(source, path=path).x))
     dataset = data.load(source, n=available, seed=seed, path=path)
     kept = dataset.x.any(dim=1)
@@ -100,29 +100,22 @@ class GreluConditioning(Experiment):
         Raises:
             DataError: a path was given, and there is no such data set.
         """
-        sizes, paths, missing = {"digits": 1797, "synthetic": 2000}, {}, {}
+        sizes = {"digits": 1797, "synthetic": 2000}
         for name, n in sizes.items():
             unit_rows(name, n, 0)
-        for name, (n, is_brought) in PUBLISHED.items() if scale.full else ():
-            if name == "cifar10":
-                name = trainings.cifar10(scale)["data"]
-            path = trainings.file(scale, name)
-            if path is None and is_brought:
-                missing[name] = f"the user's files, by --path {name}=PATH"
-                continue
-            try:
-                unit_rows(name, n, 0, path)
-            except DataError as error:
-                if path is not None:
-                    raise
-                missing[name] = str(error)
-                continue
-            sizes[name] = n
-            if path is not None:
-                paths[name] = path
+        names = {
+            (trainings.cifar10(scale)["data"] if name == "cifar10" else name): name in BROUGHT for name in PUBLISHED
+        }
+        brought = {name: f"the user's files, by --path {name}=PATH" for name, is_brought in names.items() if is_brought}
+        found, missing = trainings.present(
+            names if scale.full else (),
+            scale,
+            lambda name, path: unit_rows(name, MANY, 0, None if path is None else str(path)),
+            brought,
+        )
         return {
-            "samples": sizes,
-            "paths": paths,
+            "samples": sizes | dict.fromkeys(found, MANY),
+            "paths": {name: str(scale.paths[name]) for name in found if name in scale.paths},
             "missing": missing,
             "depths": [*range(1, 11), *([20] if scale.full else [])],
             "width": 2048 if scale.full else 1024,
@@ -208,7 +201,7 @@ class GreluConditioning(Experiment):
                 self._speed(settings, results, name),
                 self._finite(settings, results, name),
             ]
-        remarks = [f"Left out: {name}. It needs {what}." for name, what in settings["missing"].items()]
+        remarks = trainings.left_out(settings)
         return Findings(claims, self._plots(settings, results), [self._table(settings, results)], remarks)
 
     def _condition(self, settings: Settings, results: Mapping[str, Numbers], name: str) -> Claim:

@@ -36,7 +36,7 @@ class Journal:
         folder: of the results; it exists.
         experiment, settings: what the numbers are of.
         restart: forget what is there.
-        paths: of the user's files that the numbers are of, by data set.
+        files: SHA-256 of the user's files that the numbers are of, by data set.
 
     Raises:
         PaperError: the folder holds other numbers, or another process is writing to it.
@@ -48,7 +48,7 @@ class Journal:
         experiment: Experiment,
         settings: Settings,
         restart: bool = False,
-        paths: Mapping[str, Path] | None = None,
+        files: Mapping[str, str] | None = None,
     ) -> None:
         self.numbers: dict[str, Numbers] = {}
         self.seconds: dict[str, float] = {}
@@ -60,8 +60,7 @@ class Journal:
             if restart:
                 self._file.clear()
             identity = {"paper": experiment.name, "version": gatentk.__version__, "settings": settings}
-            files = {name: digest(path) for name, path in (paths or {}).items()}
-            self._read(folder, identity | ({"set of files": files} if files else {}))
+            self._read(folder, identity | ({"set of files": dict(files)} if files else {}))
         except BaseException:
             self._file.close()
             raise
@@ -98,10 +97,8 @@ class Journal:
             self.numbers[entry["cell"]], self.seconds[entry["cell"]] = entry["numbers"], entry["seconds"]
 
 
-def digest(path: Path) -> str | None:
-    """SHA-256 of a file, or of the names and contents of the files in a folder; None if there is neither."""
-    if not path.exists():
-        return None
+def digest(path: Path) -> str:
+    """SHA-256 of the name and content of a file, or of all files in a folder."""
     found = hashlib.sha256()
     for file in sorted(path.iterdir()) if path.is_dir() else [path]:
         if file.is_file():

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gatentk import data, nn, ntk, train
 from gatentk.errors import DataError
-from gatentk.papers import plots
+from gatentk.papers import plots, trainings
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
 from gatentk.report import number
 from gatentk.spectra import spectrum
@@ -46,15 +46,10 @@ class TrainingDepth(Experiment):
         Raises:
             DataError: a path was given, and there is no such data set.
         """
-        sets, missing = {}, {}
-        for name, epochs in (FULL if scale.full else DEFAULT).items():
-            path = scale.paths.get(name)
-            try:
-                sets[name] = {**_describe(name, path), "epochs": epochs}
-            except DataError as error:
-                if path is not None:
-                    raise
-                missing[name] = str(error)
+        epochs = FULL if scale.full else DEFAULT
+        sets, missing = trainings.present(
+            epochs, scale, lambda name, path: {**_describe(name, path), "epochs": epochs[name]}, {}
+        )
         return {
             "sets": sets,
             "missing": missing,
@@ -91,13 +86,13 @@ class TrainingDepth(Experiment):
             claims,
             [speed.plot() for speed in speeds],
             [_entropy_table(speeds), _descent_table(speeds)],
-            [*_remarks(settings, speeds), *(f"Left out: {k}. It needs {v}." for k, v in settings["missing"].items())],
+            [*_remarks(settings, speeds), *trainings.left_out(settings)],
         )
 
 
 def _describe(name: str, path: Path | None) -> dict[str, Any]:
     """Where a data set comes from, and its sizes; a file of the user's for `mnist` holds arrays x and y."""
-    source = "npy" if path is not None and name == "mnist" else name
+    source = trainings.source(name, path)
     dataset = data.load(source, path=path)
     if dataset.y is None:
         raise DataError(f"{path}: expected an .npz file with arrays x and y, got one without y")

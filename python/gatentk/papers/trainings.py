@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from gatentk import train
 from gatentk.diagnostics import Linearisation
+from gatentk.errors import DataError
 from gatentk.ops import row_bytes
 from gatentk.papers import plots
 from gatentk.papers.experiment import Numbers, Scale, Settings
 from gatentk.train import Config, Run, Samples, Split, Start
+
+Found = TypeVar("Found")
 
 NAMES = {"grelu": "GReLU", "relu": "ReLU"}
 COLOURS = {"grelu": plots.ORANGE, "relu": plots.BLUE}
@@ -46,6 +50,45 @@ def cifar10(scale: Scale) -> Settings:
     """Data and path of CIFAR-10: the binary version, or the pickled one where the user names that."""
     name = "cifar10-pickle" if "cifar10-pickle" in scale.paths else "cifar10"
     return {"data": name, "path": file(scale, name)}
+
+
+def source(name: str, path: Path | str | None) -> str:
+    """What `gatentk.data.load` calls a data set; the user's arrays may stand for speech features and for MNIST."""
+    return "npy" if name == "librispeech" or (name == "mnist" and path is not None) else name
+
+
+def present(
+    names: Iterable[str], scale: Scale, find: Callable[[str, Path | None], Found], brought: Mapping[str, str]
+) -> tuple[dict[str, Found], dict[str, str]]:
+    """What is found of the data sets that are there, and what the others need.
+
+    Args:
+        names: of the data sets.
+        scale: with the user's files.
+        find: gets a name and a path.
+        brought: what those data sets need that are never there without a path.
+
+    Raises:
+        DataError: a path was given, and there is no such data set.
+    """
+    found, missing = {}, {}
+    for name in names:
+        path = scale.paths.get(name)
+        if path is None and name in brought:
+            missing[name] = brought[name]
+            continue
+        try:
+            found[name] = find(name, path)
+        except DataError as error:
+            if path is not None:
+                raise
+            missing[name] = str(error)
+    return found, missing
+
+
+def left_out(settings: Settings) -> list[str]:
+    """Remarks on the data sets that are not there."""
+    return [f"Left out: {name}. It needs {what}." for name, what in settings["missing"].items()]
 
 
 def samples(config: Config, spread: float | None = None) -> Samples:
