@@ -131,7 +131,7 @@ class Samples:
         """Undo the scaling of the samples; kernels are homogeneous of degree 2."""
         if self.exponent == 0:
             return kernels
-        kernels = torch.ldexp(kernels, torch.tensor(2 * self.exponent))
+        kernels = torch.ldexp(kernels, torch.tensor(2 * self.exponent, device=kernels.device))
         if not bool(torch.isfinite(kernels).all()):
             raise ValueError(f"x: squared norms overflow {kernels.dtype}; rescale the samples")
         return kernels
@@ -151,7 +151,7 @@ def _common_exponent(tensors: Sequence[Tensor]) -> int:
 
 def _scaled(tensor: Tensor, exponent: int, dtype: torch.dtype) -> Tensor:
     if exponent:
-        tensor = torch.ldexp(tensor, torch.tensor(exponent))
+        tensor = torch.ldexp(tensor, torch.tensor(exponent, device=tensor.device))
     return tensor.to(dtype)
 
 
