@@ -127,18 +127,6 @@ def test_table_1_as_printed():
             assert found[name][work] == pytest.approx(math.log10(value), rel=1e-12), (name, work)
 
 
-def test_a_constant_kernel_predicts_its_own_steps(generator):
-    X = torch.randn(5, 8, generator=generator, dtype=torch.float64)
-    K, error = X @ X.T, torch.randn(5, 1, generator=generator, dtype=torch.float64)
-    values, vectors = torch.linalg.eigh(K)
-    weights = (vectors.T @ error).square().sum(dim=1)
-    start, count = float(error.square().sum()), 0
-    while float(error.square().sum()) > 1e-3 * start:
-        error, count = error - K @ error / values[-1], count + 1
-    assert bounds._kernel_steps(weights, values, 1e-3, 10**5) == count > 2
-    assert bounds._kernel_steps(weights, values, 1e-3, count - 1) is None
-
-
 def test_the_power_of_a_power_law_is_found():
     x = [2.0, 4.0, 16.0]
     assert bounds._slope(x, [3 * v**-1.5 for v in x]) == pytest.approx(-1.5)

@@ -69,18 +69,6 @@ def test_unit_rows_are_unit_rows_without_repetitions():
     assert torch.allclose(targets.mean(dim=0), torch.zeros(10, dtype=torch.float64), atol=1e-12)
 
 
-def test_steps_are_counted_as_gradient_descent_takes_them(generator):
-    X = torch.randn(6, 8, generator=generator, dtype=torch.float64)
-    K, target = X @ X.T, torch.randn(6, 2, generator=generator, dtype=torch.float64)
-    error, step = target.clone(), 1 / float(torch.linalg.eigvalsh(K)[-1])
-    count = 0
-    while float(error.square().sum()) > 0.01 * float(target.square().sum()):
-        error, count = error - step * K @ error, count + 1
-    assert grelu_conditioning.steps_to(K, target, 0.01) == count
-    singular = torch.diag(torch.tensor([0.0, 1.0], dtype=torch.float64))
-    assert grelu_conditioning.steps_to(singular, torch.ones(2, 1, dtype=torch.float64), 0.01) is None
-
-
 def test_better_conditioned_kernels_need_fewer_steps_here(results):
     found = claims(results)
     assert found["kernel regime"] is True

@@ -17,6 +17,7 @@ from gatentk.gates import GateNetwork
 from gatentk.nn import MLP, GReLUNetwork
 from gatentk.papers import plots
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
+from gatentk.papers.kernel_descent import KernelDescent, promised_loss
 from gatentk.report import INK, number
 from gatentk.spectra import spectrum
 
@@ -104,11 +105,9 @@ def _compute_training(part: Settings, a: Mapping[str, Any]) -> Numbers:
     net = _network(a["n"], a["width"], a["depth"], a["seed"])
     gates = net.gate_table(x)
     K = ntk.empirical(net, x)
-    values, vectors = torch.linalg.eigh(K)
-    lmin, lmax = float(values[0]), float(values[-1])
     linear = diagnostics.Linearisation(net, x, gates)
     residual = linear.outputs - labels
-    start, weights = float(residual.square().sum()), (vectors.T @ residual).square().sum(dim=1)
+    start, kernel = float(residual.square().sum()), KernelDescent(K, residual)
     watched = {"drift": 0.0, "linearised": 0.0, "tau": 0.0}
     losses: list[float] = []
     for t in range(part["steps"] + 1):
@@ -121,15 +120,16 @@ def _compute_training(part: Settings, a: Mapping[str, Any]) -> Numbers:
             watched = {name: max(value, now[name]) for name, value in watched.items()}
         if last:
             break
-        _descend(net, outputs, labels, 1 / lmax)
-    rate = 1 - lmin / lmax
+        _descend(net, outputs, labels, 1 / kernel.lmax)
     return {
-        "lmin": lmin,
-        "lmax": lmax,
+        "lmin": kernel.lmin,
+        "lmax": kernel.lmax,
         "converged": losses[-1] <= min(part["targets"]),
         "iterations": [next((t for t, loss in enumerate(losses) if loss <= e), None) for e in part["targets"]],
-        "predicted": [_kernel_steps(weights, values, e, part["steps"]) for e in part["targets"]],
-        "worst_rate": max(loss / max(rate**t, 1e-300) for t, loss in enumerate(losses[1:], 1)),
+        "predicted": [kernel.steps_to(e, part["steps"]) for e in part["targets"]],
+        "worst_rate": max(
+            loss / max(promised_loss(kernel.lmin / kernel.lmax, t), 1e-300) for t, loss in enumerate(losses[1:], 1)
+        ),
         **watched,
     }
 
@@ -152,16 +152,6 @@ def _descend(net: GReLUNetwork, outputs: Tensor, labels: Tensor, step: float) ->
     with torch.no_grad():
         for weight, gradient in zip(net.weights, gradients, strict=True):
             weight.sub_(gradient, alpha=step)
-
-
-def _kernel_steps(weights: Tensor, values: Tensor, target: float, limit: int) -> int | None:
-    """Steps that a constant kernel with these eigenvalues needs, from the error's squared components."""
-    factors, parts = (1 - values / values[-1]).square(), weights / weights.sum()
-    for t in range(limit + 1):
-        if float(parts.sum()) <= target:
-            return t
-        parts = parts * factors
-    return None
 
 
 def _compute_step(part: Settings, a: Mapping[str, Any]) -> Numbers:

@@ -13,6 +13,7 @@ import torch
 from gatentk import data, nn, ntk
 from gatentk.papers import plots, trainings
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
+from gatentk.papers.kernel_descent import KernelDescent
 from gatentk.report import number
 from gatentk.spectra import spectrum
 
@@ -60,31 +61,6 @@ def _first_of_equal(x: torch.Tensor) -> torch.Tensor:
     for index, row in enumerate(x.numpy()):
         seen.setdefault(row.tobytes(), index)
     return torch.tensor(list(seen.values()))
-
-
-def steps_to(K: torch.Tensor, targets: torch.Tensor, target: float) -> float | None:
-    """Steps of gradient descent on the square loss, with step 1/lambda_max, until it is `target` of that at the start.
-
-    In the eigenbasis of K every component of the error falls by 1 - lambda/lambda_max a step; None if 1e12 steps are
-    not enough.
-    """
-    values, vectors = torch.linalg.eigh(K)
-    weights = (vectors.T @ targets).square().sum(dim=1)
-    weights = weights / weights.sum()
-    rates = torch.log1p(-(values.clamp_min(0) / values[-1]).clamp_max(1 - 1e-16))
-
-    def loss(steps: float) -> float:
-        return float((weights * torch.exp(2 * steps * rates)).sum())
-
-    low, high = 0.0, 1.0
-    while loss(high) > target:
-        low, high = high, 2 * high
-        if high > 1e12:
-            return None
-    while high - low > max(0.5, 1e-6 * high):
-        middle = (low + high) / 2
-        low, high = (middle, high) if loss(middle) > target else (low, middle)
-    return math.ceil(high)
 
 
 class GreluConditioning(Experiment):
@@ -189,7 +165,7 @@ class GreluConditioning(Experiment):
             "condition_bound": float(s.condition_bound),
             "steps": None
             if a["seed"] is not None or targets is None
-            else steps_to(K, targets[: a["some"]], settings["target"]),
+            else KernelDescent(K, targets[: a["some"]]).steps_to(settings["target"]),
         }
 
     def findings(self, settings: Settings, results: Mapping[str, Numbers]) -> Findings:

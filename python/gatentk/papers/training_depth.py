@@ -17,6 +17,7 @@ from gatentk import data, nn, ntk, train
 from gatentk.errors import DataError
 from gatentk.papers import plots, trainings
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
+from gatentk.papers.kernel_descent import KernelDescent, promised_loss, promised_steps
 from gatentk.report import number
 from gatentk.spectra import spectrum
 
@@ -168,19 +169,17 @@ def descent(settings: Settings, name: str, depth: int) -> Numbers:
     signs = torch.where(part.targets >= samples.outputs / 2, 1.0, -1.0).unsqueeze(1)
     net = network(chosen["features"], limits["width"], depth, 1)
     exact, x = copy.deepcopy(net).double(), part.x.double()
-    values, vectors = torch.linalg.eigh(ntk.empirical(exact, x))
+    linear = KernelDescent(ntk.empirical(exact, x), signs.double().flatten())
     with torch.no_grad():
         targets = net(part.x) + signs
-    weights = (vectors.T @ signs.double().flatten()).square()
-    largest = float(values[-1])
     infinite = spectrum(ntk.infinite(x, depth=depth))
     return {
         "rows": len(x),
-        "lmin": float(values[0]),
-        "lmax": largest,
+        "lmin": linear.lmin,
+        "lmax": linear.lmax,
         "infinite_condition": float(infinite.condition) if infinite.resolved else None,
-        "losses": _descend(net, part.x, targets, 1 / largest, limits["steps"]),
-        "linearised": _linearised(weights, values / largest, limits["steps"]),
+        "losses": _descend(net, part.x, targets, 1 / linear.lmax, limits["steps"]),
+        "linearised": linear.losses(limits["steps"]),
     }
 
 
@@ -195,14 +194,6 @@ def _descend(net: nn.MLP, x: Tensor, targets: Tensor, rate: float, steps: int) -
         losses.append(float(loss.detach()))
         optimizer.step()
     return [loss / losses[0] if math.isfinite(loss) else None for loss in losses]
-
-
-def _linearised(weights: Tensor, ratios: Tensor, steps: int) -> list[float]:
-    """sum_i w_i (1 - lambda_i/lambda_max)^(2 t), relative to t = 0."""
-    weights = weights / weights.sum()
-    factors = (1 - ratios.clamp_min(0)).clamp_min(0)
-    times = torch.arange(steps + 1, dtype=torch.float64)
-    return [float((weights * factors.pow(2 * t)).sum()) for t in times]
 
 
 # Findings
@@ -260,7 +251,7 @@ class Speed:
     def promised(self, depth: int) -> int | None:
         """Steps that the rate (1 - 1/kappa)^t takes to the target."""
         condition = self.condition(depth)
-        return None if condition is None else math.ceil(math.log(self.target) / math.log1p(-1 / condition))
+        return None if condition is None else promised_steps(1 / condition, self.target)
 
     def claims(self) -> list[Claim]:
         """What [S] states."""
@@ -332,8 +323,7 @@ class Speed:
         """Whether the loss stays below (1 - rate)^t, up to rounding in float32."""
         losses = self.descent[depth]["losses"]
         return all(
-            loss is not None and loss <= math.exp(t * math.log1p(-rate)) * (1 + 1e-5) + 1e-9
-            for t, loss in enumerate(losses)
+            loss is not None and loss <= promised_loss(rate, t) * (1 + 1e-5) + 1e-9 for t, loss in enumerate(losses)
         )
 
     def _distance(self, depth: int) -> float:
@@ -382,7 +372,7 @@ class Speed:
             axes.plot(*zip(*known, strict=True), color=colour, label=f"depth {depth}")
             axes.plot(found["linearised"], color=colour, linestyle=plots.DASHED, linewidth=1)
             if condition is not None:
-                rate = [math.exp(t * math.log1p(-1 / condition)) for t in range(len(found["losses"]))]
+                rate = [promised_loss(1 / condition, t) for t in range(len(found["losses"]))]
                 axes.plot(rate, color=colour, linestyle=plots.DOTTED, linewidth=1)
         plots.logarithmic(axes)
         plots.legend(axes, loc="lower left")
