@@ -597,3 +597,36 @@ def test_unknown_methods_are_refused(kind):
     net.method = "sparse"
     with pytest.raises(ValueError, match="method: expected one of 'auto', 'masked', 'dense', got 'sparse'"):
         net(X)
+
+
+# What training and its diagnostics ask of both networks
+
+
+@pytest.mark.parametrize("last_relu", [True, False])
+def test_activations_are_what_the_next_weight_is_applied_to(last_relu, generator):
+    net = ReLUNetwork(3, 8, 2, 2, last_relu=last_relu, generator=generator, dtype=torch.float64)
+    x = torch.randn(5, 3, generator=generator, dtype=torch.float64)
+    values = net.activations(x)
+    assert torch.equal(values[0], torch.relu(x @ net.input_weight.T))
+    for before, weight, after in zip(values, net.weights, values[1:], strict=False):
+        product = before @ weight.T
+        expected = product if after is values[-1] and not last_relu else torch.relu(product)
+        torch.testing.assert_close(after, expected)
+    torch.testing.assert_close(net(x), values[-1] @ net.output_weight.T)
+    assert torch.equal(net.patterns(x).to_bool(), torch.stack([v > 0 for v in values[: 3 if last_relu else 2]]))
+    assert net.gate_table(x) is None
+
+
+def test_patterns_of_a_gated_network_are_its_gates():
+    table = NET.gate_table(X)
+    assert NET.patterns(X, table) is table
+    assert torch.equal(NET.patterns(X).bits, table.bits)
+    for value, gate in zip(NET.activations(X, table), table.to_bool(), strict=True):
+        assert not value[~gate].any()
+
+
+def test_gates_are_not_for_relu_networks():
+    net = ReLUNetwork(X.shape[1], 8, 2, 2)
+    for method in (net.activations, net.patterns):
+        with pytest.raises(TypeError, match="gates: expected None, as a ReLU network has no gates"):
+            method(X, TABLE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from abc import ABC, abstractmethod
 from itertools import pairwise
 
 import torch
@@ -138,8 +139,11 @@ class GReLULinear(nn.Module):
         return f"in_features={self.in_features}, out_features={self.out_features}"
 
 
-class _FixedEnds(nn.Module):
-    """Trained square layers W_1 .. W_depth between a fixed C and a fixed B: what both networks of [G], Sec. 2 share."""
+class FixedEndsNetwork(nn.Module, ABC):
+    """Trained square layers W_1 .. W_depth between a fixed C and a fixed B: what both networks of [G], Sec. 2 share.
+
+    `y = B D_depth W_depth ... D_1 W_1 D_0 C x`; the networks differ in where the activation patterns D_k come from.
+    """
 
     input_weight: Tensor
     output_weight: Tensor
@@ -171,6 +175,23 @@ class _FixedEnds(nn.Module):
             for _ in range(self.depth)
         )
 
+    @abstractmethod
+    def gate_table(self, x: Tensor, path: str | os.PathLike[str] | None = None) -> GateTable | None:
+        """The gates of samples (n, d_in) if they are known before training; None if they change with the weights."""
+
+    @abstractmethod
+    def activations(self, x: Tensor, gates: GateTable | None = None) -> list[Tensor]:
+        """What W_1 .. W_depth and B are applied to, each (n, width).
+
+        Args:
+            x: samples (n, d_in) of the network's dtype.
+            gates: of the samples, if they were looked up.
+        """
+
+    @abstractmethod
+    def patterns(self, x: Tensor, gates: GateTable | None = None) -> GateTable:
+        """Which neurons are on, D_0 .. D_depth; without the last where nothing switches it off. Arguments as before."""
+
     def _check_input(self, x: object) -> None:
         if not isinstance(x, Tensor):
             raise TypeError(f"x: expected a torch tensor, got {describe(x)}")
@@ -184,7 +205,7 @@ class _FixedEnds(nn.Module):
         return f"d_in={self.d_in}, width={self.width}, depth={self.depth}, d_out={self.d_out}"
 
 
-class GReLUNetwork(_FixedEnds):
+class GReLUNetwork(FixedEndsNetwork):
     """Gated ReLU network ([G], Sec. 2): a fixed second network draws the gates, so they are known before training.
 
     `t_0 = D_0 C x, t_k = D_k W_k t_{k-1}, y = B t_depth`; no ReLU, t may be negative. Only W_1 .. W_depth are trained.
@@ -276,6 +297,14 @@ class GReLUNetwork(_FixedEnds):
             values.append(ops.masked_linear(values[-1], weight, layers[k], layers[k + 1], self.method))
         return values
 
+    def activations(self, x: Tensor, gates: GateTable | None = None) -> list[Tensor]:
+        """t_0 .. t_depth, as `intermediate`: there is nothing between them and the next weight."""
+        return self.intermediate(x, gates)
+
+    def patterns(self, x: Tensor, gates: GateTable | None = None) -> GateTable:
+        """D_0 .. D_depth: the gates, computed if they are left out."""
+        return self.gate_table(x) if gates is None else gates
+
     def _input_layer(self, x: Tensor, layers: list[GateLayer]) -> Tensor:
         return ops.masked_linear(x, self.input_weight, None, layers[0], self.method)
 
@@ -308,7 +337,7 @@ class GReLUNetwork(_FixedEnds):
             )
 
 
-class ReLUNetwork(_FixedEnds):
+class ReLUNetwork(FixedEndsNetwork):
     """The ReLU network of [G], Sec. 2: `h_0 = C x, h_k = W_k relu(h_{k-1}), y = B relu(h_depth)`, C and B fixed.
 
     Weights are drawn in the order C, B, W_1 .. W_depth, so that `GReLUNetwork` has the same ones for the same seed.
@@ -358,6 +387,26 @@ class ReLUNetwork(_FixedEnds):
         for weight in self.weights:
             values.append(ops.masked_linear(torch.relu(values[-1]), weight, method=self.method))
         return values
+
+    def gate_table(self, x: Tensor, path: str | os.PathLike[str] | None = None) -> None:
+        """None: which neurons are on changes with the weights."""
+
+    def activations(self, x: Tensor, gates: GateTable | None = None) -> list[Tensor]:
+        """relu(h_0) .. relu(h_depth); the last is h_depth without the last ReLU. There are no `gates` to give."""
+        self._check_no_gates(gates)
+        values = self.intermediate(x)
+        last = values[-1].relu() if self.last_relu else values[-1]
+        return [*(h.relu() for h in values[:-1]), last]
+
+    def patterns(self, x: Tensor, gates: GateTable | None = None) -> GateTable:
+        """h_k > 0 wherever there is a ReLU. There are no `gates` to give."""
+        self._check_no_gates(gates)
+        values = self.intermediate(x)
+        return GateTable.from_bool(torch.stack([h > 0 for h in (values if self.last_relu else values[:-1])]))
+
+    def _check_no_gates(self, gates: object) -> None:
+        if gates is not None:
+            raise TypeError(f"gates: expected None, as a ReLU network has no gates, got {describe(gates)}")
 
     def _input_layer(self, x: Tensor) -> Tensor:
         self._check_input(x)
