@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gatentk.data_files import DEFLATE_RATIO
+from gatentk.data.formats.streams import DEFLATE_RATIO
 from gatentk.errors import DataError
 
 _HEADER_BYTES = 128

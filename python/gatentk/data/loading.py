@@ -1,0 +1,115 @@
+"""Samples of a data set as tensors: all of them or a random part."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gatentk.checks import check_integer, describe
+from gatentk.data.entries import Entry, FileFormat, Generated, Installed, Published, Source
+from gatentk.data.registry import entries, names
+from gatentk.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Samples and what is known of them.
+
+    Attributes:
+        x: (n, d) float64, one sample a row, contiguous.
+        y: (n,) int64 class labels or float64 targets; None if the source has neither.
+        name: the name it was loaded by.
+    """
+
+    x: torch.Tensor
+    y: torch.Tensor | None
+    name: str
+
+
+def load(name: str, n: int | None = None, seed: int = 0, path: str | os.PathLike[str] | None = None) -> Dataset:
+    """Load a data set; the module's table says what each name holds and how its features are scaled.
+
+    Args:
+        name: one of `names()`.
+        n: number of samples. None gives all of them in the order of their file. A number gives that many
+            without replacement in random order: the first n of one permutation, so that smaller subsets are
+            prefixes of larger ones. For `synthetic` and `friedman`, the number drawn (default 2000, no upper
+            limit), prefixes too; for `ackley` (default 100) not, because n also decides d = 2n.
+        seed: of the subset, or of the samples of `synthetic`, `friedman` and `ackley`; global random state is
+            left alone.
+        path: where your files are: of a data set that is published, as its entry in `gatentk.data` says; for `csv`
+            and `npy`, the file, instead of `csv:PATH`.
+
+    Raises:
+        TypeError, ValueError: an unknown name, more samples than there are, a path missing or not wanted.
+        DataError: data that is not installed or not downloaded, with the place where it is published; a file
+            that is missing, damaged or holds NaN or infinity. It names the file and, where there is one, the
+            line or row.
+    """
+    entry, file = _resolve(name, path)
+    seed = check_integer("seed", seed, 0)
+    n = None if n is None else check_integer("n", n, 1)
+    if isinstance(entry, Generated):
+        return _tensors(entry.draw(entry.default if n is None else n, seed), name)
+    label = f"{entry.name}:{file}" if isinstance(entry, FileFormat) else name
+    source = _read(entry, name, file)
+    if n is not None:
+        source = _subset(source, n, seed, label)
+    return _tensors(source, label)
+
+
+def _resolve(name: str, path: str | os.PathLike[str] | None) -> tuple[Entry, Path | None]:
+    """The entry of a name, and its file or folder."""
+    if not isinstance(name, str):
+        raise TypeError(f"name: expected a string, got {describe(name)}")
+    kind, colon, inline = name.partition(":")
+    for entry in entries():
+        if isinstance(entry, FileFormat) and entry.name == kind:
+            if bool(inline) == (path is not None):
+                raise ValueError(
+                    f"{kind}: expected one file, as {kind}:PATH or by path, got name {name!r} and path {path!r}"
+                )
+            return entry, Path(path if path is not None else inline).expanduser()
+        if name in entry.names and not colon:
+            if path is not None and not isinstance(entry, Published):
+                raise ValueError(f"path: {name} is not read from a file or folder of yours, got {path!r}")
+            return entry, None if path is None else Path(path).expanduser()
+    raise ValueError(f"name: expected one of {', '.join(names())}, got {name!r}")
+
+
+def _read(entry: Entry, name: str, file: Path | None) -> Source:
+    """Everything a source holds, in its own order."""
+    try:
+        if isinstance(entry, Published):
+            return entry.reader(name)(file)
+        if isinstance(entry, FileFormat):
+            assert file is not None
+            return entry.read(file)
+        assert isinstance(entry, Installed)
+        return entry.read()
+    except OSError as error:
+        raise DataError(f"{error.filename or file or name}: {error.strerror or error}") from error
+
+
+def _subset(source: Source, n: int, seed: int, name: str) -> Source:
+    """The first n samples of a permutation that depends on the seed and the number of samples only."""
+    available = len(source.x)
+    if n > available:
+        raise ValueError(f"n: {name} has {available} samples, got n={n}")
+    chosen = np.random.default_rng(seed).permutation(available)[:n]
+    return source._replace(x=source.x[chosen], y=None if source.y is None else source.y[chosen])
+
+
+def _tensors(source: Source, name: str) -> Dataset:
+    """Scale, flatten and convert: x to (n, d) float64, y to int64 or float64."""
+    x = np.array(source.x, dtype=np.float64, order="C").reshape(len(source.x), -1)
+    if source.scale != 1:
+        x /= source.scale
+    y = source.y
+    if y is not None:
+        y = np.array(y, dtype=np.float64 if y.dtype.kind == "f" else np.int64)
+    return Dataset(torch.from_numpy(x), None if y is None else torch.from_numpy(y), name)
