@@ -12,8 +12,9 @@ import torch
 from click.testing import CliRunner
 
 import gatentk
-from gatentk import cli, ntk, report, study, train, train_report
+from gatentk import cli, ntk, report, study, train
 from gatentk.errors import SpectrumError
+from gatentk.train import report as train_report
 
 SMALL = ["--data", "digits", "-n", "20", "--depths", "0,2", "--width", "16,inf", "--seeds", "2"]
 FILES = {

@@ -37,7 +37,7 @@ def _rates(ctx: click.Context, param: click.Parameter, value: str) -> tuple[floa
 
 def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
     """Diagnostics in the order of the table in `diagnostics`; all and none are known, too."""
-    from gatentk.diagnostics import NAMES
+    from gatentk.train.diagnostics import NAMES
 
     parts = [part.strip().lower() for part in value.split(",")]
     if parts == ["none"]:
@@ -188,8 +188,7 @@ def train(checkpoint_every: int, resume: bool, restart: bool, out: Path, **optio
     """  # noqa: D301 (click reads \b: keep these lines apart)
     from rich.console import Console
 
-    from gatentk import train_report
-    from gatentk.train import Config, prepare
+    from gatentk.train import Config, prepare, report
 
     if resume and restart:
         raise click.UsageError("--resume and --restart exclude each other")
@@ -204,9 +203,9 @@ def train(checkpoint_every: int, resume: bool, restart: bool, out: Path, **optio
         result = _run(console, config, samples, out, checkpoint_every, resume=resume, restart=restart)
     for warning in caught:
         console.print(f"Warning: {warning.message}", style="yellow", soft_wrap=True)
-    path = train_report.write(out, samples, result)
+    path = report.write(out, samples, result)
     _show(console, result)
-    for sentence in train_report.headline(samples, result):
+    for sentence in report.headline(samples, result):
         console.print(sentence, soft_wrap=True)
     console.print(f"\nResults: {path}", soft_wrap=True)
     if len(result.diverged) == config.seeds:

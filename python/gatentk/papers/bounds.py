@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from gatentk import data, diagnostics, ntk, ops
+from gatentk import data, ntk, ops
 from gatentk.gates import GateNetwork
 from gatentk.nn import MLP, GReLUNetwork
 from gatentk.papers import plots
@@ -20,6 +20,7 @@ from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers
 from gatentk.papers.kernel_descent import KernelDescent, promised_loss
 from gatentk.report import INK, number
 from gatentk.spectra import spectrum
+from gatentk.train import diagnostics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

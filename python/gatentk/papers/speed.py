@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from gatentk import convert, data
-from gatentk.diagnostics import forward
 from gatentk.gates import GateTable
 from gatentk.nn import GReLUNetwork, ReLUNetwork
 from gatentk.papers import plots
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
 from gatentk.report import INK, number
+from gatentk.train.diagnostics import forward
 
 DENSE = "ReLU, dense"  # what all times are compared with
 TRAINING = {"relu": "ReLU, zeros skipped", "grelu": "GReLU, gates looked up"}

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gatentk import train
-from gatentk.diagnostics import Linearisation
 from gatentk.errors import DataError
 from gatentk.ops import row_bytes
 from gatentk.papers import plots
 from gatentk.papers.experiment import Numbers, Scale, Settings
 from gatentk.train import Config, Run, Samples, Split, Start
+from gatentk.train.diagnostics import Linearisation
 
 Found = TypeVar("Found")
 

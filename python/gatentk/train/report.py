@@ -9,9 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gatentk import diagnostics
 from gatentk.report import GRID, INK, environment, number, render, write_aside
-from gatentk.train import Config, Record, Result, Samples
+from gatentk.train import Config, Record, Result, Samples, diagnostics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd.functional import jacobian
 
-from gatentk import diagnostics, train
-from gatentk.diagnostics import Linearisation, Monitor, Probe
+from gatentk import train
 from gatentk.gates import GateTable
 from gatentk.nn import GReLUNetwork, ReLUNetwork
+from gatentk.train import diagnostics
+from gatentk.train.diagnostics import Linearisation, Monitor, Probe
 
 N, D, WIDTH, DEPTH, OUTPUTS = 7, 4, 12, 3, 2
 KINDS = ("grelu", "relu", "relu without the last")

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatentk import data, diagnostics, gates, ntk, train
+from gatentk import data, gates, ntk, train
 from gatentk.errors import DataError
-from gatentk.train import Config, Log, Record, TrainingError, Trial
+from gatentk.train import Config, Log, Record, TrainingError, Trial, diagnostics
 
 N, WIDTH, DEPTH = 40, 16, 2  # with samples of all ten digits
 

@@ -26,14 +26,15 @@ import torch
 from torch import Tensor
 
 import gatentk
-from gatentk import convert, data, diagnostics
+from gatentk import convert, data
 from gatentk.checks import check_choice, check_integer
-from gatentk.diagnostics import Linearisation, Monitor, Network, Probe, forward
 from gatentk.errors import GateNTKError
 from gatentk.gates import GateTable
 from gatentk.journal import JournalBusyError, JournalFile
 from gatentk.nn import GReLUNetwork, ReLUNetwork
 from gatentk.ops import row_bytes
+from gatentk.train import diagnostics
+from gatentk.train.diagnostics import Linearisation, Monitor, Network, Probe, forward
 
 MODELS = ("grelu", "relu")
 OPTIMIZERS = ("sgd", "gd", "adam")
@@ -99,7 +100,7 @@ class Config:
         switch_rate: learning rate after the switch. None divides it by the factor by which the switch raises the
             largest eigenvalue of the tangent kernel, or its root for "adam", because the weights that fit the
             samples exactly are large: the loss is continuous at the switch, but a step may be too long after it.
-        diagnostics: names of `gatentk.diagnostics.NAMES`, measured after every epoch.
+        diagnostics: names of `gatentk.train.diagnostics.NAMES`, measured after every epoch.
         diagnostic_samples: number of train samples that they are measured on, at most.
         dtype: "float32" or "float64".
     """
