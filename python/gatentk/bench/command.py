@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from .cases import Case
-    from .run import Clock, Measurement
+    from gatentk.bench.case import Case
+    from gatentk.bench.run import Clock, Measurement
 
 BUSY = 0.5  # load average above which another program is probably at work
 
@@ -47,7 +47,7 @@ def bench(peers: Path | None, device: str, cases: tuple[str, ...], repeats: int,
       gatentk bench --peers nt/bin/python
     with jax and jaxlib 0.4.20 instead, its structured derivatives work too. Python 3.10 or 3.11.
     """  # noqa: D301 (click reads \b: keep these lines apart)
-    from . import results, run
+    from gatentk.bench import results, run
 
     if device == "cuda":
         chosen, clock = _on_cuda(cases, peers)
@@ -74,7 +74,7 @@ def bench(peers: Path | None, device: str, cases: tuple[str, ...], repeats: int,
 
 def _on_cuda(patterns: Sequence[str], peers: Path | None) -> tuple[list[Case], Clock]:
     """The table of a CUDA device and its clock, if there is a device."""
-    from . import cuda, run
+    from gatentk.bench import cuda, run
 
     if peers is not None:
         raise click.UsageError("--peers is measured on the processor; leave out --device cuda")
@@ -100,7 +100,7 @@ def _announce(case: Case) -> None:
 def _show(measurements: Sequence[Measurement]) -> None:
     from rich.console import Console
 
-    from . import results
+    from gatentk.bench import results
 
     if not measurements:
         return

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gatentk import cuda_ops, ops, report
-
-from .cases import Case
-from .run import Measurement
+from gatentk.bench.case import Case
+from gatentk.bench.run import Measurement
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from gatentk import ops
+from gatentk.bench.case import Case, Evaluation, Job, Work
+from gatentk.bench.cases import CASES
+from gatentk.bench.process import SCRIPT, PeerError, PeerProcess, Request
 from gatentk.errors import DataError
-
-from .cases import CASES, Case, Evaluation, Job, Work
-from .process import SCRIPT, PeerError, PeerProcess, Request
 
 PAUSE = 0.02  # s before each evaluation: OpenMP threads of the side before spin for some ms after their last task
 ENOUGH = 5  # repeats of a result that may be reported

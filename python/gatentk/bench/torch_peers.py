@@ -69,7 +69,7 @@ def triangle_blocks(acts: Layers, deltas: Layers) -> Tensor:
     return kernel
 
 
-# Two products and a Hadamard product a layer: the peer of the issue, in its arrangements.
+# Two products and a Hadamard product a layer, in the arrangements that one tries.
 LAYERWISE: Mapping[str, Callable[[Layers, Layers], Tensor]] = {
     "products": products,
     "buffers": buffers,

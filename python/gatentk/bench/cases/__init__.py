@@ -1,0 +1,16 @@
+"""The one table of what is measured: shapes, sides, floating-point operations and the ratios asked for."""
+
+from __future__ import annotations
+
+from gatentk.bench.cases import bits, gram, infinite, networks, products, spectra
+
+CASES = (
+    *infinite.CASES,
+    *gram.CASES,
+    *spectra.CASES,
+    bits.PACK_BITS,
+    *products.CASES,
+    *networks.CASES,
+    bits.GATE_GRAM,
+    networks.PLAN_BUILDING,
+)

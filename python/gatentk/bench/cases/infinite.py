@@ -1,0 +1,108 @@
+"""Kernels of networks of infinite width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from gatentk import ntk
+from gatentk.bench import torch_peers
+from gatentk.bench.case import Case, Job, Shape, Work, gaussian_samples, tensor
+from gatentk.bench.process import Request
+
+# Operations per pair and layer, mean over ten layers: two multiply-adds for each degree of the two polynomials of
+# csrc/include/gatentk/arc_polynomials.hpp and ten around them; a square root counts as one.
+LAYER_OPERATIONS = {torch.float64: 58, torch.float32: 30}
+
+
+def _infinite_work(case: Case) -> Work:
+    n, pair = case.shape.n, 2 * case.shape.d + case.shape.depth * LAYER_OPERATIONS[case.dtype]
+    return Work(n**2 * pair, n * (n + 1) / 2 * pair, case.dtype.itemsize * n * (n + case.shape.d))
+
+
+def _infinite(case: Case, samples: Callable[[Case], Tensor]) -> Job:
+    x = samples(case)
+    job = Job(
+        ours=lambda: tensor(ntk.infinite(x, depth=case.shape.depth, dtype=case.dtype)),
+        work=_infinite_work(case),
+    )
+    if case.device == "cuda":
+        return replace(job, peers={"arc cosines": lambda: torch_peers.arc_cosines(x, case.shape.depth)})
+    return replace(job, request=Request("infinite", {"x": x}, case.shape.depth))
+
+
+def _pixel_samples(case: Case) -> Tensor:
+    """Non-negative, four in five of them 0, as MNIST has them."""
+    return (gaussian_samples(case) - 0.84).relu_().clamp_(max=1)
+
+
+def _sweep(case: Case) -> Job:
+    x, depth, n = gaussian_samples(case), case.shape.depth, case.shape.n
+
+    def single_and_fill() -> Tensor:
+        kernel = ntk.infinite(x, depth=depth, dtype=case.dtype)
+        torch.empty(depth + 1, n, n, dtype=case.dtype, device=case.device).fill_(1.0)
+        return tensor(kernel)
+
+    return Job(
+        ours=lambda: tensor(ntk.infinite_sweep(x, depths=range(depth + 1), dtype=case.dtype)),
+        work=_infinite_work(case),
+        peers={"single depth and fill": single_and_fill},
+        comparable=lambda kernels: kernels[-1],
+    )
+
+
+_INFINITE = "ntk.infinite, Gaussian data"
+_NEURAL_TANGENTS = "neural-tangents, jit"
+
+CASES = (
+    Case(
+        name="infinite-f64",
+        family="infinite_ntk",
+        ours=_INFINITE,
+        peer=_NEURAL_TANGENTS,
+        shape=Shape(n=2000, d=5, depth=10),
+        quick=Shape(n=150, d=5, depth=3),
+        dtype=torch.float64,
+        prepare=partial(_infinite, samples=gaussian_samples),
+        at_least=25,
+        aim=40,
+    ),
+    Case(
+        name="infinite-f32",
+        family="infinite_ntk",
+        ours=_INFINITE,
+        peer=_NEURAL_TANGENTS,
+        shape=Shape(n=2000, d=5, depth=10),
+        quick=Shape(n=150, d=5, depth=3),
+        dtype=torch.float32,
+        prepare=partial(_infinite, samples=gaussian_samples),
+    ),
+    Case(
+        name="infinite-pixels-f64",
+        family="infinite_ntk",
+        ours="ntk.infinite, data like MNIST",
+        peer=_NEURAL_TANGENTS,
+        shape=Shape(n=5000, d=784, depth=10),
+        quick=Shape(n=120, d=784, depth=3),
+        dtype=torch.float64,
+        prepare=partial(_infinite, samples=_pixel_samples),
+    ),
+    Case(
+        name="sweep-f64",
+        family="infinite_ntk",
+        ours="ntk.infinite_sweep, depths 0..L",
+        peer="our single depth L, and filling the output",
+        shape=Shape(n=2000, d=5, depth=10),
+        quick=Shape(n=150, d=5, depth=3),
+        dtype=torch.float64,
+        prepare=_sweep,
+        at_least=1.3,
+        aim=1.1,
+        better="lower",
+    ),
+)

@@ -1,0 +1,206 @@
+"""The table: both sides of every row, and the operations that it counts."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+from cases.benchmark import NAMES, named
+from torch.nn import functional
+
+from gatentk import convert, data, ops
+from gatentk.bench import run
+from gatentk.bench.case import Case, Shape, Work
+from gatentk.bench.cases import CASES
+
+ELSEWHERE = [case for case in CASES if "neural-tangents" in case.peer]
+HERE = [case for case in CASES if case not in ELSEWHERE]
+
+
+def tolerance(case: Case) -> float:
+    if case.family == "spectra":
+        return 1e-8
+    if "low-rank" in case.name:
+        return 0.5  # its gates are predictions
+    return 1e-5 if case.dtype == torch.float32 else 1e-13
+
+
+def test_names_are_distinct_and_rows_have_their_thresholds():
+    assert len(set(NAMES)) == len(NAMES)
+    asked = {case.name: (case.at_least, case.aim) for case in CASES if case.at_least is not None}
+    assert asked == {
+        "infinite-f64": (25, 40),
+        "sweep-f64": (1.3, 1.1),
+        "gram-f32": (3.5, 5),
+        "gram-f64": (3, 5),
+        "empirical-f64": (150, 300),
+        "spectrum-f64": (3, 5),
+        **{f"masked-linear-forward-{width}-f32": (1.9, 2.4) for width in (2048, 3072, 4096)},
+        **{f"masked-linear-input-grad-{width}-f32": (1.8, 2.3) for width in (2048, 3072, 4096)},
+        **{f"masked-linear-weight-grad-{width}-f32": (1.8, 2.3) for width in (2048, 3072, 4096)},
+        "masked-linear-forward-2048-f64": (1.8, 2.3),
+        "training-step-f32": (1.7, 2.2),
+        "relu-inference-exact-f32": (1.4, 1.8),
+        "relu-inference-low-rank-f32": (1.5, 2.2),
+        "gate-gram": (30, 60),
+        "plan-building": (0.05, 0.02),
+    }
+    sizes = {
+        case.name: (case.shape.n, case.shape.width) for case in CASES if case.family in ("masked_matmul", "gate_gram")
+    }
+    rows = {4096: 512, 3072: 512, 2048: 1024}
+    assert sizes == {
+        **{
+            f"masked-linear-{product}-{width}-f32": (n, width)
+            for product in ("forward", "input-grad", "weight-grad")
+            for width, n in rows.items()
+        },
+        "masked-linear-forward-2048-f64": (512, 2048),
+        "training-step-f32": (512, 4096),
+        "relu-inference-exact-f32": (512, 4096),
+        "relu-inference-low-rank-f32": (512, 4096),
+        "gate-gram": (4000, 4096),
+        "plan-building": (256, 2048),
+    }
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_aim_is_beyond_what_is_asked(case):
+    if case.at_least is not None:
+        assert (case.aim > case.at_least) == (case.better == "higher")
+
+
+@pytest.mark.parametrize("case", HERE, ids=[case.name for case in HERE])
+def test_both_sides_compute_the_same(case):
+    job = case.small().prepare(case.small())
+    ours = job.ours()
+    assert job.peers
+    if job.comparable is None:
+        assert case.name == "plan-building"
+        return
+    for peer in job.peers.values():
+        assert run.relative_difference(job.comparable(ours), job.peer_comparable(peer())) <= tolerance(case)
+
+
+@pytest.mark.parametrize("case", ELSEWHERE, ids=[case.name for case in ELSEWHERE])
+def test_cases_of_neural_tangents_say_what_to_compute(case):
+    small = case.small()
+    job = small.prepare(small)
+    assert job.request.depth == small.shape.depth
+    assert job.request.arrays["x"].shape == (small.shape.n, small.shape.d)
+    assert job.ours().dtype == job.request.arrays["x"].dtype == case.dtype
+    if job.request.kind == "empirical":
+        assert len(job.request.arrays) == small.shape.depth + 2
+
+
+@pytest.mark.parametrize("product", ["forward", "input-grad", "weight-grad"])
+def test_masked_products_skip_by_cached_plans(product):
+    """What is off would change the result if it were looked at."""
+    case = named(f"masked-linear-{product}-4096-f32").small()
+    job = case.prepare(case)
+    a, *_, gate_a, gate_b, gate_out, method = job.ours.args
+    assert [len(gate) for gate in (gate_a, gate_b, gate_out)] in ([3, 0, 3], [3, 3, 0])
+    assert ops.METHODS[method] == "masked"
+    off = ~ops.unpack_bits(gate_a[0], a.shape[1])
+    assert torch.equal(a == 0, off)
+    assert 0.4 < off.float().mean() < 0.6
+    expected = job.ours()
+    a[off] = math.nan
+    assert torch.equal(job.ours(), expected)
+
+
+def test_a_training_step_takes_the_gradient_of_the_same_function():
+    case = replace(named("training-step-f32").small(), dtype=torch.float64)
+    job = case.prepare(case)
+    ours, (peer,) = job.ours, job.peers.values()
+    before = [weight.detach().clone() for weight in peer.weights]
+    assert ours().shape == peer().shape == (case.shape.n, 10)
+    assert len(ours.weights) == case.shape.depth
+    for gated, dense, start in zip(ours.weights, peer.weights, before, strict=True):
+        assert dense.grad.abs().max() > 0
+        assert run.relative_difference(gated.grad, dense.grad) < 1e-12
+        assert not torch.equal(dense, start)
+        torch.testing.assert_close(gated, dense)
+
+
+def test_plans_are_those_that_a_step_needs(monkeypatch):
+    case = named("plan-building").small()
+    job = case.prepare(case)
+    built = []
+    build_plan = ops.build_plan
+
+    def count(bits, width, neuron_major=False):
+        built.append((bits.shape, width, neuron_major))
+        return build_plan(bits, width, neuron_major)
+
+    monkeypatch.setattr(ops, "build_plan", count)
+    job.ours()
+    ours = sorted(built)
+    built.clear()
+    job.peers["training step"]()
+    assert sorted(built) == ours
+    assert len(ours) == 2 * (case.shape.depth + 1)
+
+
+def test_low_rank_gates_are_judged_on_images_they_were_not_fitted_on(monkeypatch):
+    case = named("relu-inference-low-rank-f32").small()
+    fitted = []
+    low_rank_gates = convert.low_rank_gates
+
+    def spy(net, x):
+        fitted.append((net, x))
+        return low_rank_gates(net, x)
+
+    monkeypatch.setattr(convert, "low_rank_gates", spy)
+    job = case.prepare(case)
+    ((net, seen),) = fitted
+    images = data.load("mnist", n=5 * case.shape.n).x.float()
+    x = images[: case.shape.n]
+    assert torch.equal(seen, images[case.shape.n :])
+    y, (peer,) = job.ours(), job.peers.values()
+    error = float((y - peer()).norm() / peer().norm())
+    match = re.fullmatch(
+        r"gates of rank 6, fitted on 256 other images: agreement with the exact gates layer by layer "
+        r"(0\.\d+), (0\.\d+), relative output error (\S+)",
+        *job.notes,
+    )
+    assert float(match[3]) == pytest.approx(error, rel=0.1)
+    assert 0 < error < 0.5
+    z = functional.linear(x, net.input_weight).relu()
+    first = functional.linear(z, net.weights[0]) > 0
+    u = torch.linalg.svd(net.weights[0] @ functional.linear(seen, net.input_weight).relu().T).U
+    predicted = functional.linear(z, u[:, :6] @ (u[:, :6].T @ net.weights[0])) > 0
+    assert float(match[1]) == pytest.approx(float((first == predicted).float().mean()), abs=2e-3)
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_our_side_performs_no_more_than_the_dense_computation(case):
+    work = case.small().prepare(case.small()).work
+    assert 0 <= work.performed <= work.dense
+
+
+def test_operations_of_gram_matrices():
+    case = named("gram-f32")
+    small = replace(case, shape=Shape(n=10, width=7, depth=2))
+    # two layers, each two products of 10 x 7 by 7 x 10 and a multiply-add for every element
+    dense = 2 * (2 * 2 * 10 * 10 * 7 + 2 * 10 * 10)
+    # four factors of 10 x 7 and the result
+    assert small.prepare(small).work == Work(dense, 3000 * 0.5 * 11 / 20 * 2, 4 * (4 * 70 + 100))
+
+
+def test_operations_of_networks():
+    shape = Shape(n=64, d=20, width=128, depth=2)
+    ends = 2 * 64 * 128 * (20 + 10)
+    square = 2 * 64 * 128**2
+    # forward, both gradients, but none by the inputs of W_1
+    step = replace(named("training-step-f32"), shape=shape)
+    assert step.prepare(step).work == Work(5 * square + ends, 2.5 * square + ends)
+    inference = replace(named("relu-inference-exact-f32"), shape=shape)
+    assert inference.prepare(inference).work == Work(2 * square + ends, square + ends)
+    layer = replace(named("masked-linear-forward-2048-f64"), shape=Shape(n=70, width=130))
+    # inputs, outputs, weight and a bit for each input and output
+    moved = 8 * (2 * 70 * 130 + 130**2) + 2 * 70 * 130 / 8
+    assert layer.prepare(layer).work == Work(2 * 70 * 130**2, 70 * 130**2, moved)
