@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
+from cases.experiments import Toy
 from click.testing import CliRunner
-from papers.toy import Toy
 from rich.progress import Progress
 
 import gatentk
 from gatentk import cli, paper_cli, papers, study
 from gatentk.errors import DataError
-from gatentk.papers.record import JOURNAL
+from gatentk.papers.frame.record import JOURNAL
 
 FILES = {"cells.jsonl", "results.json", "toy-values.csv", "toy-long.csv", "toy-plot.png", "toy-plot.svg", "report.html"}
 PROGRAM = """
@@ -26,7 +26,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the backgro
 sys.path.insert(0, sys.argv.pop(1))
 from gatentk import papers
 from gatentk.cli import main
-from papers.toy import Toy as SlowToy
+from cases.experiments import Toy as SlowToy
 SlowToy.delay = float(sys.argv.pop(1))
 papers.NAMES, papers.experiment = ("toy",), SlowToy
 main(prog_name="gatentk")
@@ -339,7 +339,7 @@ def test_a_read_only_folder_is_refused(toys, tmp_path, monkeypatch):
     def refused(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(gatentk.papers.record, "JournalFile", refused)
+    monkeypatch.setattr(gatentk.papers.frame.record, "JournalFile", refused)
     outcome = invoke("toy", "--out", tmp_path)
     assert_one_line(outcome, 2, f"cannot write to {tmp_path}: Permission denied")
     assert toys["toy"].computed == []
@@ -361,7 +361,7 @@ def test_too_little_memory_is_said_before_the_first_cell(toys, tmp_path, monkeyp
 
 
 def test_a_full_disk_is_one_line_and_nothing_is_lost(toys, tmp_path, monkeypatch):
-    from gatentk.papers.record import Journal
+    from gatentk.papers.frame.record import Journal
 
     append = Journal.append
 

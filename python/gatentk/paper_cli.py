@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
-import time
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,8 +13,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import ProgressColumn
 
-    from gatentk.papers.experiment import Experiment, Scale, Settings
-    from gatentk.papers.record import Journal, Result
+    from gatentk.papers.frame.experiment import Experiment, Scale
+    from gatentk.papers.frame.result import Result
+    from gatentk.papers.frame.run import Job
 
 # Data sets that experiments read from files of the user's.
 BROUGHT = ("mnist", "fashion-mnist", "svhn", "cifar10", "cifar10-pickle", "sgemm", "librispeech")
@@ -70,70 +69,60 @@ def paper(name: str, out: Path, full: bool, paths: dict[str, Path], restart: boo
 
     from gatentk import papers
     from gatentk.checks import check_choice
-    from gatentk.papers import record
-    from gatentk.papers.experiment import Scale
+    from gatentk.papers.frame import page
+    from gatentk.papers.frame.experiment import Scale
+    from gatentk.papers.frame.run import PAGE
     from gatentk.report import write_aside
 
     console = Console(highlight=False, markup=False, emoji=False)
     check_choice("name", name, (*papers.NAMES, "all"))
     names = papers.NAMES if name == "all" else (name,)
-    scale = Scale(full, paths)
-    jobs, left_out = _prepare(console, [papers.experiment(each) for each in names], scale)
+    jobs, left_out = _prepare(console, [papers.experiment(each) for each in names], Scale(full, paths))
     results = []
-    for experiment, settings in jobs:
-        folder = out / experiment.name if name == "all" else out
-        result = _run(console, experiment, scale, settings, folder, restart)
-        page = record.write(folder, result)
-        results.append(result)
-        _show(console, result)
-        console.print(f"Written: {page}", soft_wrap=True)
+    for job in jobs:
+        folder = out / job.experiment.name if name == "all" else out
+        results.append(_run(console, job, folder, restart))
+        _show(console, results[-1])
+        console.print(f"Written: {folder / PAGE}", soft_wrap=True)
     if name == "all":
-        page = out / "report.html"
-        write_aside(page, record.html(results, "Two papers on wide networks, recomputed", left_out).encode())
-        console.print(f"All of them: {page}", soft_wrap=True)
+        write_aside(out / PAGE, page.html(results, "Two papers on wide networks, recomputed", left_out).encode())
+        console.print(f"All of them: {out / PAGE}", soft_wrap=True)
 
 
-def _prepare(
-    console: Console, experiments: list[Experiment], scale: Scale
-) -> tuple[list[tuple[Experiment, Settings]], dict[str, str]]:
-    """Settings of all experiments, before any of them runs, and what those lack that cannot run.
+def _prepare(console: Console, experiments: list[Experiment[Any]], scale: Scale) -> tuple[list[Job], dict[str, str]]:
+    """All experiments that can run, before any of them does, and what those lack that cannot.
 
     Raises:
         DataError, MemoryError, ValueError: what the last of them lacks, if none can run.
     """
     from gatentk.errors import DataError
+    from gatentk.papers.frame.run import check_memory, prepare
 
-    jobs, left_out, total = [], {}, 0.0
+    jobs: list[Job] = []
+    left_out = {}
     for experiment in experiments:
         try:
-            settings = experiment.settings(scale)
-            needed, seconds = experiment.needs(settings)
-            if seconds > 600:
-                console.print(f"{experiment.name}: about {_duration(seconds)} and {needed / 1e9:.1f} GB of memory.")
-            _check_memory(experiment, needed)
+            job = prepare(experiment, scale)
+            if job.seconds > 600:
+                time, size = _duration(job.seconds), job.memory / 1e9
+                console.print(f"{experiment.name}: about {time} and {size:.1f} GB of memory.")
+            check_memory(job)
         except (DataError, MemoryError, ValueError) as error:
             left_out[experiment.name] = reason = str(error).removeprefix(f"{experiment.name} ")
             if len(left_out) == len(experiments):
                 raise
             console.print(f"{experiment.name} is left out: {reason}", soft_wrap=True)
             continue
-        jobs.append((experiment, settings))
-        total += seconds
-    read = {name for _, settings in jobs for name in _read(settings, scale)}
+        jobs.append(job)
     for name, path in scale.paths.items():
-        if name not in read:
+        if not any(name in job.files for job in jobs):
             console.print(
                 f"{name} is not read from {path} here" + ("." if scale.full else "; --full may."), soft_wrap=True
             )
+    total = sum(job.seconds for job in jobs)
     if len(jobs) > 1 and total > 600:
         console.print(f"All of them: about {_duration(total)}.")
     return jobs, left_out
-
-
-def _read(settings: Settings, scale: Scale) -> dict[str, Path]:
-    """Those of the user's files that an experiment reads, by data set: its settings name them."""
-    text = json.dumps(settings)
-    return {name: path for name, path in scale.paths.items() if json.dumps(str(path)) in text}
 
 
 def _duration(seconds: float) -> str:
@@ -144,77 +133,50 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes"
 
 
-def _check_memory(experiment: Experiment, needed: int) -> None:
-    from gatentk.study import available_memory
-
-    free = available_memory()
-    if free is not None and needed > free:
-        raise MemoryError(
-            f"{experiment.name} needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free"
-        )
-
-
-def _run(
-    console: Console, experiment: Experiment, scale: Scale, settings: Settings, folder: Path, restart: bool
-) -> Result:
-    """Compute what is missing in the folder."""
-    from gatentk.cli import Interrupted
-    from gatentk.papers.record import Result, digest
-    from gatentk.report import environment
-
-    files = {name: digest(path) for name, path in _read(settings, scale).items()}
-    with _open_journal(folder, experiment, settings, restart, files) as journal:
-        try:
-            _compute(console, experiment, settings, journal)
-        except KeyboardInterrupt:
-            raise Interrupted(
-                f"interrupted; {len(journal.numbers)} of {len(experiment.cells(settings))} cells are kept in {folder}, "
-                "and the same command goes on from there"
-            ) from None
-        return Result(experiment, scale, settings, dict(journal.numbers), dict(journal.seconds), environment())
-
-
-def _open_journal(
-    folder: Path, experiment: Experiment, settings: Settings, restart: bool, files: dict[str, str]
-) -> Journal:
-    from gatentk.papers.record import Journal
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return Journal(folder, experiment, settings, restart, files)
-    except OSError as error:
-        raise click.BadParameter(f"cannot write to {folder}: {error.strerror or error}", param_hint="--out") from error
-
-
-def _compute(console: Console, experiment: Experiment, settings: Settings, journal: Journal) -> None:
-    """Run the missing cells behind a progress bar and write each to the journal."""
+def _run(console: Console, job: Job, folder: Path, restart: bool) -> Result:
+    """Compute what is missing in the folder, behind a progress bar, and write all files."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from gatentk.papers.experiment import run
+    from gatentk.cli import Interrupted
+    from gatentk.papers.frame import run
 
-    cells = experiment.cells(settings)
-    if journal.numbers:
-        console.print(f"Continuing: {len(journal.numbers)} of {len(cells)} cells are done already.")
+    name, states = job.experiment.name, []
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         TextColumn("{task.percentage:3.0f}%"),
         TimeElapsedColumn(),
         TextColumn("left"),
-        _time_left(experiment.needs(settings)[1]),
+        _time_left(job.seconds),
     )
+
+    def report(state: run.Progress) -> None:
+        states.append(state)
+        if state.last is None and state.done:
+            console.print(f"Continuing: {state.done} of {len(state.cells)} cells are done already.")
+        description = name if state.last is None else f"{name}: {state.last.key}"
+        progress.update(bar, completed=state.work, description=description)
+
     # Rich forgets after 30 seconds how long the last steps took; a cell may take longer.
     with Progress(
         *columns, console=console, disable=not console.is_terminal, transient=True, speed_estimate_period=math.inf
     ) as progress:
-        bar = progress.add_task(experiment.name, total=sum(cell.cost for cell in cells))
-        progress.advance(bar, sum(cell.cost for cell in cells if cell.key in journal.numbers))
-        start = time.perf_counter()
-        for cell, numbers in run(experiment, settings, dict(journal.numbers)):
-            now = time.perf_counter()
-            journal.append(cell, numbers, now - start)
-            start = now
-            progress.update(bar, advance=cell.cost, description=f"{experiment.name}: {cell.key}")
+        bar = progress.add_task(name, total=1.0)
+        try:
+            return run.run_experiment(job, folder, restart, report)
+        except KeyboardInterrupt:
+            if not states:
+                raise
+            raise Interrupted(
+                f"interrupted; {states[-1].done} of {len(states[-1].cells)} cells are kept in {folder}, and the same "
+                "command goes on from there"
+            ) from None
+        except OSError as error:
+            if states:
+                raise
+            raise click.BadParameter(
+                f"cannot write to {folder}: {error.strerror or error}", param_hint="--out"
+            ) from error
 
 
 def _time_left(expected: float) -> ProgressColumn:
@@ -234,7 +196,7 @@ def _time_left(expected: float) -> ProgressColumn:
 
 def _show(console: Console, result: Result) -> None:
     """The claims and what came of them."""
-    from gatentk.papers.record import VERDICTS
+    from gatentk.papers.frame.findings import VERDICTS
 
     console.print(f"{result.experiment.title} ({result.experiment.source})", style="bold")
     for claim in result.findings.claims:

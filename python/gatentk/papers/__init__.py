@@ -1,34 +1,41 @@
-"""The results of the two papers, recomputed: one module per figure, table or group of theorems."""
+"""The results of the two papers, recomputed: one module per figure, table or group of theorems.
+
+A module of this package is an experiment if it has a SUMMARY (its line in the help of `gatentk paper`), a PLACE among
+the others, and an EXPERIMENT. It is named as its module, with hyphens.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from gatentk.checks import check_choice
-from gatentk.papers.experiment import Experiment
+from gatentk.papers.experiment import Experiment as Plain
+from gatentk.papers.experiment import PlainExperiment
+from gatentk.papers.frame.registry import discover
 
-# In the order of a report of all of them; each module holds an `EXPERIMENT`.
-NAMES = (
-    "angles",
-    "conditioning",
-    "training-depth",
-    "width-law",
-    "dynamics",
-    "image-regression",
-    "switch",
-    "rates",
-    "speed",
-    "bounds",
-    "grelu-conditioning",
-)
+if TYPE_CHECKING:
+    from gatentk.papers.frame.experiment import Experiment
+
+EXPERIMENTS = discover(Path(__file__).parent)
+NAMES = tuple(EXPERIMENTS)
 
 
-def experiment(name: str) -> Experiment:
+def experiment(name: str) -> Experiment[Any]:
     """The experiment of that name.
 
     Raises:
         ValueError: there is none; the message lists them.
     """
+    from gatentk.checks import check_choice
+
     check_choice("name", name, NAMES)
-    found: Experiment = import_module(f"gatentk.papers.{name.replace('-', '_')}").EXPERIMENT
-    return found
+    found = import_module(f"gatentk.papers.{EXPERIMENTS[name].module}").EXPERIMENT
+
+    return PlainExperiment(found) if isinstance(found, Plain) else found
+
+
+def listing() -> str:
+    """A line for each experiment: its name and its summary."""
+    width = max(map(len, NAMES))
+    return "\n".join(f"{entry.name:{width}}  {entry.summary}" for entry in EXPERIMENTS.values())

@@ -14,6 +14,9 @@ from gatentk.papers import plots
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
 from gatentk.report import number
 
+SUMMARY = "angles between gradients by depth, exact"
+PLACE = 10
+
 DEGREES = 180 / math.pi
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+SUMMARY = "the theorems' bounds beside measured quantities"
+PLACE = 100
+
 # Table 1 of [G]; "work" is what it calls them.
 WORKS = {
     "du": "Du et al.",

@@ -16,6 +16,9 @@ from gatentk.papers import plots, trainings
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
 from gatentk.report import NAMES, Point, condition_text, number, summarise
 
+SUMMARY = "minimal angle and condition number by depth"
+PLACE = 20
+
 LARGEST_BATCH = 512  # of mini-batches, as in the scripts of [S]; half of the features where that is less
 SUBSET = 2000  # samples of data sets that are too large for a laptop
 DEFAULT: dict[str, int | None] = {"synthetic": 2000, "digits": 1797, "mnist": 5000, "fashion-mnist": SUBSET}

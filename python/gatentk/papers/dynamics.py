@@ -11,6 +11,9 @@ from gatentk.papers.trainings import COLOURS, NAMES
 from gatentk.report import number
 from gatentk.train import Config, Run
 
+SUMMARY = "gradients, activation patterns, dead neurons by epoch"
+PLACE = 50
+
 # [G, Fig. 2c]: shares of activations that change in an epoch.
 REPORTED = (0.2, 0.25)
 # A mean activation below this share of ReLU's counts as none.

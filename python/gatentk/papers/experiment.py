@@ -5,27 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from gatentk.papers.frame import experiment as frame
+from gatentk.papers.frame.experiment import Scale as Scale
+from gatentk.papers.frame.findings import Claim as Claim
+from gatentk.papers.frame.findings import Findings as Findings
+from gatentk.papers.frame.findings import Plot as Plot
+from gatentk.papers.frame.findings import Table as Table
 
 Settings = dict[str, Any]  # everything the numbers depend on; JSON
 Numbers = dict[str, Any]  # what a cell computes; JSON
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How large an experiment is run.
-
-    Attributes:
-        full: at the published size instead of one for a laptop.
-        paths: files of data sets that the user brings, by the name of the data set.
-    """
-
-    full: bool = False
-    paths: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,52 +31,6 @@ class Cell:
     key: str
     cost: float
     arguments: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One statement of a paper and what came of it, computed from the numbers.
-
-    Attributes:
-        source: its place, such as "[S, Thm 4.5]".
-        statement: what the paper says.
-        outcome: what came out, with figures.
-        agrees: whether it holds here; None where this scale or these data cannot tell.
-    """
-
-    source: str
-    statement: str
-    outcome: str
-    agrees: bool | None
-
-
-@dataclass(frozen=True)
-class Table:
-    """Numbers to read; also written as a CSV file under its name."""
-
-    name: str
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Any]]
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A figure and what a reader who cannot see it should know."""
-
-    name: str
-    caption: str
-    figure: Figure
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What an experiment shows."""
-
-    claims: Sequence[Claim]
-    plots: Sequence[Plot]
-    tables: Sequence[Table]
-    remarks: Sequence[str] = ()
 
 
 class Experiment(ABC):
@@ -132,3 +76,43 @@ def run(experiment: Experiment, settings: Settings, done: Mapping[str, Numbers])
     for cell in experiment.cells(settings):
         if cell.key not in done:
             yield cell, experiment.compute(settings, cell)
+
+
+# ruff: noqa: D102
+@dataclass(frozen=True)
+class PlainCell(frame.Cell[Settings, Numbers]):
+    """A cell of an experiment whose settings and numbers are dictionaries."""
+
+    cell: Cell
+    experiment: Experiment = field(compare=False)
+
+    @property
+    def key(self) -> str:
+        return self.cell.key
+
+    def cost(self, settings: Settings) -> float:
+        return self.cell.cost
+
+    def compute(self, settings: Settings) -> Numbers:
+        return self.experiment.compute(settings, self.cell)
+
+
+class PlainExperiment(frame.Experiment[Settings]):
+    """An experiment whose settings and numbers are dictionaries."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self.name, self.title, self.source = experiment.name, experiment.title, experiment.source
+
+    def settings(self, scale: Scale) -> Settings:
+        return self.experiment.settings(scale)
+
+    def cells(self, settings: Settings) -> Sequence[PlainCell]:
+        return [PlainCell(cell, self.experiment) for cell in self.experiment.cells(settings)]
+
+    def findings(self, settings: Settings, results: frame.Results) -> Findings:
+        numbers = {cell.key: results[cell] for cell in self.cells(settings)}
+        return self.experiment.findings(settings, numbers)
+
+    def needs(self, settings: Settings) -> tuple[int, float]:
+        return self.experiment.needs(settings)

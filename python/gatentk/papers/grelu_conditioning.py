@@ -17,6 +17,9 @@ from gatentk.papers.kernel_descent import KernelDescent
 from gatentk.report import number
 from gatentk.spectra import spectrum
 
+SUMMARY = "ReLU against GReLU kernels"
+PLACE = 110
+
 NAMES = {"relu": "ReLU", "grelu": "GReLU"}
 COLOURS = {"relu": plots.BLUE, "grelu": plots.ORANGE}
 # Train loss that gradient descent on the kernel has to reach, relative to that at the start.

@@ -12,6 +12,9 @@ from gatentk.papers.trainings import COLOURS, NAMES
 from gatentk.report import number
 from gatentk.train import Config, Run
 
+SUMMARY = "train error of ReLU and GReLU by depth and width"
+PLACE = 60
+
 # Table 2, CIFAR-10: (depth, width) and train MSE of ReLU and GReLU.
 PUBLISHED = {(6, 10_000): (0.48, 0.02), (7, 10_000): (0.27, 0.01), (4, 15_000): (0.75, 0.03)}
 # The learning rate of the table, for the mean of a mini-batch.

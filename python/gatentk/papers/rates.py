@@ -12,6 +12,9 @@ from gatentk.papers.trainings import COLOURS, NAMES
 from gatentk.report import number
 from gatentk.train import Config, Run
 
+SUMMARY = "losses by learning rate, width and depth"
+PLACE = 80
+
 
 class Rates(Experiment):
     """Train loss after the same number of epochs, for both networks at the same learning rates."""

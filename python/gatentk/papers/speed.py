@@ -23,6 +23,9 @@ from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers
 from gatentk.report import INK, number
 from gatentk.train.diagnostics import forward
 
+SUMMARY = "training and inference time of GReLU against ReLU"
+PLACE = 90
+
 DENSE = "ReLU, dense"  # what all times are compared with
 TRAINING = {"relu": "ReLU, zeros skipped", "grelu": "GReLU, gates looked up"}
 INFERENCE = {

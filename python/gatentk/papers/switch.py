@@ -14,6 +14,9 @@ from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers
 from gatentk.report import INK, number
 from gatentk.train import Config, Run
 
+SUMMARY = "from GReLU to ReLU in the middle of training"
+PLACE = 70
+
 NAMES = {"switched": "GReLU, then ReLU", "grelu": "GReLU", "relu": "ReLU"}
 COLOURS = {"switched": plots.GREEN, "grelu": plots.ORANGE, "relu": plots.BLUE}
 STYLES = {"switched": plots.SOLID, "grelu": plots.DASHED, "relu": plots.DOTTED}

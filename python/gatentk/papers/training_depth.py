@@ -21,6 +21,9 @@ from gatentk.papers.kernel_descent import KernelDescent, promised_loss, promised
 from gatentk.report import number
 from gatentk.spectra import spectrum
 
+SUMMARY = "training loss by depth, beside the rates that the kernel predicts"
+PLACE = 30
+
 DEFAULT = {"digits": 40, "mnist": 12}  # epochs
 FULL = {"digits": 2000, "mnist": 500, "fashion-mnist": 500}
 FACTORS = (32.0, 64.0, 128.0)  # of the learning rates, times 1 / lambda_max(K / n)

@@ -11,6 +11,9 @@ from gatentk.papers.trainings import NAMES
 from gatentk.report import number
 from gatentk.train import Config, Run
 
+SUMMARY = "which widths train to zero loss: ReLU and GReLU"
+PLACE = 40
+
 STEPS = {"theorem": "step of the theorem", "kernel": "step 1/λmax(K)"}
 LEVEL = {"theorem": "the step of Thm 1, d_x/(n⁴ L³ d_y)", "kernel": "the step 1/lambda_max of the kernel at the start"}
 

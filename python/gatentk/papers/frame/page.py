@@ -1,0 +1,78 @@
+"""The page of one experiment or several: one HTML file with everything inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gatentk.papers.frame.findings import VERDICTS, Findings, Table
+from gatentk.papers.frame.result import Result
+from gatentk.report import inline_svg, number
+
+LONGEST_TABLE = 60  # rows of a table on the page; longer ones are in their CSV files only
+
+
+def html(results: Sequence[Result], heading: str, left_out: Mapping[str, str] | None = None) -> str:
+    """One page for one experiment or several, with everything inside it, and why some are left out, by name."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader(Path(__file__).parents[2] / "templates")
+    template = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).get_template("paper.html")
+    return template.render(
+        title=heading,
+        sections=[_section(result) for result in results],
+        left_out=left_out or {},
+        environment=results[0].environment,
+    )
+
+
+def _section(result: Result) -> dict[str, Any]:
+    """What the template shows of one experiment."""
+    from markupsafe import Markup
+
+    findings, name = result.findings, result.experiment.name
+    return {
+        "id": name,
+        "title": result.experiment.title,
+        "source": result.experiment.source,
+        "counts": _counts(findings),
+        "claims": [asdict(claim) | {"verdict": VERDICTS[claim.agrees]} for claim in findings.claims],
+        # Made by matplotlib from numbers and escaped text, so it needs no further escaping.
+        "plots": [
+            {
+                "caption": plot.caption,
+                "width": round(6.5 * plot.figure.get_figwidth(), 1),
+                "svg": Markup(inline_svg(result.plots[f"{plot.name}.svg"], f"{name}-{plot.name}-")),
+            }
+            for plot in findings.plots
+        ],
+        "tables": [_shown(table) for table in findings.tables if len(table.rows) <= LONGEST_TABLE],
+        "files": [f"{table.name}.csv" for table in findings.tables],
+        "remarks": findings.remarks,
+        "command": result.command,
+        "minutes": sum(result.seconds.values()) / 60,
+    }
+
+
+def _counts(findings: Findings) -> str:
+    """How many claims came out how: "5 agree, 1 does not agree, 2 not decided here"."""
+    verdicts = [claim.agrees for claim in findings.claims]
+    words = {True: ("agrees", "agree"), False: ("does not agree", "do not agree"), None: (VERDICTS[None],) * 2}
+    counts = ((verdicts.count(verdict), texts) for verdict, texts in words.items())
+    return ", ".join(f"{count} {texts[count > 1]}" for count, texts in counts if count)
+
+
+def _shown(table: Table) -> dict[str, Any]:
+    def text(value: Any) -> str:
+        if value is None:
+            return "–"
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        return number(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+    rows = [[text(value) for value in row] for row in table.rows]
+    return {"title": table.title, "columns": table.columns, "rows": rows}

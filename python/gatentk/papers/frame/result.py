@@ -1,0 +1,82 @@
+"""A finished experiment, as JSON and as tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from gatentk.papers.frame.experiment import Experiment, Results, Scale
+from gatentk.papers.frame.findings import Findings, Table
+from gatentk.papers.frame.plain import plain
+from gatentk.report import render
+
+SCHEMA = "gatentk/paper/1"
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A finished experiment with everything its files show."""
+
+    experiment: Experiment[Any]
+    scale: Scale
+    settings: Any
+    numbers: Mapping[str, Any]
+    seconds: Mapping[str, float]
+    environment: Mapping[str, Any]
+
+    @cached_property
+    def findings(self) -> Findings:
+        """Claims, plots and tables."""
+        return self.experiment.findings(self.settings, Results(self.numbers))
+
+    @cached_property
+    def plots(self) -> dict[str, bytes]:
+        """The plots by file name."""
+        return {
+            f"{plot.name}.{kind}": render(plot.figure, kind) for plot in self.findings.plots for kind in ("png", "svg")
+        }
+
+    @property
+    def command(self) -> str:
+        """What repeats it."""
+        return command_line(self.experiment.name, self.scale)
+
+
+def command_line(name: str, scale: Scale, out: str = "DIR") -> str:
+    """The command that runs an experiment at a scale."""
+    words = ["gatentk", "paper", name, *(["--full"] if scale.full else [])]
+    for data, path in scale.paths.items():
+        words += ["--path", f"{data}={path}"]
+    return shlex.join([*words, "--out", out])
+
+
+def json_text(result: Result) -> str:
+    """Every number with the settings, versions and machine that it came from."""
+    document = {
+        "schema": SCHEMA,
+        "name": result.experiment.name,
+        "title": result.experiment.title,
+        "source": result.experiment.source,
+        "command": result.command,
+        "settings": plain(result.settings),
+        "environment": dict(result.environment),
+        "claims": [asdict(claim) for claim in result.findings.claims],
+        "seconds": dict(result.seconds),
+        "numbers": plain(result.numbers),
+    }
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+
+
+def csv_text(table: Table) -> str:
+    """A table with its columns as the first line, empty where there is no value."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows(table.rows)
+    return buffer.getvalue()

@@ -1,0 +1,147 @@
+"""Running an experiment in a folder: what is missing is computed, what is there is kept, all files are written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gatentk import study
+from gatentk.papers.frame import page
+from gatentk.papers.frame.experiment import Cell, Experiment, Scale
+from gatentk.papers.frame.plain import plain
+from gatentk.papers.frame.record import Journal
+from gatentk.papers.frame.result import Result, csv_text, json_text
+from gatentk.report import environment, write_aside
+
+PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class Job:
+    """An experiment that can run.
+
+    Attributes:
+        experiment, scale, settings: what is run.
+        memory, seconds: that it may take, at most, zeros if little.
+    """
+
+    experiment: Experiment[Any]
+    scale: Scale
+    settings: Any
+    memory: int
+    seconds: float
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Those of the user's files that it reads, by data set: its settings name them."""
+        text = json.dumps(plain(self.settings))
+        return {name: path for name, path in self.scale.paths.items() if json.dumps(str(path)) in text}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an experiment is.
+
+    Attributes:
+        cells: all of them.
+        done: how many are finished.
+        work: cost of those that are, as a share of the cost of all.
+        last: the cell that was just finished; None before the first of this run.
+    """
+
+    cells: Sequence[Cell[Any, Any]]
+    done: int
+    work: float
+    last: Cell[Any, Any] | None
+
+
+def prepare(experiment: Experiment[Any], scale: Scale) -> Job:
+    """What is to be run at a scale.
+
+    Raises:
+        DataError: a data set is not there.
+        ValueError: the scale does not fit the experiment.
+    """
+    settings = experiment.settings(scale)
+    return Job(experiment, scale, settings, *experiment.needs(settings))
+
+
+def check_memory(job: Job) -> None:
+    """Raise MemoryError if less is free than an experiment needs."""
+    free = study.available_memory()
+    if free is not None and job.memory > free:
+        raise MemoryError(
+            f"{job.experiment.name} needs about {job.memory / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free"
+        )
+
+
+def run_experiment(
+    job: Job, folder: Path, restart: bool = False, report: Callable[[Progress], None] | None = None
+) -> Result:
+    """Compute the cells that the folder lacks, in their order, and write all files.
+
+    Args:
+        job: from `prepare`.
+        folder: of the results; created if it is not there.
+        restart: forget what it holds.
+        report: called before the first cell and after each.
+
+    Raises:
+        PaperError: the folder holds other numbers, or another process is writing to it.
+        OSError: it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {name: digest(path) for name, path in job.files.items()}
+    with Journal(folder, job.experiment, job.settings, restart, files) as journal:
+        _compute(job, journal, report or (lambda progress: None))
+        numbers, seconds = dict(journal.numbers), dict(journal.seconds)
+    result = Result(job.experiment, job.scale, job.settings, numbers, seconds, environment())
+    write(folder, result)
+    return result
+
+
+def _compute(job: Job, journal: Journal, report: Callable[[Progress], None]) -> None:
+    cells = job.experiment.cells(job.settings)
+    costs = {cell.key: cell.cost(job.settings) for cell in cells}
+    total = sum(costs.values())
+
+    def progress(last: Cell[Any, Any] | None) -> Progress:
+        done = [key for key in costs if key in journal.numbers]
+        return Progress(cells, len(done), sum(costs[key] for key in done) / total, last)
+
+    report(progress(None))
+    for cell in cells:
+        if cell.key not in journal.numbers:
+            begun = time.perf_counter()
+            numbers = cell.compute(job.settings)
+            journal.append(cell, numbers, time.perf_counter() - begun)
+            report(progress(cell))
+
+
+def write(folder: Path, result: Result) -> None:
+    """Write results.json, tables, plots and the page."""
+    contents = {
+        "results.json": json_text(result).encode(),
+        **{f"{table.name}.csv": csv_text(table).encode() for table in result.findings.tables},
+        **result.plots,
+        PAGE: page.html([result], result.experiment.title).encode(),
+    }
+    for name, content in contents.items():
+        write_aside(folder / name, content)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of the name and content of a file, or of all files in a folder."""
+    found = hashlib.sha256()
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if file.is_file():
+            found.update(file.name.encode())
+            with file.open("rb") as content:
+                while block := content.read(1 << 20):
+                    found.update(block)
+    return found.hexdigest()

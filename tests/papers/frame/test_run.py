@@ -1,0 +1,77 @@
+"""Running an experiment in a folder: order, what is kept, reports on the way, files."""
+
+import json
+
+import pytest
+from cases.experiments import Toy, finished
+
+from gatentk.papers.frame.experiment import Scale
+from gatentk.papers.frame.record import JOURNAL
+from gatentk.papers.frame.run import prepare, run_experiment, write
+
+
+@pytest.fixture
+def toy():
+    return Toy()
+
+
+def keys(toy):
+    return [cell.key for cell in toy.cells(toy.settings(Scale()))]
+
+
+def test_cells_run_one_after_another_in_their_order_and_are_reported(toy, tmp_path):
+    states = []
+
+    def report(state):
+        states.append((state.done, state.work, state.last and state.last.key, list(toy.computed)))
+
+    run_experiment(prepare(toy, Scale()), tmp_path, report=report)
+    assert states == [
+        (0, 0.0, None, []),
+        (1, 1 / 6, "cell 0", ["cell 0"]),
+        (2, 3 / 6, "cell 1", ["cell 0", "cell 1"]),
+        (3, 1.0, "cell 2", ["cell 0", "cell 1", "cell 2"]),
+    ]
+
+
+def test_cells_that_are_done_are_not_computed_again(toy, tmp_path):
+    whole = run_experiment(prepare(toy, Scale()), tmp_path)
+    lines = (tmp_path / JOURNAL).read_text().splitlines(keepends=True)
+    (tmp_path / JOURNAL).write_text(lines[0] + lines[2])
+    toy.computed.clear()
+    again = run_experiment(prepare(toy, Scale()), tmp_path)
+    assert toy.computed == ["cell 0", "cell 2"]
+    assert again.numbers == whole.numbers
+
+
+def test_nothing_is_computed_where_all_is_done(toy, tmp_path):
+    run_experiment(prepare(toy, Scale()), tmp_path)
+    toy.computed.clear()
+    run_experiment(prepare(toy, Scale()), tmp_path)
+    assert toy.computed == []
+
+
+def test_the_folder_is_made_and_holds_numbers_as_json(toy, tmp_path):
+    result = run_experiment(prepare(toy, Scale()), tmp_path / "a" / "b")
+    document = json.loads((tmp_path / "a" / "b" / "results.json").read_text())
+    assert document["numbers"]["cell 2"] == {
+        "value": result.numbers["cell 2"].value,
+        "pair": [2, None],
+        "by": {"2": 1.5},
+    }
+
+
+def test_all_files_are_written(toy, tmp_path):
+    write(tmp_path, finished(toy))
+    names = {"results.json", "toy-values.csv", "toy-long.csv", "toy-plot.png", "toy-plot.svg", "report.html"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert (tmp_path / "toy-plot.png").read_bytes().startswith(b"\x89PNG\r\n")
+    assert b"<svg" in (tmp_path / "toy-plot.svg").read_bytes()
+
+
+def test_the_same_numbers_give_the_same_files(toy, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, finished(Toy()))
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
