@@ -1,10 +1,16 @@
-"""Gated ReLU networks that skip, and neural tangent kernels with condition numbers one can trust."""
+"""Gated ReLU networks that skip, and neural tangent kernels with condition numbers one can trust.
+
+Docstrings cite the two papers that it rests on: [S] is Liu and Hui, *ReLU soothes the NTK condition number and
+accelerates optimization for wide neural networks* (arXiv 2305.08813), [G] is Noy, Xu, Aflalo, Zelnik-Manor and Jin, *A
+Convergence Theory Towards Practical Over-parameterized Deep Neural Networks* (arXiv 2101.04243).
+"""
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from gatentk._version import __version__
 from gatentk.errors import (
     DataError,
     GateNTKError,
@@ -18,7 +24,6 @@ if TYPE_CHECKING:
     from gatentk import convert, data, gates, nn, ntk, ops, reference, train
     from gatentk.spectra import Spectrum, condition_number, spectrum
 
-__version__ = "0.1.0"
 __all__ = [
     "DataError",
     "GateNTKError",
@@ -27,6 +32,7 @@ __all__ = [
     "SpectrumError",
     "UnresolvedSpectrumError",
     "UnsupportedModuleError",
+    "__version__",
     "condition_number",
     "convert",
     "data",

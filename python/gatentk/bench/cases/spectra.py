@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-import gatentk
 from gatentk import ntk
 from gatentk.bench.case import Case, Job, Shape, Work, gaussian_samples, tensor
+from gatentk.spectra import spectrum
 
 
 def _spectrum(case: Case) -> Job:
@@ -16,7 +16,7 @@ def _spectrum(case: Case) -> Job:
     kernel = tensor(ntk.infinite(gaussian_samples(case), depth=case.shape.depth, dtype=case.dtype))
 
     def ours() -> Tensor:
-        result = gatentk.spectrum(kernel)
+        result = spectrum(kernel)
         return torch.tensor([result.lmin, result.lmax], dtype=torch.float64)
 
     return Job(
