@@ -18,6 +18,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from inspect import isabstract
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -103,8 +104,10 @@ def _public(module: str, name: str, value: Any, aliases: Mapping[str, str]) -> I
     if not inspect.isclass(value):
         yield f"{module}.{name}{_signature(value, aliases)}"
         return
-    bases = [base.__name__ for base in value.__mro__[1:] if not base.__name__.startswith("_")]
-    kind = "".join(f", a {base}" for base in bases if base not in ("object", "BaseException", "Generic", "Protocol"))
+    # What classes share inside the package is theirs; what a class is to torch or to an `except` is not.
+    bases = [base.__name__ for base in value.__mro__[1:] if not (base.__name__.startswith("_") or isabstract(base))]
+    unsaid = ("object", "ABC", "BaseException", "Generic", "Protocol")
+    kind = "".join(f", a {base}" for base in bases if base not in unsaid)
     abstract = issubclass(value, BaseException) or getattr(value, "_is_protocol", False)
     yield f"{module}.{name}{'' if abstract else _signature(value, aliases)}{kind}"
     members: dict[str, Any] = {}

@@ -14,13 +14,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from gatentk.data.registry import names, table
+from gatentk.data import registry
 
 if TYPE_CHECKING:
     from gatentk.data.loading import Dataset, load
 
 __all__ = ["Dataset", "load", "names"]
-__doc__ = __doc__ and __doc__.replace("{table}", table())
+names = registry.names
+__doc__ = __doc__ and __doc__.replace("{table}", registry.table())
 
 
 def __getattr__(name: str) -> Any:
@@ -28,3 +29,7 @@ def __getattr__(name: str) -> Any:
     if name in ("Dataset", "load"):
         return getattr(importlib.import_module("gatentk.data.loading"), name)
     raise AttributeError(f"module 'gatentk.data' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

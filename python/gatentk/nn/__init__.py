@@ -1,0 +1,9 @@
+"""Networks as torch modules."""
+
+from gatentk.nn.fixed_ends import FixedEndsNetwork
+from gatentk.nn.gated import GReLUNetwork
+from gatentk.nn.layers import GReLULinear
+from gatentk.nn.mlp import MLP
+from gatentk.nn.relu import ReLUNetwork
+
+__all__ = ["MLP", "FixedEndsNetwork", "GReLULinear", "GReLUNetwork", "ReLUNetwork"]

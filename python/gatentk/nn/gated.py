@@ -1,0 +1,146 @@
+"""The gated network of [G]: its gates come from a second network, which is not trained."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from gatentk import ops
+from gatentk.checks import check_choice, describe
+from gatentk.errors import GateTableError
+from gatentk.gates import GateLayer, GateNetwork, GateTable
+from gatentk.nn.fixed_ends import FixedEndsNetwork
+
+
+class GReLUNetwork(FixedEndsNetwork):
+    """Gated ReLU network ([G], Sec. 2): a fixed second network draws the gates, so they are known before training.
+
+    `t_0 = D_0 C x, t_k = D_k W_k t_{k-1}, y = B t_depth`; no ReLU, t may be negative. Only W_1 .. W_depth are trained.
+    Weights are drawn in the order C, B, W_1 .. W_depth, Psi: `ReLUNetwork` has the same C, B, W for the same seed.
+
+    Args:
+        d_in, width, depth, d_out: sizes; `depth`, at least 1, counts the trained layers.
+        gates: "random" draws a gate network with the same C; a `GateNetwork` is used as it is, and its C becomes the
+            network's (no C is drawn then), as does its device.
+        generator: source of the weights; torch's global one if left out.
+        dtype: float32 or float64; torch's default if left out.
+
+    Attributes:
+        weights: ParameterList W_1 .. W_depth, (width, width), N(0, 2/width).
+        input_weight: buffer C, (width, d_in), N(0, 2/d_in).
+        output_weight: buffer B, (d_out, width), N(0, 2/d_out).
+        gate_net: the `GateNetwork`; its dtype and values stay as they are when the network is converted, so that
+            gates stay the same.
+        method: "auto", "masked" or "dense", as in `gatentk.ops.masked_linear`.
+
+    Raises:
+        TypeError, ValueError: a size that is no positive integer, an unknown dtype, a gate network of other sizes.
+    """
+
+    def __init__(
+        self,
+        d_in: int,
+        width: int,
+        depth: int,
+        d_out: int = 1,
+        gates: str | GateNetwork = "random",
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        given = gates if isinstance(gates, GateNetwork) else None
+        if given is None:
+            check_choice("gates", gates, ("random",))
+        elif (given.d_in, given.width, given.depth) != (d_in, width, depth):
+            raise ValueError(
+                f"gates: expected a gate network with d_in={d_in}, width={width}, depth={depth}, got one with "
+                f"d_in={given.d_in}, width={given.width}, depth={given.depth}"
+            )
+        super().__init__(d_in, width, depth, d_out, generator, dtype, None if given is None else given.input_weight)
+        if given is None:
+            given = GateNetwork(
+                self.d_in,
+                self.width,
+                self.depth,
+                generator,
+                self.input_weight.dtype,
+                input_weight=self.input_weight,
+            )
+        self.gate_net = given
+
+    def gate_table(self, x: Tensor, path: str | os.PathLike[str] | None = None) -> GateTable:
+        """The gates of the samples x (n, d_in): computed once, looked up in every epoch.
+
+        Args:
+            x: samples, converted to the gate network's dtype.
+            path: file to write the table to; it is then memory-mapped.
+
+        Raises:
+            TypeError, ValueError: samples that do not fit the network or are not finite.
+        """
+        return self.gate_net.table(x, path)
+
+    def forward(self, x: Tensor, gates: GateTable | None = None) -> Tensor:
+        """Outputs (n, d_out) of samples (n, d_in).
+
+        Args:
+            x: samples of the network's dtype.
+            gates: their gates, `table[idx]` for the samples idx; computed on the fly if left out.
+
+        Raises:
+            TypeError, ValueError: samples or gates that do not fit the network.
+            GateTableError: gates of another gate network; inside torch.compile this is not noticed.
+        """
+        layers = self._gate_layers(x, gates)
+        for t in self._values(x, layers):  # noqa: B007 (no list: without gradients only the last one is kept)
+            pass
+        return ops.masked_linear(t, self.output_weight, layers[-1], None, self.method)
+
+    def intermediate(self, x: Tensor, gates: GateTable | None = None) -> list[Tensor]:
+        """t_0 .. t_depth, each (n, width); arguments and errors as in `forward`."""
+        return list(self._values(x, self._gate_layers(x, gates)))
+
+    def activations(self, x: Tensor, gates: GateTable | None = None) -> list[Tensor]:
+        """t_0 .. t_depth, as `intermediate`: there is nothing between them and the next weight."""
+        return self.intermediate(x, gates)
+
+    def patterns(self, x: Tensor, gates: GateTable | None = None) -> GateTable:
+        """D_0 .. D_depth: the gates, computed if they are left out."""
+        return self.gate_table(x) if gates is None else gates
+
+    def _values(self, x: Tensor, layers: list[GateLayer]) -> Iterator[Tensor]:
+        t = ops.masked_linear(x, self.input_weight, None, layers[0], self.method)
+        yield t
+        for k, weight in enumerate(self.weights):
+            t = ops.masked_linear(t, weight, layers[k], layers[k + 1], self.method)
+            yield t
+
+    def _gate_layers(self, x: Tensor, gates: GateTable | None) -> list[GateLayer]:
+        """The gates of x, layer by layer."""
+        self._check_input(x)
+        if gates is not None:
+            self._check_gates(gates, x.shape[0])
+            # Not in a trace: it would be compiled again for tables that have no plans yet.
+            if not torch.compiler.is_compiling():
+                return [gates.layer(k) for k in range(gates.layers)]
+        bits = self.gate_net.gates(x) if gates is None else gates.bits
+        return [GateLayer(layer, self.width) for layer in bits]
+
+    def _check_gates(self, gates: object, n: int) -> None:
+        if not isinstance(gates, GateTable):
+            raise TypeError(f"gates: expected a gatentk.gates.GateTable, got {describe(gates)}")
+        if (gates.layers, gates.n, gates.width) != (self.depth + 1, n, self.width):
+            raise ValueError(
+                f"gates: expected {self.depth + 1} layers, {n} samples as in x and width {self.width}, got a table of "
+                f"{gates.layers} layers, {gates.n} samples and width {gates.width}"
+            )
+        # A fingerprint is a hash of values, which a trace does not have.
+        if torch.compiler.is_compiling() or gates.fingerprint is None:
+            return
+        if gates.fingerprint != self.gate_net.fingerprint:
+            raise GateTableError(
+                f"gates: expected a table of this network's gate network, {self.gate_net.fingerprint[:12]}..., got one "
+                f"of {gates.fingerprint[:12]}...; compute it again by gate_table(x)"
+            )

@@ -1,0 +1,58 @@
+"""Gated layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gatentk import ops
+from gatentk.checks import check_integer
+from gatentk.nn.weights import checked_dtype, gaussian
+
+
+class GReLULinear(nn.Module):
+    """One layer of a gated network: `gate_out o (W (gate_in o z))`, which visits only what the gates leave on.
+
+    Args:
+        in_features, out_features: sizes.
+        generator: source of W, drawn from N(0, 2/in_features); torch's global one if left out.
+        dtype: float32 or float64; torch's default if left out.
+
+    Attributes:
+        weight: Parameter (out_features, in_features).
+        method: "auto", "masked" or "dense", as in `gatentk.ops.masked_linear`.
+
+    Raises:
+        TypeError, ValueError: a size that is no positive integer, an unknown dtype.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = check_integer("in_features", in_features, 1)
+        self.out_features = check_integer("out_features", out_features, 1)
+        self.method = "auto"
+        weight = gaussian(self.out_features, self.in_features, 2 / self.in_features, generator, checked_dtype(dtype))
+        self.weight = nn.Parameter(weight)
+
+    def forward(self, z: Tensor, gate_in: ops.Gate = None, gate_out: ops.Gate = None) -> Tensor:
+        """Outputs (..., n, out_features) of (..., n, in_features).
+
+        Args:
+            z: of the weight's dtype; its exact zeros are skipped if `gate_in` is left out.
+            gate_in: packed bits (..., n, row bytes) of `z`, or a layer of a gate table.
+            gate_out: the same for the outputs; those that are off are exact zeros.
+
+        Raises:
+            TypeError, ValueError: shapes or dtypes that do not fit each other.
+        """
+        return ops.masked_linear(z, self.weight, gate_in, gate_out, self.method)
+
+    def extra_repr(self) -> str:
+        """Sizes, as in the constructor."""
+        return f"in_features={self.in_features}, out_features={self.out_features}"

@@ -1,0 +1,178 @@
+import pickle
+
+import pytest
+import torch
+from cases.networks import build, plain, rows
+from torch.utils.data import DataLoader, Dataset
+
+from gatentk import GateTableError, ntk
+from gatentk.gates import GateNetwork, GateTable
+from gatentk.nn import GReLUNetwork
+
+
+def test_a_given_gate_network_is_used_as_it_is():
+    gates = GateNetwork(7, 70, 3, torch.Generator().manual_seed(1))
+    net = GReLUNetwork(7, 70, 3, gates=gates, dtype=torch.float64)
+    assert net.gate_net is gates
+    assert net.input_weight.dtype == torch.float64
+    assert torch.equal(net.input_weight, gates.input_weight.double())
+    assert gates.input_weight.dtype == torch.float32
+    with torch.no_grad():
+        GReLUNetwork(7, 70, 3, gates=gates).input_weight.zero_()
+    assert torch.equal(net.input_weight, gates.input_weight.double())
+
+
+def test_gates_have_no_gradient_but_samples_have_one():
+    net, x = build(GReLUNetwork, dtype=torch.float64), rows(5, dtype=torch.float64).requires_grad_()
+    expected = torch.autograd.grad(plain(net, x)[0].sum(), x)
+    torch.testing.assert_close(torch.autograd.grad(net(x).sum(), x), expected)
+    torch.testing.assert_close(torch.autograd.grad(net(x, gates=net.gate_table(x)).sum(), x), expected)
+
+
+def test_looking_gates_up_changes_no_bit():
+    net, x = build(GReLUNetwork, width=200), rows(90)
+    table, idx = net.gate_table(x), torch.randperm(90, generator=torch.Generator().manual_seed(0))[:70]
+    assert torch.equal(net(x[idx]), net(x[idx], gates=table[idx]))
+    assert all(torch.equal(a, b) for a, b in zip(net.intermediate(x), net.intermediate(x, table), strict=True))
+
+
+def test_a_gate_table_may_be_a_file(tmp_path):
+    net, x = build(GReLUNetwork), rows(30)
+    table = net.gate_table(x, tmp_path / "gates")
+    assert torch.equal(GateTable.load(tmp_path / "gates").bits, net.gate_table(x).bits)
+    assert torch.equal(net(x[3:9], gates=table[3:9]), net(x[3:9]))
+
+
+def test_conversion_leaves_gates_as_they_are():
+    net, x = build(GReLUNetwork), rows(20)
+    table, fingerprint = net.gate_table(x), net.gate_net.fingerprint
+    net.double()
+    assert net.gate_net.fingerprint == fingerprint
+    assert torch.equal(net.gate_table(x.double()).bits, table.bits)
+    assert torch.equal(net(x.double(), gates=table), net(x.double()))
+
+
+class Indexed(Dataset):
+    """Samples with their numbers, by which gates are looked up."""
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, i):
+        return i, self.x[i], self.y[i]
+
+
+def test_a_loader_that_yields_indices_finds_the_gates_of_its_samples():
+    net, x, y = build(GReLUNetwork), rows(50), rows(50, 2)
+    table, seen = net.gate_table(x), []
+    loader = DataLoader(Indexed(x, y), batch_size=16, shuffle=True, generator=torch.Generator().manual_seed(0))
+    for idx, inputs, labels in loader:
+        assert torch.equal(inputs, x[idx])
+        assert torch.equal(labels, y[idx])
+        assert torch.equal(net(inputs, gates=table[idx]), net(inputs))
+        seen += idx.tolist()
+    assert sorted(seen) == list(range(50))
+    assert seen != sorted(seen)
+
+
+def test_what_a_spawned_worker_gets_is_pickled():
+    net, x = build(GReLUNetwork), rows(50)
+    data, network, table = pickle.loads(pickle.dumps((Indexed(x, rows(50, 2)), net, net.gate_table(x))))
+    idx, inputs, _ = next(iter(DataLoader(data, batch_size=16)))
+    assert torch.equal(network(inputs, gates=table[idx]), net(x[:16]))
+
+
+def test_tables_do_not_make_torch_compile_again():
+    net, x = build(GReLUNetwork), rows(40)
+    torch.compiler.reset()
+    compiled, table = torch.compile(net, fullgraph=True, backend="eager"), net.gate_table(x)
+    compiled(x[:10], gates=table[:10])
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        used = table[10:20]
+        net(x[10:20], gates=used)  # has its plans now
+        for gates in (used, used, table[list(range(10, 20))]):
+            torch.testing.assert_close(compiled(x[10:20], gates=gates), net(x[10:20]))
+
+
+def test_gradient_descent_fits_any_labels():
+    """[G], Thm 1, with the step 1/lambda_max of the kernel: width n^2 L, (n, d) = (20, 40), loss below 1e-6."""
+    n, d, depth = 20, 40, 2
+    x = torch.nn.functional.normalize(rows(n, d, dtype=torch.float64))
+    y = rows(n, 1, seed=2, dtype=torch.float64)
+    net = build(GReLUNetwork, d, n * n * depth, depth, 1, dtype=torch.float64)
+    table = net.gate_table(x)
+    step = 1 / float(torch.linalg.eigvalsh(ntk.empirical(net, x))[-1])
+    optimizer = torch.optim.SGD(net.parameters(), step)
+    losses = []
+    for _ in range(100):
+        optimizer.zero_grad()
+        loss = 0.5 * (net(x, gates=table) - y).square().sum()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[0] > 1
+    assert losses[-1] < 1e-6
+
+
+NET, OTHER_NET, X = build(GReLUNetwork), build(GReLUNetwork, seed=5), rows(6)
+
+TABLE = NET.gate_table(X)
+
+GATES = GateNetwork(7, 70, 3)
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "call"),
+    [
+        (ValueError, "gates: expected one of 'random', got 'learned'", lambda: GReLUNetwork(7, 70, 3, gates="learned")),
+        (ValueError, "gates: expected one of 'random', got GateTable", lambda: GReLUNetwork(7, 70, 3, gates=TABLE)),
+        (ValueError, "gates: expected .* d_in=7, width=70, depth=2, got", lambda: GReLUNetwork(7, 70, 2, gates=GATES)),
+        (ValueError, "gates: expected .* d_in=8, width=70, depth=3, got", lambda: GReLUNetwork(8, 70, 3, gates=GATES)),
+        (ValueError, "gates: expected .* d_in=7, width=71, depth=3, got", lambda: GReLUNetwork(7, 71, 3, gates=GATES)),
+    ],
+)
+def test_bad_gate_networks_are_refused(error, message, call):
+    with pytest.raises(error, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "gates"),
+    [
+        (TypeError, "gates: expected a gatentk.gates.GateTable, got a tensor", TABLE.bits),
+        (ValueError, "gates: expected .* 6 samples as in x .* 5 samples", TABLE[:5]),
+        (ValueError, "gates: expected .* width 70, got .* width 69", GateTable.from_bool(TABLE.to_bool()[..., 1:])),
+        (ValueError, "gates: expected 4 layers, .* got a table of 3 layers", GateTable.from_bool(TABLE.to_bool()[1:])),
+        (GateTableError, "gates: expected a table of this network's gate network", OTHER_NET.gate_table(X)),
+    ],
+)
+def test_gates_that_do_not_fit_are_refused(error, message, gates):
+    for call in (NET, NET.intermediate):
+        with pytest.raises(error, match=message):
+            call(X, gates=gates)
+
+
+def test_a_table_is_refused_once_the_gate_network_has_changed():
+    net = build(GReLUNetwork)
+    table = net.gate_table(X)
+    net(X, gates=table)
+    net.load_state_dict(OTHER_NET.state_dict())
+    with pytest.raises(GateTableError, match="compute it again by gate_table"):
+        net(X, gates=table)
+    net(X, gates=OTHER_NET.gate_table(X))
+
+
+def test_samples_that_are_not_finite_have_no_gates():
+    with pytest.raises(ValueError, match="x: expected finite values, got nan"):
+        NET.gate_table(torch.full((2, 7), torch.nan))
+
+
+def test_patterns_of_a_gated_network_are_its_gates():
+    table = NET.gate_table(X)
+    assert NET.patterns(X, table) is table
+    assert torch.equal(NET.patterns(X).bits, table.bits)
+    for value, gate in zip(NET.activations(X, table), table.to_bool(), strict=True):
+        assert not value[~gate].any()
