@@ -14,6 +14,8 @@ from click.testing import CliRunner
 import gatentk
 from gatentk import cli, ntk, report, study, train
 from gatentk.errors import SpectrumError
+from gatentk.reporting import figures
+from gatentk.runs import memory
 from gatentk.train import report as train_report
 
 SMALL = ["--data", "digits", "-n", "20", "--depths", "0,2", "--width", "16,inf", "--seeds", "2"]
@@ -219,7 +221,7 @@ def test_a_full_disk_is_a_failure_without_traceback(tmp_path, monkeypatch):
 
 
 def test_too_many_samples_for_the_memory_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "available_memory", lambda: 5_000_000)
+    monkeypatch.setattr(memory, "available_memory", lambda: 5_000_000)
     out = tmp_path / "out"
     outcome = invoke("ntk", "--data", "digits", "--out", out)
     assert outcome.exit_code == 1
@@ -322,7 +324,7 @@ def test_learning_rates_are_tried_and_the_choice_is_shown(no_loss_plot, tmp_path
 def no_loss_plot(one_thread, monkeypatch):
     """Drawing takes most of a second."""
     monkeypatch.setattr(train_report, "draw", lambda *_: None)
-    monkeypatch.setattr(train_report, "render", lambda *_: b"plot")
+    monkeypatch.setattr(figures, "render", lambda *_: b"plot")
 
 
 def test_the_printed_command_repeats_the_training(no_loss_plot, tmp_path):
@@ -484,7 +486,7 @@ def test_results_of_another_command_are_not_overwritten(no_plots, no_loss_plot, 
 
 
 def test_a_network_too_large_for_the_memory_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "available_memory", lambda: 1_000_000)
+    monkeypatch.setattr(memory, "available_memory", lambda: 1_000_000)
     out = tmp_path / "out"
     outcome = invoke("train", "--data", "digits", "--out", out)
     assert outcome.exit_code == 1

@@ -15,9 +15,10 @@ from click.testing import CliRunner
 from rich.progress import Progress
 
 import gatentk
-from gatentk import cli, paper_cli, papers, study
+from gatentk import cli, paper_cli, papers
 from gatentk.errors import DataError
 from gatentk.papers.frame.record import JOURNAL
+from gatentk.runs import memory
 
 FILES = {"cells.jsonl", "results.json", "toy-values.csv", "toy-long.csv", "toy-plot.png", "toy-plot.svg", "report.html"}
 PROGRAM = """
@@ -171,13 +172,6 @@ def test_the_index_counts_what_came_out(toys, tmp_path):
     invoke("all", "--out", tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert page.count("1 agrees, 1 does not agree, 1 not decided here</li>") == 2
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(1800, "30 minutes"), (7199, "120 minutes"), (9000, "2 hours"), (1e6, "12 days")]
-)
-def test_durations(seconds, text):
-    assert paper_cli._duration(seconds) == text
 
 
 def test_all_states_its_time_first(toys, tmp_path):
@@ -339,7 +333,7 @@ def test_a_read_only_folder_is_refused(toys, tmp_path, monkeypatch):
     def refused(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(gatentk.papers.frame.record, "JournalFile", refused)
+    monkeypatch.setattr(gatentk.runs.journal, "JournalFile", refused)
     outcome = invoke("toy", "--out", tmp_path)
     assert_one_line(outcome, 2, f"cannot write to {tmp_path}: Permission denied")
     assert toys["toy"].computed == []
@@ -353,7 +347,7 @@ def test_permissions_of_a_folder_are_respected(toys, tmp_path):
 
 def test_too_little_memory_is_said_before_the_first_cell(toys, tmp_path, monkeypatch):
     toys["toy"].estimate = (7_000_000_000, 1.0)
-    monkeypatch.setattr(study, "available_memory", lambda: 2_000_000_000)
+    monkeypatch.setattr(memory, "available_memory", lambda: 2_000_000_000)
     outcome = invoke("toy", "--out", tmp_path / "out")
     assert_one_line(outcome, 1, "toy needs about 7.0 GB of memory and 2.0 GB are free")
     assert toys["toy"].computed == []

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from gatentk import data, report, study
+from gatentk.reporting.figures import render
+from gatentk.reporting.text import number
 from gatentk.study import Config
 
 ENVIRONMENT = {"gatentk": "0", "threads": 1}
@@ -82,28 +84,10 @@ def test_series_separate_widths_samples_and_activations(synthetic):
 # Words
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.0, "0"),
-        (5.371, "5.37"),
-        (0.01234, "0.0123"),
-        (9.996, "10.0"),
-        (7750.4, "7,750"),
-        (99949.0, "99,900"),
-        (99950.1, "1.00 × 10⁵"),
-        (2.514e12, "2.51 × 10¹²"),
-        (1.5e-7, "1.50 × 10⁻⁷"),
-    ],
-)
-def test_numbers_for_people(value, text):
-    assert report.number(value) == text
-
-
 def test_the_headline_has_the_key_numbers(synthetic):
     relu, linear, unresolved = report.headline(synthetic.config, synthetic.samples, synthetic.series)
     first, last = synthetic.series[0].points[0], synthetic.series[0].points[-1]
-    assert f"grows from {report.number(first.angle)}° at depth 0 to {report.number(last.angle)}° at depth 3" in relu
+    assert f"grows from {number(first.angle)}° at depth 0 to {number(last.angle)}° at depth 3" in relu
     assert "is not resolved at depth 0." in relu
     assert "at every depth; the condition number is not resolved at any depth, but at least" in linear
     assert "with 30 samples and 5 features the kernel is singular" in unresolved
@@ -151,7 +135,7 @@ def test_csv_and_json_hold_every_record(tmp_path, synthetic):
 
 
 def test_unresolved_values_are_null_beside_their_bound(synthetic):
-    entries = json.loads(report.json_text(synthetic))["records"]
+    entries = json.loads(report.document_text(synthetic))["records"]
     unresolved = [entry for entry in entries if not entry["resolved"]]
     assert unresolved
     assert all(e["condition"] is None and e["condition_bound"] >= e["lmax"] / e["floor"] * 0.99 for e in unresolved)
@@ -168,28 +152,8 @@ def test_all_files_are_written_and_nothing_else(tmp_path, batches):
 def test_the_same_study_gives_the_same_files(batches):
     first, second = report.draw(batches), report.draw(batches)
     for name in ("angle", "condition"):
-        assert report.render(first[name], "svg") == report.render(second[name], "svg")
+        assert render(first[name], "svg") == render(second[name], "svg")
     assert report.html([batches]) == report.html([batches])
-
-
-def test_write_aside_leaves_the_old_file_or_the_new(tmp_path, monkeypatch):
-    path = tmp_path / "results.json"
-    report.write_aside(path, b"old")
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("os.replace", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        report.write_aside(path, b"new")
-    assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
-    assert path.read_bytes() == b"old"
-
-
-def test_files_get_the_usual_permissions(tmp_path):
-    report.write_aside(tmp_path / "aside", b"")
-    (tmp_path / "plain").write_bytes(b"")
-    assert (tmp_path / "aside").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 # Plots
@@ -317,4 +281,4 @@ def test_certificates_are_counted():
 
 
 def test_csv_text_of_no_records_is_a_header():
-    assert list(csv.reader(io.StringIO(report.csv_text([])))) == [list(study.FIELDS)]
+    assert list(csv.reader(io.StringIO(report.table_text([])))) == [list(study.FIELDS)]

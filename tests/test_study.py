@@ -204,7 +204,7 @@ def test_repeated_rows_are_counted_or_dropped(monkeypatch):
 
 def test_zero_rows_are_named_or_dropped(monkeypatch):
     rows = [[1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 0.0]]
-    with pytest.raises(StudyError, match=r"row 1 and 1 more .*all zero.*--drop-zero-rows"):
+    with pytest.raises(StudyError, match=r"row 1 and 1 more .*all zero.*drop_zero_rows=True"):
         from_rows(monkeypatch, rows)
     _, samples = from_rows(monkeypatch, rows, drop_zero_rows=True)
     assert samples.dropped_zero_rows == 2
@@ -247,9 +247,9 @@ def test_bad_configurations_are_refused(options, message):
     ("options", "message"),
     [
         ({"n": 1}, "at least two samples"),
-        ({"subset": 21}, "--subset 21: the data has 20 samples"),
-        ({"batch": 21}, "--batch 21: there are 20 samples"),
-        ({"subset": 10, "batch": 11}, "--batch 11: there are 10 samples"),
+        ({"subset": 21}, "subset=21: the data has 20 samples"),
+        ({"batch": 21}, "batch=21: there are 20 samples"),
+        ({"subset": 10, "batch": 11}, "batch=11: there are 10 samples"),
     ],
 )
 def test_too_few_samples_are_refused(options, message):
@@ -275,11 +275,6 @@ def test_memory_counts_one_depth_at_a_time():
     batches = study.memory_needed(small(n=100, width=None, batch=10), samples)
     assert one == many == pytest.approx(2.1 * 8 * 100**2, rel=0.01)
     assert batches < one / 5
-
-
-def test_available_memory_is_plausible():
-    available = study.available_memory()
-    assert available is None or 2**20 < available < 2**60
 
 
 # Resuming
@@ -326,7 +321,7 @@ def test_a_torn_line_is_computed_again(tmp_path, cut):
 def test_another_study_in_the_folder_is_not_mixed_in(tmp_path, change):
     run_into(tmp_path, small(), limit=2)
     before = (tmp_path / study.JOURNAL).read_bytes()
-    with pytest.raises(StudyError, match=rf"another study \(.*{next(iter(change))} was .*--restart"):
+    with pytest.raises(StudyError, match=rf"another study \(.*{next(iter(change))} was .*restart=True"):
         run_into(tmp_path, small(**change))
     assert (tmp_path / study.JOURNAL).read_bytes() == before
 

@@ -11,7 +11,7 @@ import click
 
 import gatentk
 from gatentk.bench.command import bench
-from gatentk.errors import GateNTKError
+from gatentk.errors import GateNTKError, RunError
 from gatentk.paper_cli import paper
 from gatentk.train_cli import train
 
@@ -30,7 +30,7 @@ class UserError(click.ClickException):
     exit_code = 2
 
 
-class RunError(click.ClickException):
+class MachineError(click.ClickException):
     """Something that went wrong on the machine: a full disk, too little memory."""
 
     exit_code = 1
@@ -40,6 +40,23 @@ class Interrupted(click.ClickException):
     """Stopped by Ctrl-C."""
 
     exit_code = 130  # as shells report it
+
+
+def with_flags(message: str, command: click.Command) -> str:
+    """A message of the library with the arguments that it names, as `name=value`, replaced by the command's flags."""
+    options = {param.name: param for param in command.params if isinstance(param, click.Option)}
+
+    def flag(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        option = options.get({"folder": "out", "width": "widths"}.get(name, name), options.get(name))
+        if option is None:
+            return match[0]
+        text = max(option.opts, key=len)
+        if option.is_flag:
+            return text if value == "True" else f"leaving out {text}"
+        return f"{text} {value}".rstrip()
+
+    return re.sub(r"\b([a-z_]+)=([\w.]*)", flag, message)
 
 
 class Commands(click.Group):
@@ -55,7 +72,9 @@ class Commands(click.Group):
             if ctx.params.get("debug"):
                 raise
             message = " ".join(str(error).split()) or type(error).__name__
-            failure = RunError if isinstance(error, (OSError, MemoryError)) else UserError
+            if isinstance(error, (RunError, MemoryError)) and ctx.invoked_subcommand is not None:
+                message = with_flags(message, self.commands[ctx.invoked_subcommand])
+            failure = MachineError if isinstance(error, (OSError, MemoryError)) else UserError
             raise failure(message) from error
         except KeyboardInterrupt:
             raise Interrupted("interrupted") from None
@@ -227,6 +246,7 @@ def _console() -> Console:
 def _study(console: Console, config: Config, out: Path, restart: bool | None) -> Study:
     """Compute what is missing in the folder, then write all files; `restart` as for `Journal`."""
     from gatentk import report, study
+    from gatentk.reporting.environment import environment
 
     samples = study.prepare(config)
     _check_memory(config, samples)
@@ -242,20 +262,20 @@ def _study(console: Console, config: Config, out: Path, restart: bool | None) ->
                 f"interrupted; {len(journal.done)} of {total} steps are kept in {out}, and the same command goes on "
                 "from there"
             ) from None
-        result = report.Study(config, samples, journal.records, report.environment())
+        result = report.Study(config, samples, journal.records, environment())
         report.write(out, result)
     return result
 
 
 def _check_memory(config: Config, samples: Samples) -> None:
     from gatentk import study
+    from gatentk.runs.memory import check_memory
 
-    needed, available = study.memory_needed(config, samples), study.available_memory()
-    if available is not None and needed > available:
-        raise MemoryError(
-            f"this needs about {needed / 1e9:.1f} GB of memory and {available / 1e9:.1f} GB are free; take fewer "
-            "samples with -n (or --subset, if finite width is the larger part), or mini-batches with --batch"
-        )
+    check_memory(
+        study.memory_needed(config, samples),
+        remedy="take fewer samples with n= (or subset=, if finite width is the larger part), or mini-batches with "
+        "batch=",
+    )
 
 
 def _remarks(config: Config, samples: Samples) -> list[str]:
@@ -351,11 +371,12 @@ def demo(out: Path) -> None:
     and one report.html about all of them. Run again, it continues where it stopped.
     """
     from gatentk import report
+    from gatentk.runs.files import write_aside
 
     console = _console()
     studies = [_study(console, config, out / name, restart=None) for name, config in _demo_configs().items()]
     page = report.html(studies, "Neural tangent kernels of handwritten digits")
-    report.write_aside(out / "report.html", page.encode())
+    write_aside(out / "report.html", page.encode())
     for study in studies:
         console.print(f"\n{report.title(study)}", style="bold")
         for sentence in report.headline(study.config, study.samples, study.series):
@@ -380,9 +401,10 @@ def info() -> None:
     """Version, processor, instruction sets, threads, CUDA kernels and the versions of what gatentk builds on."""
     from rich.table import Table
 
-    from gatentk import cuda_ops, ops, report
+    from gatentk import cuda_ops, ops
+    from gatentk.reporting.environment import environment
 
-    facts = report.environment()
+    facts = environment()
     in_use = facts.pop("instruction_set")
     rows = {name: str(value) for name, value in facts.items()}
     rows["instruction set"] = f"{in_use} (available: {', '.join(ops.available_isas())})"

@@ -9,6 +9,10 @@ class DataError(GateNTKError):
     """A data set is missing or its file is damaged; the message names the file and what to do."""
 
 
+class RunError(GateNTKError):
+    """A run cannot start or go on as asked; the message says what to change, with arguments as `name=value`."""
+
+
 class SpectrumError(GateNTKError, ValueError):
     """A matrix is not what a spectrum is defined for: not symmetric, not finite, or indefinite."""
 

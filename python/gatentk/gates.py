@@ -18,13 +18,11 @@ bytes) with zeros as padding of the rows:
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import math
 import mmap as memory_map
 import os
 import platform
-import secrets
 import struct
 import sys
 import zlib
@@ -41,6 +39,7 @@ from torch import Tensor, nn
 from gatentk import ops
 from gatentk.checks import FLOATS, as_tensor, check_finite, check_integer, describe
 from gatentk.errors import GateTableError
+from gatentk.runs.files import open_aside
 
 _ALIGNMENT = 64  # bytes, a cache line
 _BLOCK_BYTES = 1 << 20  # of bits at a time where a table is only read: stays in the cache
@@ -489,7 +488,7 @@ def _reopen(path: str, header: bytes) -> GateTable:
 
 def _write(path: Path, layers: int, n: int, width: int, fingerprint: str | None, blocks: Iterable[Tensor]) -> None:
     """Write a table of consecutive blocks of rows, (layers, rows, row bytes) each."""
-    with _written_aside(path) as file:
+    with open_aside(path) as file:
         checksums, start = [0] * layers, 0
         for block in blocks:
             for layer in range(layers):
@@ -500,23 +499,6 @@ def _write(path: Path, layers: int, n: int, width: int, fingerprint: str | None,
             start += block.shape[1]
         file.seek(0)
         file.write(_Header(layers, n, width, fingerprint, _checksum(checksums)).pack())
-
-
-@contextmanager
-def _written_aside(path: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `path` at the end; nothing stays behind if that fails."""
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with aside.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
 
 
 # The network that draws the gates

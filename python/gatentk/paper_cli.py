@@ -72,7 +72,7 @@ def paper(name: str, out: Path, full: bool, paths: dict[str, Path], restart: boo
     from gatentk.papers.frame import page
     from gatentk.papers.frame.experiment import Scale
     from gatentk.papers.frame.run import PAGE
-    from gatentk.report import write_aside
+    from gatentk.runs.files import write_aside
 
     console = Console(highlight=False, markup=False, emoji=False)
     check_choice("name", name, (*papers.NAMES, "all"))
@@ -96,7 +96,9 @@ def _prepare(console: Console, experiments: list[Experiment[Any]], scale: Scale)
         DataError, MemoryError, ValueError: what the last of them lacks, if none can run.
     """
     from gatentk.errors import DataError
-    from gatentk.papers.frame.run import check_memory, prepare
+    from gatentk.papers.frame.run import prepare
+    from gatentk.reporting.text import duration
+    from gatentk.runs.memory import check_memory
 
     jobs: list[Job] = []
     left_out = {}
@@ -104,9 +106,9 @@ def _prepare(console: Console, experiments: list[Experiment[Any]], scale: Scale)
         try:
             job = prepare(experiment, scale)
             if job.seconds > 600:
-                time, size = _duration(job.seconds), job.memory / 1e9
+                time, size = duration(job.seconds), job.memory / 1e9
                 console.print(f"{experiment.name}: about {time} and {size:.1f} GB of memory.")
-            check_memory(job)
+            check_memory(job.memory, experiment.name)
         except (DataError, MemoryError, ValueError) as error:
             left_out[experiment.name] = reason = str(error).removeprefix(f"{experiment.name} ")
             if len(left_out) == len(experiments):
@@ -121,16 +123,8 @@ def _prepare(console: Console, experiments: list[Experiment[Any]], scale: Scale)
             )
     total = sum(job.seconds for job in jobs)
     if len(jobs) > 1 and total > 600:
-        console.print(f"All of them: about {_duration(total)}.")
+        console.print(f"All of them: about {duration(total)}.")
     return jobs, left_out
-
-
-def _duration(seconds: float) -> str:
-    """To read: minutes, hours or days."""
-    for unit, size in (("days", 86_400), ("hours", 3600)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:,.0f} {unit}"
-    return f"{seconds / 60:.0f} minutes"
 
 
 def _run(console: Console, job: Job, folder: Path, restart: bool) -> Result:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
-import os
-import platform
-import re
 import shlex
 import statistics
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gatentk.reporting import figures
+from gatentk.reporting.page import inline_svg, template
+from gatentk.reporting.style import BLUE, DASHED, GREEN, INK, ORANGE, SMALL, SOLID
+from gatentk.reporting.text import csv_text, data_name, json_text, number
+from gatentk.runs.files import write_aside
 from gatentk.study import FIELDS, Config, Record, Samples
 
 if TYPE_CHECKING:
@@ -26,14 +23,8 @@ if TYPE_CHECKING:
 
 SCHEMA = "gatentk/ntk-study/1"
 NAMES = {"relu": "ReLU", "linear": "linear"}
-
-# Colours of Okabe and Ito, which differ for every kind of colour vision; the report has lighter ones for the dark.
-INK, GRID = "#1b1d21", "#d9dbe0"
-COLOURS = {"infinite all": "#0072b2", "infinite subset": "#009e73", "finite": "#d55e00"}
-DASHES: dict[str, Any] = {"relu": "-", "linear": (0, (4.5, 2))}
-VARIABLES = {INK: "currentColor", GRID: "var(--grid)"} | {
-    colour: f"var(--{name.replace(' ', '-')})" for name, colour in COLOURS.items()
-}
+COLOURS = {"infinite all": BLUE, "infinite subset": GREEN, "finite": ORANGE}
+DASHES = {"relu": SOLID, "linear": DASHED}
 
 
 @dataclass(frozen=True)
@@ -136,20 +127,6 @@ def _mean_name(quantity: str) -> str:
 
 
 # Numbers in words
-
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def number(value: float, digits: int = 3) -> str:
-    """A number for people: 0.0123, 4.56, 12,300, 7.89 × 10⁵."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    rounded = float(f"{value:.{digits - 1}e}")
-    if not 1e-3 <= abs(rounded) < 1e5:
-        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-        return f"{mantissa} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
-    return f"{rounded:,.{decimals}f}"
 
 
 def angle_text(point: Point) -> str:
@@ -301,7 +278,7 @@ def _batch_note(config: Config, samples: Samples) -> str:
     )
 
 
-# Command line and environment
+# Command line
 
 
 def depths_argument(depths: Sequence[int]) -> str:
@@ -334,72 +311,13 @@ def command_line(config: Config, out: str = "DIR") -> str:
     return shlex.join([*words, "--out", out])
 
 
-def cpu_model() -> str:
-    """Name of the processor."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def environment() -> dict[str, Any]:
-    """Versions and hardware that a result may depend on."""
-    import numpy
-    import scipy
-    import torch
-
-    import gatentk
-    from gatentk import ops
-
-    return {
-        "gatentk": gatentk.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "scipy": scipy.__version__,
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": cpu_model(),
-        "instruction_set": ops.isa(),
-        "threads": torch.get_num_threads(),
-    }
-
-
 # Files
 
 
-def write_aside(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, whatever happens meanwhile."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    """The process's mask of permissions, which `mkstemp` ignores and which can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
-
-
-def csv_text(records: Iterable[Record]) -> str:
+def table_text(records: Iterable[Record]) -> str:
     """One row a kernel, columns as the attributes of `Record`, empty where there is no value."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, FIELDS, lineterminator="\n")
-    writer.writeheader()
-    for record in records:
-        row = asdict(record)
-        writer.writerow(row | {"resolved": str(record.resolved).lower()})
-    return buffer.getvalue()
+    rows = (asdict(record) | {"resolved": str(record.resolved).lower()} for record in records)
+    return csv_text(FIELDS, (row.values() for row in rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -419,11 +337,14 @@ class Study:
     @cached_property
     def plots(self) -> dict[str, bytes]:
         """The plots by file name."""
-        figures = draw(self)
-        return {f"{name}.{kind}": render(figures[name], kind) for name in figures for kind in ("png", "svg")}
+        return {
+            f"{name}.{kind}": figures.render(figure, kind)
+            for name, figure in draw(self).items()
+            for kind in ("png", "svg")
+        }
 
 
-def json_text(study: Study) -> str:
+def document_text(study: Study) -> str:
     """Everything, machine-readable; `null` where there is no value."""
     samples = study.samples
     document = {
@@ -453,14 +374,14 @@ def json_text(study: Study) -> str:
         ],
         "records": [asdict(record) for record in study.records],
     }
-    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+    return json_text(document)
 
 
 def write(folder: Path, study: Study) -> Path:
     """Write all files of a study and return the path of its report.html."""
     contents = {
-        "results.json": json_text(study).encode(),
-        "results.csv": csv_text(study.records).encode(),
+        "results.json": document_text(study).encode(),
+        "results.csv": table_text(study.records).encode(),
         **study.plots,
         "report.html": html([study]).encode(),
     }
@@ -475,17 +396,6 @@ def write(folder: Path, study: Study) -> Path:
 def draw(study: Study) -> dict[str, Figure]:
     """The two plots: "angle" and "condition" against depth."""
     return {"angle": _angle_figure(study), "condition": _condition_figure(study)}
-
-
-def render(figure: Figure, kind: str) -> bytes:
-    """A figure as PNG or SVG; the same figure gives the same bytes."""
-    import matplotlib as mpl
-
-    buffer = io.BytesIO()
-    metadata = {"Date": None} if kind == "svg" else {}
-    with mpl.rc_context({"svg.hashsalt": "gatentk", "svg.fonttype": "path"}):
-        figure.savefig(buffer, format=kind, dpi=200, metadata=metadata, facecolor="white" if kind == "png" else "none")
-    return buffer.getvalue()
 
 
 def _angle_figure(study: Study) -> Figure:
@@ -531,32 +441,9 @@ def _figure(
     values: Callable[[Point], tuple[float, float, float] | None],
     finish: Callable[[Axes], None],
 ) -> Figure:
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    style: dict[Any, Any] = {
-        "font.size": 8.5,
-        "text.color": INK,
-        "axes.edgecolor": INK,
-        "axes.labelcolor": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "axes.linewidth": 0.6,
-        "xtick.major.width": 0.6,
-        "ytick.major.width": 0,
-        "lines.solid_capstyle": "round",
-    }
-    with mpl.rc_context(style):
-        figure = Figure(figsize=(4.6, 3.7), layout="constrained")
-        axes = figure.add_subplot()
-        axes.set_title(title, loc="left", fontsize=9.5, fontweight="bold", pad=16)
-        subtitle = axes.text(0, 1.025, _subtitle(study, quantity), transform=axes.transAxes, fontsize=7.5)
-        subtitle.set_parse_math(False)
-        subtitle.set_in_layout(False)  # or a long name of a data set would squeeze the axes
-        axes.set_facecolor("none")
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.grid(axis="y", color=GRID, linewidth=0.6)
-        axes.set_axisbelow(True)
+    options = {"ytick.major.width": 0}  # there is no axis on the left, the grid is enough
+    with figures.plot(title, _subtitle(study, quantity), 3.7, 16, options) as (figure, axes):
+        axes.spines["left"].set_visible(False)
         for index, series in enumerate(study.series):
             _line(axes, series, quantity, values, dodge=0.1 * (index // len(study.config.activations) - 1))
         finish(axes)
@@ -568,16 +455,10 @@ def _figure(
 
 def _subtitle(study: Study, quantity: str) -> str:
     batch, d = study.config.batch, study.samples.x.shape[1]
-    name = _data_name(study.samples.name)
+    name = data_name(study.samples.name)
     if batch is None:
         return f"{name}, {len(study.samples.x):,} samples, {d:,} features"
     return f"{name}, {d:,} features; {_mean_name(quantity)} over mini-batches of {batch:,}"
-
-
-def _data_name(name: str) -> str:
-    """The data set's name, of a file without its folders."""
-    kind, colon, path = name.partition(":")
-    return f"{kind}:{Path(path).name}" if colon else name
 
 
 def _line(
@@ -606,36 +487,20 @@ def _line(
         if finite:
             axes.fill_between(depths, lows, highs, color=series.colour, alpha=0.22, linewidth=0)
     if quantity == "condition":
-        bounds = [(p.depth + dodge, v[0]) for p, v in points if not p.resolved]
-        _arrows(axes, bounds, series)
-
-
-def _arrows(axes: Axes, bounds: list[tuple[float, float]], series: Series) -> None:
-    """A bar at each lower bound with an arrow up from it: the value lies somewhere above."""
-    if not bounds:
-        return
-    depths, lows = zip(*bounds, strict=True)
-    hollow = series.activation == "linear"
-    axes.errorbar(
-        depths,
-        lows,
-        yerr=[2.5 * low for low in lows],
-        lolims=True,
-        fmt="_",
-        markersize=5,
-        markeredgewidth=1.1,
-        color=series.colour,
-        elinewidth=0.9,
-        capsize=2.2,
-        markerfacecolor="none" if hollow else series.colour,
-    )
+        unresolved = [(p, v[0]) for p, v in points if not p.resolved]
+        figures.bounds(
+            axes,
+            [p.depth + dodge for p, _ in unresolved],
+            [low for _, low in unresolved],
+            series.colour,
+            markeredgewidth=1.1,
+            markerfacecolor="none" if series.activation == "linear" else series.colour,
+        )
 
 
 def _depth_axis(axes: Axes, depths: Sequence[int]) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     axes.set_xlabel("Depth (number of hidden layers)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
+    figures.integers(axes, 12)
     span = max(depths[-1] - depths[0], 1)
     axes.set_xlim(depths[0] - 0.04 * span, depths[-1] + 0.04 * span)
 
@@ -703,7 +568,7 @@ def _legend(figure: Figure, study: Study, quantity: str) -> None:
     if quantity == "condition" and not all(p.resolved for s in study.series for p in s.points):
         text = "at least; smallest eigenvalue below the noise floor"
         handles.append(Line2D([], [], color=INK, linestyle="", marker=r"$\uparrow$", markersize=7, label=text))
-    figure.legend(handles=handles, loc="outside lower left", frameon=False, fontsize=7.5, handlelength=2.2)
+    figure.legend(handles=handles, loc="outside lower left", frameon=False, fontsize=SMALL, handlelength=2.2)
 
 
 # The report
@@ -712,26 +577,18 @@ def _legend(figure: Figure, study: Study, quantity: str) -> None:
 def title(study: Study) -> str:
     """A short name of a study: its data, and the mini-batches if there are any."""
     batch = study.config.batch
-    return _data_name(study.samples.name) + (f", mini-batches of {batch:,}" if batch else "")
+    return data_name(study.samples.name) + (f", mini-batches of {batch:,}" if batch else "")
 
 
 def html(studies: Sequence[Study], heading: str | None = None) -> str:
     """One page for one study or several, with everything inside it."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
-    template = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).get_template("report.html")
     sections = [_section(study, f"s{index}") for index, study in enumerate(studies)]
     heading = heading or f"Neural tangent kernels of {sections[0]['name']}"
-    return template.render(title=heading, sections=sections, environment=studies[0].environment)
+    return template("report.html").render(title=heading, sections=sections, environment=studies[0].environment)
 
 
 def _section(study: Study, prefix: str) -> dict[str, Any]:
     """What the template shows of one study."""
-    from markupsafe import Markup
-
     config, samples, series = study.config, study.samples, study.series
     return {
         "id": prefix,
@@ -740,10 +597,7 @@ def _section(study: Study, prefix: str) -> dict[str, Any]:
         "features": samples.x.shape[1],
         "headline": headline(config, samples, series),
         "notes": notes(config, samples, series),
-        # Made by matplotlib from numbers and escaped text, so it needs no further escaping.
-        "figures": [
-            Markup(inline_svg(study.plots[f"{name}.svg"], f"{prefix}-{name}-")) for name in ("angle", "condition")
-        ],
+        "figures": [inline_svg(study.plots[f"{name}.svg"], f"{prefix}-{name}-") for name in ("angle", "condition")],
         "tables": [
             _table(series, config, "Smallest angle between two gradients", "angle", angle_text),
             _table(series, config, "Condition number", "condition", condition_text),
@@ -778,7 +632,7 @@ def _certified(study: Study) -> str:
 
 def _settings(config: Config, samples: Samples) -> dict[str, str]:
     settings = {
-        "Data": f"{_data_name(samples.name)}, {len(samples.x):,} samples, {samples.x.shape[1]:,} features",
+        "Data": f"{data_name(samples.name)}, {len(samples.x):,} samples, {samples.x.shape[1]:,} features",
         "Depths": depths_argument(config.depths),
         "Activations": ", ".join(NAMES[a] for a in config.activations),
         "Infinite width": "yes" if config.infinite else "no",
@@ -791,19 +645,3 @@ def _settings(config: Config, samples: Samples) -> dict[str, str]:
     if config.batch is not None:
         settings["Mini-batches"] = f"{config.batch} samples, random, disjoint"
     return settings
-
-
-def inline_svg(svg: bytes, prefix: str) -> str:
-    """An SVG to put into a page: unique ids, colours from the page's style, width from its place."""
-    text = svg.decode()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r'\1 aria-hidden="true"', text, count=1)
-    text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text)
-    text = re.sub(r'\bid="', f'id="{prefix}', text)
-    text = re.sub(r'xlink:href="#', f'href="#{prefix}', text)
-    text = re.sub(r"url\(#", f"url(#{prefix}", text)
-    for colour, variable in VARIABLES.items():
-        text = text.replace(colour, variable)
-    return text

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +14,9 @@ import torch
 
 from gatentk import data, nn, ntk
 from gatentk.checks import check_choice, check_integer
-from gatentk.errors import GateNTKError
-from gatentk.journal import JournalBusyError, JournalFile
+from gatentk.errors import GateNTKError, RunError
+from gatentk.runs import journal
+from gatentk.runs.identity import array_digest
 from gatentk.spectra import Spectrum, spectrum
 
 ACTIVATIONS = ("relu", "linear")
@@ -27,7 +25,7 @@ JOURNAL = "records.jsonl"
 FORMAT = 1  # of the journal; raised when a task would compute something else
 
 
-class StudyError(GateNTKError):
+class StudyError(RunError):
     """A study cannot start or go on as asked; the message says what to change."""
 
 
@@ -183,8 +181,7 @@ def prepare(config: Config) -> Samples:
     if config.subset is not None and config.subset < len(x) and config.width is not None:
         order = np.random.default_rng((config.data_seed, 1)).permutation(len(x))
         subset = torch.from_numpy(order[: config.subset])
-    digest = hashlib.sha256(np.ascontiguousarray(x.numpy()).tobytes()).hexdigest()
-    return Samples(x, dataset.name, duplicates, zero_rows, dropped, digest, subset)
+    return Samples(x, dataset.name, duplicates, zero_rows, dropped, array_digest(x.numpy()), subset)
 
 
 def _without_zero_rows(x: torch.Tensor, drop: bool) -> tuple[torch.Tensor, int]:
@@ -195,7 +192,7 @@ def _without_zero_rows(x: torch.Tensor, drop: bool) -> tuple[torch.Tensor, int]:
         others = f" and {count - 1} more" if count > 1 else ""
         raise StudyError(
             f"row {first}{others} (counted from 0) of the data is all zero, so its angle to other rows is "
-            "undefined; --drop-zero-rows leaves such rows out"
+            "undefined; drop_zero_rows=True leaves such rows out"
         )
     return x[~zero] if count else x, count
 
@@ -212,10 +209,10 @@ def _check_sizes(config: Config, n: int) -> None:
     if n < 2:
         raise StudyError(f"an angle needs at least two samples, the data has {n}")
     if config.width is not None and config.subset is not None and config.subset > n:
-        raise StudyError(f"--subset {config.subset}: the data has {n} samples")
+        raise StudyError(f"subset={config.subset}: the data has {n} samples")
     smallest = n if config.subset is None or config.width is None else config.subset
     if config.batch is not None and config.batch > smallest:
-        raise StudyError(f"--batch {config.batch}: there are {smallest} samples to take mini-batches from")
+        raise StudyError(f"batch={config.batch}: there are {smallest} samples to take mini-batches from")
 
 
 def plan(config: Config, samples: Samples) -> list[Task]:
@@ -254,22 +251,6 @@ def memory_needed(config: Config, samples: Samples) -> int:
             bytes_needed = size * size * (itemsize + 16) + size * layers * (config.width or 0) * itemsize
         peak = max(peak, bytes_needed)
     return int(peak)
-
-
-def available_memory() -> int | None:
-    """Bytes that can be had: free memory, or what is left of a container's limit; None if unknown."""
-    free = []
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                free.append(int(line.split()[1]) * 1024)
-        group = Path("/sys/fs/cgroup")
-        limit = (group / "memory.max").read_text().strip()
-        if limit != "max":
-            free.append(int(limit) - int((group / "memory.current").read_text()))
-    except (OSError, ValueError):
-        pass
-    return min(free, default=None)
 
 
 def run(config: Config, samples: Samples, done: set[str] | None = None) -> Iterator[tuple[Task, list[Record]]]:
@@ -428,84 +409,33 @@ def fingerprint(config: Config, samples: Samples, version: str) -> dict[str, Any
     return {"format": FORMAT, "version": version, **asdict(config), "sha256": samples.digest}
 
 
-class Journal:
-    """Finished tasks of one study, a line each, in its output folder.
+class Journal(journal.Journal):
+    """Finished tasks of one study in its output folder; the identity is the study's `fingerprint`.
 
-    A line is written at once and flushed to the disk; a last line that is torn, by a crash or a full disk, is
-    cut off when the journal is opened again. The file is locked while open.
-
-    Args:
-        folder: of the results; it exists.
-        identity: the `fingerprint` of the study.
-        restart: whether to forget what is there; None to do so only if it belongs to another study.
+    Attributes:
+        done: keys of the finished tasks.
+        records: what they computed.
 
     Raises:
         StudyError: the folder holds another study, or another process is writing to it.
     """
 
+    file_name = JOURNAL
+    kind = "study"
+    error = StudyError
+
     def __init__(self, folder: Path, identity: dict[str, Any], restart: bool | None = False) -> None:
-        self.path = folder / JOURNAL
         self.records: list[Record] = []
         self.done: set[str] = set()
-        try:
-            self._file = JournalFile(self.path)
-        except JournalBusyError as error:
-            raise StudyError(str(error)) from error
-        try:
-            if restart:
-                self._file.clear()
-            try:
-                self._read(json.loads(json.dumps(identity)))
-            except StudyError:
-                if restart is not None:
-                    raise
-                self._file.clear()
-                self._read(identity)
-        except BaseException:
-            self._file.close()
-            raise
+        super().__init__(folder, identity, restart)
 
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
+    def take(self, entry: dict[str, Any]) -> None:
+        """Remember a finished task."""
+        self.done.add(entry["task"])
+        self.records.extend(Record(**record) for record in entry["records"])
 
     def append(self, task: Task, records: list[Record]) -> None:
         """Add a finished task."""
-        self._write({"task": task.key, "records": [asdict(record) for record in records]})
+        self.write({"task": task.key, "records": [asdict(record) for record in records]})
         self.done.add(task.key)
         self.records.extend(records)
-
-    def _write(self, entry: dict[str, Any]) -> None:
-        self._file.write(entry)
-        self._file.sync()
-
-    def _read(self, identity: dict[str, Any]) -> None:
-        entries = self._file.read()
-        if not entries:
-            self._write({"study": identity})
-            return
-        _check_identity(self.path, entries[0].get("study"), identity)
-        for entry in entries[1:]:
-            self.done.add(entry["task"])
-            self.records.extend(Record(**record) for record in entry["records"])
-
-
-def _check_identity(path: Path, found: object, identity: dict[str, Any]) -> None:
-    if found == identity:
-        return
-    other = found if isinstance(found, dict) else {}
-    different = [name for name in identity if other.get(name, identity) != identity[name]]
-    changes = ", ".join(f"{name} was {_short(other.get(name))}, is {_short(identity[name])}" for name in different[:3])
-    raise StudyError(
-        f"{path.parent} holds another study ({changes or 'of an unknown form'}); choose another folder with "
-        "--out, or --restart to start over in this one"
-    )
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 24 else f"{text[:20]}..."

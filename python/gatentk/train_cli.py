@@ -213,15 +213,10 @@ def train(checkpoint_every: int, resume: bool, restart: bool, out: Path, **optio
 
 
 def _check_memory(config: Config, samples: Samples) -> None:
-    from gatentk.study import available_memory
+    from gatentk.runs.memory import check_memory
     from gatentk.train import memory_needed
 
-    needed, available = memory_needed(config, samples), available_memory()
-    if available is not None and needed > available:
-        raise MemoryError(
-            f"this needs about {needed / 1e9:.1f} GB of memory and {available / 1e9:.1f} GB are free; take a smaller "
-            "--width or --depth, or fewer samples with -n"
-        )
+    check_memory(memory_needed(config, samples), remedy="take a smaller width= or depth=, or fewer samples with n=")
 
 
 def _remarks(config: Config, samples: Samples) -> list[str]:
@@ -292,7 +287,7 @@ def _run(
 
 
 def _status(record: Record, trial: bool) -> str:
-    from gatentk.report import number
+    from gatentk.reporting.text import number
 
     loss = "not finite" if record.train_loss is None else number(record.train_loss)
     if trial:
@@ -304,7 +299,7 @@ def _show(console: Console, result: Result) -> None:
     """The outcome as a table, a row a seed."""
     from rich.table import Table
 
-    from gatentk.report import number
+    from gatentk.reporting.text import number
 
     for trial in result.trials:
         loss = "diverged" if trial.train_loss is None else f"train loss {number(trial.train_loss)}"

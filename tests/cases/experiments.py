@@ -5,10 +5,10 @@ import random
 import time
 from dataclasses import dataclass, field
 
-from gatentk.papers import plots
 from gatentk.papers.frame.experiment import Cell, Experiment, Scale
 from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
 from gatentk.papers.frame.result import Result
+from gatentk.reporting import figures
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Toy(Experiment[ToySettings]):
             Claim("[T, b]", "Values are above one.", f"largest {max(values):.3f}", max(values) > 1),
             Claim("[T, c]", "Values are random.", "nothing to see", None),
         ]
-        figure, (axes,) = plots.panels([("Values", "by cell")], [("Cell", "Value")])
+        figure, (axes,) = figures.panels([("Values", "by cell")], [("Cell", "Value")])
         axes.plot(values)
         rows = [[i, v, v > 0.5, None if i else "text, with comma"] for i, v in enumerate(values)]
         long = [[i, math.sqrt(i)] for i in range(100)]

@@ -7,7 +7,7 @@ import pytest
 
 from gatentk.papers import angles
 from gatentk.papers.experiment import Scale, run
-from gatentk.report import render
+from gatentk.reporting.figures import render
 
 EXPERIMENT = angles.EXPERIMENT
 SMALL = {

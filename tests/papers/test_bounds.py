@@ -9,7 +9,7 @@ import torch
 from gatentk import ntk
 from gatentk.papers import bounds
 from gatentk.papers.experiment import Scale, run
-from gatentk.report import render
+from gatentk.reporting.figures import render
 
 EXPERIMENT = bounds.EXPERIMENT
 SMALL = EXPERIMENT.settings(Scale()) | {

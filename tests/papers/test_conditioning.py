@@ -13,7 +13,7 @@ from gatentk import ntk, spectrum
 from gatentk.errors import DataError
 from gatentk.papers.conditioning import EXPERIMENT, LAPTOP, SPEED, describe, samples_of
 from gatentk.papers.experiment import Cell, Scale, run
-from gatentk.report import render
+from gatentk.reporting.figures import render
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import torch
 from gatentk.errors import DataError
 from gatentk.papers import dynamics
 from gatentk.papers.experiment import Scale, run
-from gatentk.report import render
+from gatentk.reporting.figures import render
 
 EXPERIMENT = dynamics.EXPERIMENT
 SMALL = {

@@ -11,7 +11,7 @@ from gatentk import ntk
 from gatentk.errors import DataError
 from gatentk.papers import grelu_conditioning
 from gatentk.papers.experiment import Scale, run
-from gatentk.report import render
+from gatentk.reporting.figures import render
 
 EXPERIMENT = grelu_conditioning.EXPERIMENT
 SMALL = {

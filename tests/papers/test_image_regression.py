@@ -9,7 +9,7 @@ import torch
 from gatentk.errors import DataError
 from gatentk.papers import image_regression
 from gatentk.papers.experiment import Scale, run
-from gatentk.report import render
+from gatentk.reporting.figures import render
 
 EXPERIMENT = image_regression.EXPERIMENT
 SMALL = {

@@ -8,7 +8,7 @@ import torch
 
 from gatentk.papers import speed
 from gatentk.papers.experiment import Scale, run
-from gatentk.report import render
+from gatentk.reporting.figures import render
 
 EXPERIMENT = speed.EXPERIMENT
 SMALL = EXPERIMENT.settings(Scale()) | {

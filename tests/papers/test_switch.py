@@ -8,7 +8,7 @@ import pytest
 from gatentk.errors import DataError
 from gatentk.papers import switch
 from gatentk.papers.experiment import Scale, run
-from gatentk.report import render
+from gatentk.reporting.figures import render
 
 EXPERIMENT = switch.EXPERIMENT
 SMALL = {

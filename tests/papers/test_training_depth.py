@@ -11,7 +11,7 @@ import torch
 from gatentk.errors import DataError
 from gatentk.papers.experiment import Scale, run
 from gatentk.papers.training_depth import EXPERIMENT, network, rank_correlation, samples_of
-from gatentk.report import render
+from gatentk.reporting.figures import render
 
 DEPTHS = [1, 2, 3]
 FACTORS = [1.0, 8.0, 1e6]

@@ -7,7 +7,7 @@ import pytest
 
 from gatentk.papers import width_law
 from gatentk.papers.experiment import Scale, run
-from gatentk.report import render
+from gatentk.reporting.figures import render
 
 EXPERIMENT = width_law.EXPERIMENT
 

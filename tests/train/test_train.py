@@ -240,7 +240,7 @@ def test_test_loss_and_accuracy_are_those_of_the_test_samples():
         (None, {}, "given has no labels to learn.*label, target or y"),
         (torch.zeros(5, dtype=torch.int64), {}, "at least two classes, all labels are 0"),
         (torch.rand(5), {"loss": "cross-entropy"}, "real targets, and cross-entropy needs classes"),
-        (torch.arange(5), {"test_fraction": 0.05}, "--test-fraction 0.05: given has 5 samples, 0 would be tests"),
+        (torch.arange(5), {"test_fraction": 0.05}, "test_fraction=0.05: given has 5 samples, 0 would be tests"),
         (torch.arange(5), {"test_fraction": 0.99}, "5 would be tests"),
     ],
 )
@@ -464,7 +464,7 @@ def test_a_finished_training_goes_on_with_more_epochs_and_seeds(tmp_path):
     assert without_times(result.records) == without_times(expected.records)
     again = train.run_all(long, samples, parts, resume=True)
     assert again.records == result.records
-    with pytest.raises(TrainingError, match="seed 0 is at epoch 4 already, got --epochs 3"):
+    with pytest.raises(TrainingError, match="seed 0 is at epoch 4 already, got epochs=3"):
         train.run_all(small(epochs=3), samples, parts, resume=True)
 
 
@@ -518,12 +518,12 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path):
 def test_a_folder_is_neither_overwritten_nor_resumed_by_accident(tmp_path):
     config = small(epochs=1)
     samples = train.prepare(config)
-    with pytest.raises(TrainingError, match="holds no training to go on with; leave out --resume"):
+    with pytest.raises(TrainingError, match="holds no training to go on with; resume=False starts one"):
         train.run_all(config, samples, tmp_path, resume=True)
     assert list(tmp_path.iterdir()) == []
     train.run_all(config, samples, tmp_path)
     before = (tmp_path / train.LOG).read_bytes()
-    with pytest.raises(TrainingError, match="--resume goes on with it, --restart starts over"):
+    with pytest.raises(TrainingError, match="resume=True goes on with it, restart=True starts over"):
         train.run_all(config, samples, tmp_path)
     assert (tmp_path / train.LOG).read_bytes() == before
     other = replace(config, seeds=1, depth=1)
@@ -591,7 +591,7 @@ def test_a_truncated_checkpoint_is_damaged(tmp_path, checkpoint, share):
     whole, identity = checkpoint
     content, path = whole.read_bytes(), tmp_path / "checkpoint-0.pt"
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(TrainingError, match="damaged, or not a checkpoint; --restart starts over"):
+    with pytest.raises(TrainingError, match="damaged, or not a checkpoint; restart=True starts over"):
         train.read_checkpoint(path, identity)
 
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gatentk import cuda_ops, ops, report
+from gatentk import cuda_ops, ops
 from gatentk.bench.case import Case
 from gatentk.bench.run import Measurement
+from gatentk.reporting.environment import environment
+from gatentk.runs.files import write_aside
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -179,7 +181,7 @@ def document(measurements: Sequence[Measurement], load: float | None = None) -> 
         "schema": SCHEMA,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "environment": {
-            **report.environment(),
+            **environment(),
             "cuda": cuda_ops.description(),
             "load_before": load,
             "peak_flop_per_second": peaks,
@@ -191,4 +193,4 @@ def document(measurements: Sequence[Measurement], load: float | None = None) -> 
 def write(path: Path, measurements: Sequence[Measurement], load: float | None = None) -> None:
     """Write the JSON file, whole or not at all."""
     text = json.dumps(document(measurements, load), indent=1, allow_nan=False) + "\n"
-    report.write_aside(path, text.encode())
+    write_aside(path, text.encode())

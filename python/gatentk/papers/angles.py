@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from gatentk import ntk
-from gatentk.papers import plots
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
-from gatentk.report import number
+from gatentk.reporting import figures, style
+from gatentk.reporting.text import number
 
 SUMMARY = "angles between gradients by depth, exact"
 PLACE = 10
@@ -153,29 +153,29 @@ class Angles(Experiment):
 
     def _plots(self, settings: Settings, results: Mapping[str, Numbers]) -> list[Plot]:
         x = settings["angles"]
-        figure, (relu, grelu) = plots.panels(
+        figure, (relu, grelu) = figures.panels(
             [("ReLU", "infinite width, all weights trained"), ("GReLU", "infinite width, gates fixed")],
             [("Angle between samples", "Angle between gradients")] * 2,
         )
         for axes, kind in ((relu, "relu"), (grelu, "grelu")):
             for index, depth in enumerate(settings["depths"]):
                 shade = 0.25 + 0.75 * index / (len(settings["depths"]) - 1)
-                axes.plot(x, results[kind]["angles"][str(depth)], color=plots.BLUE, alpha=shade, label=f"depth {depth}")
-            axes.plot(x, x, color=plots.ORANGE, linestyle=plots.DASHED, label="linear")
+                axes.plot(x, results[kind]["angles"][str(depth)], color=style.BLUE, alpha=shade, label=f"depth {depth}")
+            axes.plot(x, x, color=style.ORANGE, linestyle=style.DASHED, label="linear")
             _degrees(axes)
-            plots.legend(axes, ncols=2, loc="lower right")
-        embedding, (left,) = plots.panels(
+            figures.legend(axes, ncols=2, loc="lower right")
+        embedding, (left,) = figures.panels(
             [("Embedding angles collapse", "g and its iterates")],
             [("Angle between samples", "Angle between embeddings")],
         )
         for index, depth in enumerate(settings["iterates"]):
             shade = 0.3 + 0.7 * index / (len(settings["iterates"]) - 1)
             left.plot(
-                x, results["embedding"]["angles"][str(depth)], color=plots.GREEN, alpha=shade, label=f"layer {depth}"
+                x, results["embedding"]["angles"][str(depth)], color=style.GREEN, alpha=shade, label=f"layer {depth}"
             )
-        left.plot(x, x, color=plots.ORANGE, linestyle=plots.DASHED, label="linear")
+        left.plot(x, x, color=style.ORANGE, linestyle=style.DASHED, label="linear")
         _degrees(left)
-        plots.legend(left, loc="upper left")
+        figures.legend(left, loc="upper left")
         return [
             Plot("gradient-angles", "Gradient angle against input angle by depth; linear networks dashed.", figure),
             Plot("embedding-angles", "Angle between embeddings after some layers against input angle.", embedding),

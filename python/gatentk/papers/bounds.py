@@ -15,10 +15,10 @@ from torch import Tensor
 from gatentk import data, ntk, ops
 from gatentk.gates import GateNetwork
 from gatentk.nn import MLP, GReLUNetwork
-from gatentk.papers import plots
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
 from gatentk.papers.kernel_descent import KernelDescent, promised_loss
-from gatentk.report import INK, number
+from gatentk.reporting import figures, style
+from gatentk.reporting.text import number
 from gatentk.spectra import spectrum
 from gatentk.train import diagnostics
 
@@ -888,7 +888,7 @@ def _claim_pair(settings: Settings, results: Mapping[str, Numbers]) -> Claim:
 
 def _plot_table(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
     part, t = settings["table"], settings["training"]
-    figure, axes = plots.panels(
+    figure, axes = figures.panels(
         [
             ("Width that is enough", f"depth {part['depth']}, constants 1"),
             ("Iterations", f"to a loss of {part['eps']:g}"),
@@ -909,7 +909,7 @@ def _plot_table(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
     }
     label = f"measured, GReLU, depth {depth}"
     for axis, values in zip(axes, measured.values(), strict=True):
-        axis.plot([n for n, _ in known], values, ".", color=INK, label=label, markersize=5)
+        axis.plot([n for n, _ in known], values, ".", color=style.INK, label=label, markersize=5)
     _legend_below(figure, axes)
     caption = (
         "Bounds of Table 1 of [G] by number of samples, and dots where networks of width n^2 L were trained with a "
@@ -920,11 +920,11 @@ def _plot_table(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
 
 def _draw_bounds(axis: Axes, x: Sequence[float], logs: Sequence[Mapping[str, float]]) -> None:
     """A line for every work, of bounds given as logarithms at each x."""
-    for colour, (work, label) in zip(plots.COLOURS, WORKS.items(), strict=False):
+    for colour, (work, label) in zip(style.COLOURS, WORKS.items(), strict=False):
         values = [10 ** at[work] for at in logs]
         axis.plot(x, values, color=colour, label=label, linewidth=2 if work == "g" else 1.2)
     axis.set_xscale("log")
-    plots.logarithmic(axis)
+    figures.logarithmic(axis)
 
 
 def _legend_below(figure: Figure, axes: Sequence[Axes]) -> None:
@@ -952,7 +952,7 @@ def _others(settings: Settings, results: Mapping[str, Numbers]) -> Iterator[tupl
 def _plot_others(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
     part = settings["table"]
     n = _middle(part)
-    figure, axes = plots.panels(
+    figure, axes = figures.panels(
         [
             ("Width that is enough", f"n = {n}, constants 1"),
             ("Iterations", f"n = {n}, to a loss of {part['eps']:g}"),
@@ -975,7 +975,7 @@ def _plot_distance(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
     t = settings["training"]
     n, widths = t["samples"], t["widths"]
     names = {"tau": "Change of weights", "drift": "Change of the kernel", "linearised": "Distance from linear"}
-    figure, axes = plots.panels(
+    figure, axes = figures.panels(
         [
             (names["tau"], "largest spectral norm over layers"),
             (names["drift"], "relative, Frobenius norm"),
@@ -984,22 +984,22 @@ def _plot_distance(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
         [("Width m", "tau"), ("Width m", "|K(t) - K(0)| / |K(0)|"), ("Width m", "|y - y NTK| / |y|")],
     )
     for axis, name in zip(axes, names, strict=True):
-        for colour, depth in zip(plots.COLOURS, t["depths"], strict=False):
+        for colour, depth in zip(style.COLOURS, t["depths"], strict=False):
             runs = {w: [r[name] for r in _trainings(settings, results, n, depth, w)] for w in widths}
             axis.plot(widths, [fmean(v) for v in runs.values()], color=colour, label=f"depth {depth}")
             for w, values in runs.items():
                 axis.plot([w] * len(values), values, ".", color=colour, markersize=3)
             if name == "tau":
                 order = [_tau_order(n, depth, w) for w in widths]
-                axis.plot(widths, order, color=colour, linestyle=plots.DASHED, linewidth=1, label="√(n/m) / L")
+                axis.plot(widths, order, color=colour, linestyle=style.DASHED, linewidth=1, label="√(n/m) / L")
             if name == "drift":
                 radius = [3 * _radius(n, depth, w) for w in widths]
-                axis.plot(widths, radius, color=colour, linestyle=plots.DASHED, linewidth=1, label="3R")
+                axis.plot(widths, radius, color=colour, linestyle=style.DASHED, linewidth=1, label="3R")
         axis.set_xscale("log", base=2)
-        plots.logarithmic(axis)
+        figures.logarithmic(axis)
         axis.xaxis.set_major_formatter(lambda v, _: f"{v:,.0f}")
     for axis in axes:
-        plots.legend(axis)
+        figures.legend(axis)
     caption = (
         f"How far {n} samples move weights, kernel and outputs until the loss is {t['targets'][-1]:g} of its start; "
         "lines: means, dots: seeds, dashed: the orders of [G, Eq. 5] and of Cor. 4."
@@ -1009,20 +1009,20 @@ def _plot_distance(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
 
 def _plot_spectra(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
     part = settings["spectra"]
-    figure, axes = plots.panels(
+    figure, axes = figures.panels(
         [("Eigenvalues of GᵀG", "over layers and seeds"), ("Eigenvalues of FFᵀ", "over layers and seeds")],
         [("Width m", "in units of m / d")] * 2,
     )
-    for axis, name, colour in zip(axes, "GF", (plots.BLUE, plots.ORANGE), strict=True):
+    for axis, name, colour in zip(axes, "GF", (style.BLUE, style.ORANGE), strict=True):
         spans = [_spans(settings, results, w, name) for w in part["widths"]]
         lows, highs = ([span[index] for span in spans] for index in (0, 1))
         axis.fill_between(part["widths"], lows, highs, color=colour, alpha=0.25, linewidth=0)
         for ends in (lows, highs):
             axis.plot(part["widths"], ends, color=colour, marker="o", markersize=3)
         for level in (1 / 12, 27 / 4):
-            axis.axhline(level, color=plots.GREEN, linestyle=plots.DASHED, linewidth=1)
+            axis.axhline(level, color=style.GREEN, linestyle=style.DASHED, linewidth=1)
         axis.set_xscale("log", base=2)
-        plots.logarithmic(axis)
+        figures.logarithmic(axis)
         axis.xaxis.set_major_formatter(lambda v, _: f"{v:,.0f}")
     caption = "Extreme eigenvalues at the start by width; dashed: the range of [G, Thm 5], 1/12 to 27/4."
     return Plot("bounds-eigenvalues", caption, figure)
@@ -1032,31 +1032,31 @@ def _plot_gates(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
     part = settings["gates"]
     found = [results[f"gates seed {seed}"] for seed in range(part["seeds"])]
     layers = list(range(part["depth"] + 1))
-    figure, (share, product) = plots.panels(
+    figure, (share, product) = figures.panels(
         [
             ("Neurons two samples share", f"mean over pairs of {part['samples']} samples, width {part['width']}"),
             ("Product of 1 − θ/π", "what off-diagonal entries are multiplied by"),
         ],
         [("Layer k", "share of the layer"), ("Layer k", "product over layers 1..k")],
     )
-    share.plot(layers, found[0]["expected"], color=plots.BLUE, label="(1 − θ/π)/2")
-    share.axhline(1 / 3, color=plots.ORANGE, linestyle=plots.DASHED, linewidth=1, label="1/3, [G, Lemma 4]")
+    share.plot(layers, found[0]["expected"], color=style.BLUE, label="(1 − θ/π)/2")
+    share.axhline(1 / 3, color=style.ORANGE, linestyle=style.DASHED, linewidth=1, label="1/3, [G, Lemma 4]")
     exact = results["decay"]["product"]
-    product.plot(range(1, len(exact) + 1), exact, color=plots.BLUE, label="exact, orthogonal samples")
+    product.plot(range(1, len(exact) + 1), exact, color=style.BLUE, label="exact, orthogonal samples")
     decay = [LAYER_DECAY**k for k in range(1, len(exact) + 1)]
     product.plot(
-        range(1, len(exact) + 1), decay, color=plots.ORANGE, linestyle=plots.DASHED, label="(5/6)ᵏ, [G, Thm 6]"
+        range(1, len(exact) + 1), decay, color=style.ORANGE, linestyle=style.DASHED, label="(5/6)ᵏ, [G, Thm 6]"
     )
     for index, r in enumerate(found):
         label = "measured" if index == 0 else None
-        share.plot(layers, r["mean"], ".", color=plots.GREEN, markersize=3, label=label)
-        product.plot(layers[1:], r["product"], ".", color=plots.GREEN, markersize=3, label=label)
+        share.plot(layers, r["mean"], ".", color=style.GREEN, markersize=3, label=label)
+        product.plot(layers[1:], r["product"], ".", color=style.GREEN, markersize=3, label=label)
     share.set_ylim(0, 0.55)
-    plots.logarithmic(product)
-    plots.legend(share, loc="lower right")
-    plots.legend(product, loc="lower left")
+    figures.logarithmic(product)
+    figures.legend(share, loc="lower right")
+    figures.legend(product, loc="lower left")
     for axis in (share, product):
-        plots.integers(axis)
+        figures.integers(axis)
     caption = (
         "Share of neurons that are on for both of two samples, by layer, and the product that the kernel's "
         "off-diagonal entries fall with: a power of the depth and not (5/6)^k."

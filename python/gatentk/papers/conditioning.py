@@ -12,9 +12,11 @@ from statistics import fmean
 from typing import Any
 
 from gatentk import data, study
-from gatentk.papers import plots, trainings
+from gatentk.papers import trainings
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
-from gatentk.report import NAMES, Point, condition_text, number, summarise
+from gatentk.report import NAMES, Point, condition_text, summarise
+from gatentk.reporting import figures, style
+from gatentk.reporting.text import number
 
 SUMMARY = "minimal angle and condition number by depth"
 PLACE = 20
@@ -28,8 +30,8 @@ BROUGHT = {
     "svhn": "the user's files, by --path svhn=FOLDER",
     "librispeech": "features that another program computed, by --path librispeech=FEATURES.npy",
 }
-COLOURS = {"all": plots.BLUE, "same": plots.GREEN, "finite": plots.ORANGE}
-DASHES = {"relu": plots.SOLID, "linear": plots.DASHED}
+COLOURS = {"all": style.BLUE, "same": style.GREEN, "finite": style.ORANGE}
+DASHES = {"relu": style.SOLID, "linear": style.DASHED}
 SPEED = 8e9  # multiply-adds a second, of kernels and spectra together
 
 
@@ -350,7 +352,7 @@ class Curves:
     def plot(self, settings: Settings) -> Plot:
         """Angle, condition number, and condition number of mini-batches."""
         rows, batch, width = self.chosen["rows"], self.chosen["batch"], f"width {settings['width']:,}"
-        figure, (angle, condition, batches) = plots.panels(
+        figure, (angle, condition, batches) = figures.panels(
             [
                 ("Smallest gradient angle", f"{self.name}; solid: ReLU, dashed: linear"),
                 ("Condition number", "arrows: not resolved, at least this"),
@@ -367,12 +369,12 @@ class Curves:
         self._draw(None, batches, "batches", "infinite", COLOURS["same"], "infinite width")
         self._draw(None, batches, "batches", "finite", COLOURS["finite"], width)
         for axes in (angle, condition, batches):
-            plots.integers(axes)
+            figures.integers(axes)
         for axes in (condition, batches):
-            plots.logarithmic(axes)
+            figures.logarithmic(axes)
         angle.set_ylim(bottom=0)
-        plots.legend(angle, loc="best")
-        plots.legend(batches, loc="best")
+        figures.legend(angle, loc="best")
+        figures.legend(batches, loc="best")
         caption = (
             f"{self.name}: smallest angle between gradients, and condition number of the tangent kernel, by depth. "
             f"{width.capitalize()}: means over {settings['seeds']} seeds, with their range. Depth 0 is the linear "
@@ -383,12 +385,12 @@ class Curves:
     def _draw(self, angle: Any, condition: Any, part: str, kind: str, colour: str, label: str) -> None:
         for activation in NAMES:
             line = self.lines[part, kind, activation]
-            style: dict[str, Any] = {"color": colour, "linestyle": DASHES[activation]}
+            options: dict[str, Any] = {"color": colour, "linestyle": DASHES[activation]}
             if activation == "relu":
-                style["label"] = label
+                options["label"] = label
             if angle is not None:
                 known = {d: p for d, p in line.items() if p.angle is not None}
-                angle.plot(list(known), [p.angle for p in known.values()], **style)
+                angle.plot(list(known), [p.angle for p in known.values()], **options)
                 angle.fill_between(
                     list(known),
                     [p.angle_low for p in known.values()],
@@ -398,7 +400,7 @@ class Curves:
                     linewidth=0,
                 )
             resolved = {d: p for d, p in line.items() if p.resolved}
-            condition.plot(list(resolved), [p.condition for p in resolved.values()], **style)
+            condition.plot(list(resolved), [p.condition for p in resolved.values()], **options)
             condition.fill_between(
                 list(resolved),
                 [p.condition_low for p in resolved.values()],
@@ -408,7 +410,7 @@ class Curves:
                 linewidth=0,
             )
             unknown = {d: p.condition for d, p in line.items() if not p.resolved}
-            plots.bounds(condition, list(unknown), list(unknown.values()), colour)
+            figures.bounds(condition, list(unknown), list(unknown.values()), colour)
 
 
 def _hidden(line: Line) -> Line:
@@ -554,7 +556,7 @@ class Widths:
     def plot(self) -> Plot:
         """Values and deviations by width."""
         subtitle = f"{self.settings['set']}, {self.settings['rows']:,} samples, ReLU"
-        figure, (angle, condition, deviation) = plots.panels(
+        figure, (angle, condition, deviation) = figures.panels(
             [
                 ("Smallest gradient angle", subtitle),
                 ("Condition number", "dotted: infinite width"),
@@ -562,22 +564,22 @@ class Widths:
             ],
             [("Width", "degrees"), ("Width", "λmax / λmin"), ("Width", "mean |log ratio|")],
         )
-        for colour, depth in zip(plots.COLOURS, self.settings["depths"], strict=False):
+        for colour, depth in zip(style.COLOURS, self.settings["depths"], strict=False):
             for axes, quantity in ((angle, "angle"), (condition, "condition")):
                 self._values(axes, depth, quantity, colour)
-            for quantity, dash in (("condition", plots.SOLID), ("angle", plots.DASHED)):
+            for quantity, dash in (("condition", style.SOLID), ("angle", style.DASHED)):
                 values = [self.deviation(depth, width, quantity) for width in self.widths]
                 deviation.plot(self.widths, values, color=colour, linestyle=dash)
         start = max(self.deviation(d, self.widths[0], "condition") for d in self.settings["depths"])
         guide = [1.3 * start * math.sqrt(self.widths[0] / width) for width in self.widths]
-        deviation.plot(self.widths, guide, color="grey", linestyle=plots.DOTTED, label="1/√width")
+        deviation.plot(self.widths, guide, color="grey", linestyle=style.DOTTED, label="1/√width")
         for axes in (angle, condition, deviation):
             axes.set_xscale("log", base=2)
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         for axes in (condition, deviation):
-            plots.logarithmic(axes)
-        plots.legend(condition, loc="best")
-        plots.legend(deviation, loc="best")
+            figures.logarithmic(axes)
+        figures.legend(condition, loc="best")
+        figures.legend(deviation, loc="best")
         caption = (
             f"ReLU networks by width, means over {self.seeds} seeds with their range; at infinite width dotted. On "
             "the right the distance between the two."
@@ -590,7 +592,7 @@ class Widths:
         axes.plot(known, [getattr(p, quantity) for p in points], color=colour, label=f"depth {depth}")
         low, high = ([getattr(p, f"{quantity}_{end}") for p in points] for end in ("low", "high"))
         axes.fill_between(known, low, high, color=colour, alpha=0.15, linewidth=0)
-        axes.axhline(getattr(self.limit[depth], quantity), color=colour, linestyle=plots.DOTTED, linewidth=1)
+        axes.axhline(getattr(self.limit[depth], quantity), color=colour, linestyle=style.DOTTED, linewidth=1)
 
     def table(self) -> Table:
         """Means and deviations."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gatentk.papers import plots, trainings
+from gatentk.papers import trainings
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
 from gatentk.papers.trainings import COLOURS, NAMES
-from gatentk.report import number
+from gatentk.reporting import figures
+from gatentk.reporting.text import number
 from gatentk.train import Config, Run
 
 SUMMARY = "gradients, activation patterns, dead neurons by epoch"
@@ -169,11 +170,11 @@ class Dynamics(Experiment):
     def _plots(self, settings: Settings, results: Mapping[str, Numbers]) -> list[Plot]:
         name = settings["config"]["data"]
         subtitle = f"{name}, width {settings['config']['width']:,}, depth {settings['config']['depth']}"
-        figure, (gradient, patterns) = plots.panels(
+        figure, (gradient, patterns) = figures.panels(
             [("Change of the gradient", f"in an epoch; {subtitle}"), ("Activations that change", "in an epoch")],
             [("Epoch", "|g(t) - g(t-1)|"), ("Epoch", "share of trained layers")],
         )
-        inside, (loss, dead, shift) = plots.panels(
+        inside, (loss, dead, shift) = figures.panels(
             [
                 ("Train loss", subtitle),
                 ("Dead neurons", "worst layer"),
@@ -193,14 +194,14 @@ class Dynamics(Experiment):
                 losses = results[f"{model} seed {seed}"]["train"]
                 loss.plot(losses, color=COLOURS[model], linewidth=1, label=label if seed == 0 else None)
         for axes in (gradient, loss, shift):
-            plots.logarithmic(axes)
+            figures.logarithmic(axes)
         for axes in (patterns, dead):
             axes.set_ylim(bottom=0)
             axes.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g}%")
         for axes in (gradient, patterns, loss, dead, shift):
-            plots.integers(axes)
-        plots.legend(gradient)
-        plots.legend(loss)
+            figures.integers(axes)
+        figures.legend(gradient)
+        figures.legend(loss)
         text = f"by epoch, means over {settings['seeds']} seeds."
         return [
             Plot("dynamics", f"Change of the loss gradient (2-norm) and of activation patterns {text}", figure),

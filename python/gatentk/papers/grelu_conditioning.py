@@ -11,17 +11,18 @@ from typing import Any
 import torch
 
 from gatentk import data, nn, ntk
-from gatentk.papers import plots, trainings
+from gatentk.papers import trainings
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
 from gatentk.papers.kernel_descent import KernelDescent
-from gatentk.report import number
+from gatentk.reporting import figures, style
+from gatentk.reporting.text import number
 from gatentk.spectra import spectrum
 
 SUMMARY = "ReLU against GReLU kernels"
 PLACE = 110
 
 NAMES = {"relu": "ReLU", "grelu": "GReLU"}
-COLOURS = {"relu": plots.BLUE, "grelu": plots.ORANGE}
+COLOURS = {"relu": style.BLUE, "grelu": style.ORANGE}
 # Train loss that gradient descent on the kernel has to reach, relative to that at the start.
 TARGET = 0.01
 CLOSE = 0.02  # relative, to a limit
@@ -265,7 +266,7 @@ class GreluConditioning(Experiment):
         shown = []
         for name in settings["samples"]:
             n = results[f"{name} relu depth {settings['depths'][0]}"]["samples"]
-            figure, (angle, condition, speed) = plots.panels(
+            figure, (angle, condition, speed) = figures.panels(
                 [
                     ("Smallest gradient angle", f"{name}, unit rows, infinite width"),
                     ("Condition number", f"solid: all samples; dashed and dots: {settings['finite_samples']}"),
@@ -276,11 +277,11 @@ class GreluConditioning(Experiment):
             for activation, label in NAMES.items():
                 self._lines(settings, results, name, activation, label, (angle, condition, speed))
             for axes in (condition, speed):
-                plots.logarithmic(axes)
+                figures.logarithmic(axes)
             angle.set_ylim(bottom=0)
             for axes in (angle, condition, speed):
-                plots.integers(axes)
-            plots.legend(angle)
+                figures.integers(axes)
+            figures.legend(angle)
             caption = (
                 f"Kernels of {n:,} samples of {name}: smallest angle between gradients, condition number and steps of "
                 f"gradient descent by depth. Dashed: {settings['finite_samples']} of the samples, infinite width; "
@@ -300,9 +301,9 @@ class GreluConditioning(Experiment):
         if known:
             condition.plot(*zip(*known, strict=True), color=colour, label=label)
         unknown = [(d, c["condition_bound"]) for d, c in zip(depths, cells, strict=True) if not c["resolved"]]
-        plots.bounds(condition, [d for d, _ in unknown], [v for _, v in unknown], colour)
+        figures.bounds(condition, [d for d, _ in unknown], [v for _, v in unknown], colour)
         some = [results[f"{name} {activation} depth {d} some"]["condition_bound"] for d in settings["finite_depths"]]
-        condition.plot(settings["finite_depths"], some, color=colour, linestyle=plots.DASHED, linewidth=1)
+        condition.plot(settings["finite_depths"], some, color=colour, linestyle=style.DASHED, linewidth=1)
         for depth in settings["finite_depths"]:
             values = [
                 results[f"{name} {activation} depth {depth} seed {s}"]["condition_bound"]

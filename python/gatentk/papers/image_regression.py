@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gatentk.papers import plots, trainings
+from gatentk.papers import trainings
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
 from gatentk.papers.trainings import COLOURS, NAMES
-from gatentk.report import number
+from gatentk.reporting import figures, style
+from gatentk.reporting.text import number
 from gatentk.train import Config, Run
 
 SUMMARY = "train error of ReLU and GReLU by depth and width"
@@ -147,25 +148,25 @@ class ImageRegression(Experiment):
 
     def _plots(self, settings: Settings, results: Mapping[str, Numbers]) -> list[Plot]:
         shapes = settings["shapes"]
-        figure, axes = plots.panels(
+        figure, axes = figures.panels(
             [(f"Depth {depth}, width {width:,}", f"{settings['config']['data']}, train") for depth, width in shapes],
             [("Epoch", "MSE")] * len(shapes),
         )
         for panel, (depth, width) in zip(axes, shapes, strict=True):
             for model, label in NAMES.items():
-                for run, style, which in (
-                    (self.best(settings, results, model, depth, width), plots.SOLID, "best rate"),
-                    (results[_key(model, depth, width, None)], plots.DASHED, f"rate {RATE:g}"),
+                for run, dash, which in (
+                    (self.best(settings, results, model, depth, width), style.SOLID, "best rate"),
+                    (results[_key(model, depth, width, None)], style.DASHED, f"rate {RATE:g}"),
                 ):
                     losses = [min(loss, 1e3) for loss in run["train"]]
-                    panel.plot(losses, color=COLOURS[model], linestyle=style, label=f"{label}, {which}")
+                    panel.plot(losses, color=COLOURS[model], linestyle=dash, label=f"{label}, {which}")
                     if run["diverged"]:
                         panel.plot(len(losses) - 1, losses[-1], "x", color=COLOURS[model])
-            plots.logarithmic(panel)
+            figures.logarithmic(panel)
             start = max(results[_key(m, depth, width, None)]["train"][0] for m in NAMES)
             panel.set_ylim(top=min(panel.get_ylim()[1], 3 * start))
-            plots.integers(panel)
-        plots.legend(axes[0])
+            figures.integers(panel)
+        figures.legend(axes[0])
         caption = (
             "Train MSE (sum of squared errors of the outputs, mean over samples) by epoch: solid with the best "
             "learning "

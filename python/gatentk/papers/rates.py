@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gatentk.papers import plots, trainings
+from gatentk.papers import trainings
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
 from gatentk.papers.trainings import COLOURS, NAMES
-from gatentk.report import number
+from gatentk.reporting import figures
+from gatentk.reporting.text import number
 from gatentk.train import Config, Run
 
 SUMMARY = "losses by learning rate, width and depth"
@@ -149,7 +150,7 @@ class Rates(Experiment):
         from matplotlib.ticker import NullLocator
 
         width, depth = self._base(settings)
-        figure, (rate, wide, deep) = plots.panels(
+        figure, (rate, wide, deep) = figures.panels(
             [
                 ("By learning rate", f"width {width:,}, depth {depth}"),
                 ("By width", f"depth {depth}, best learning rate"),
@@ -161,7 +162,7 @@ class Rates(Experiment):
                 ("Depth", "Train loss"),
             ],
         )
-        curves, axes = plots.panels(
+        curves, axes = figures.panels(
             [(NAMES[m], f"width {width:,}, depth {depth}, seed 0") for m in NAMES],
             [("Epoch", "Train loss")] * len(NAMES),
         )
@@ -183,8 +184,8 @@ class Rates(Experiment):
                 panel.plot(losses, color=colour, label=f"{factor:g} / λmax")
                 if run["diverged"]:
                     panel.plot(len(losses) - 1, losses[-1], "x", color=colour)
-            plots.logarithmic(panel)
-            plots.integers(panel)
+            figures.logarithmic(panel)
+            figures.integers(panel)
         top = 2 * max(r["runs"][0]["train"][0] for r in results.values())
         for panel in axes:
             low = min(loss for m in NAMES for run in results[_key(m, width, depth, 0)]["runs"] for loss in run["train"])
@@ -192,12 +193,12 @@ class Rates(Experiment):
         for axis in (rate, wide):
             axis.set_xscale("log")
         for axis in (rate, wide, deep):
-            plots.logarithmic(axis)
+            figures.logarithmic(axis)
         for axis, ticks in ((rate, settings["factors"]), (wide, settings["widths"]), (deep, settings["depths"])):
             axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axis.xaxis.set_minor_locator(NullLocator())
-        plots.legend(rate)
-        plots.legend(axes[0])
+        figures.legend(rate)
+        figures.legend(axes[0])
         caption = (
             f"Train loss (mean squared error / variance of the targets) on {settings['config']['data']}, "
             "geometric means over "

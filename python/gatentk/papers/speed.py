@@ -18,9 +18,9 @@ from torch import Tensor
 from gatentk import convert, data
 from gatentk.gates import GateTable
 from gatentk.nn import GReLUNetwork, ReLUNetwork
-from gatentk.papers import plots
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
-from gatentk.report import INK, number
+from gatentk.reporting import figures, style
+from gatentk.reporting.text import number
 from gatentk.train.diagnostics import forward
 
 SUMMARY = "training and inference time of GReLU against ReLU"
@@ -36,11 +36,11 @@ INFERENCE = {
     "grelu-low-rank": "GReLU, gates of low rank",
 }
 COLOURS = {
-    "relu": plots.BLUE,
-    "grelu": plots.ORANGE,
-    "grelu-new": plots.YELLOW,
-    "relu-low-rank": plots.SKY,
-    "grelu-low-rank": plots.PINK,
+    "relu": style.BLUE,
+    "grelu": style.ORANGE,
+    "grelu-new": style.YELLOW,
+    "relu-low-rank": style.SKY,
+    "grelu-low-rank": style.PINK,
 }
 OUTPUTS = 10
 BATCH = 128
@@ -373,7 +373,7 @@ def _claims_agreement(settings: Settings, results: Mapping[str, Numbers]) -> lis
 
 def _plot_times(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
     rows = settings["rows"]
-    figure, axes = plots.panels(
+    figure, axes = figures.panels(
         [
             ("Training", f"steps of {settings['batch']} samples"),
             *(("Inference", f"{n} sample{'s' if n > 1 else ''} at a time") for n in rows),
@@ -386,7 +386,7 @@ def _plot_times(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
         for name, label in labels.items():
             ratios = _ratios(settings, results, cell, name)
             axis.plot(list(ratios), list(ratios.values()), color=COLOURS[name], marker="o", markersize=3, label=label)
-        axis.axhline(1, color=INK, linestyle=plots.DOTTED, linewidth=1)
+        axis.axhline(1, color=style.INK, linestyle=style.DOTTED, linewidth=1)
         _widths(axis, settings["widths"])
         axis.set_ylim(bottom=0)
     handles, names = axes[1].get_legend_handles_labels()
@@ -399,11 +399,11 @@ def _plot_times(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
 
 
 def _plot_agreement(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
-    figure, axes = plots.panels(
+    figure, axes = figures.panels(
         [("Gates of low rank", f"{name}, rank √m/2") for name in _compared(settings)],
         [("Width m", "share of gates that agree")] * len(_compared(settings)),
     )
-    dashes = (plots.SOLID, plots.DASHED, plots.DOTTED)
+    dashes = (style.SOLID, style.DASHED, style.DOTTED)
     for axis, name in zip(axes, _compared(settings), strict=True):
         for model, label in (("relu", "ReLU"), ("grelu", "GReLU")):
             found = [results[f"agreement {name} {model} width {w}"] for w in settings["widths"]]
@@ -415,11 +415,11 @@ def _plot_agreement(settings: Settings, results: Mapping[str, Numbers]) -> Plot:
                     linestyle=dashes[layer % len(dashes)],
                     label=f"{label}, layer {layer + 1}",
                 )
-        axis.axhline(0.5, color=INK, linestyle=plots.DOTTED, linewidth=1)
+        axis.axhline(0.5, color=style.INK, linestyle=style.DOTTED, linewidth=1)
         axis.set_ylim(0.45, 1.0)
         axis.yaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
         _widths(axis, settings["widths"])
-    plots.legend(axes[0], ncols=2)
+    figures.legend(axes[0], ncols=2)
     caption = "Share of gates that low-rank factors predict as they are, by width and layer; dotted: coin flipping."
     return Plot("speed-agreement", caption, figure)
 

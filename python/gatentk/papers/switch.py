@@ -8,18 +8,19 @@ from typing import Any
 
 from torch import Tensor
 
-from gatentk.papers import plots, trainings
+from gatentk.papers import trainings
 from gatentk.papers.augmentation import rand_augment
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
-from gatentk.report import INK, number
+from gatentk.reporting import figures, style
+from gatentk.reporting.text import number
 from gatentk.train import Config, Run
 
 SUMMARY = "from GReLU to ReLU in the middle of training"
 PLACE = 70
 
 NAMES = {"switched": "GReLU, then ReLU", "grelu": "GReLU", "relu": "ReLU"}
-COLOURS = {"switched": plots.GREEN, "grelu": plots.ORANGE, "relu": plots.BLUE}
-STYLES = {"switched": plots.SOLID, "grelu": plots.DASHED, "relu": plots.DOTTED}
+COLOURS = {"switched": style.GREEN, "grelu": style.ORANGE, "relu": style.BLUE}
+STYLES = {"switched": style.SOLID, "grelu": style.DASHED, "relu": style.DOTTED}
 # How far the train loss may move at the switch, relative to itself.
 CONTINUOUS = 1e-4
 
@@ -200,7 +201,7 @@ class Switch(Experiment):
     def _plots(self, settings: Settings, results: Mapping[str, Numbers]) -> list[Plot]:
         config, n = settings["config"], settings["train_samples"]
         label = ("Epoch", "Loss, half the squared error")
-        figure, axes = plots.panels(
+        figure, axes = figures.panels(
             [("Train loss", f"{n:,} samples, width {config['width']:,}"), ("Test loss", "the switch is dotted")],
             [label, label],
         )
@@ -218,18 +219,18 @@ class Switch(Experiment):
         shown = [(figure, axes)]
         widths = [config["width"], *settings["narrow"]]
         titles = [("Train loss", f"switched, {n:,} samples"), ("Test loss", "the switch is dotted")]
-        narrow, sides = plots.panels(titles, [label, label])
+        narrow, sides = figures.panels(titles, [label, label])
         for axis, side in zip(sides, ("train", "test"), strict=True):
             for width, colour in zip(reversed(widths), trainings.shades(len(widths)), strict=True):
                 run = results[_key("switched", width)]
-                _line(axis, run, side, config["switch"], colour, plots.SOLID, f"width {width:,}")
+                _line(axis, run, side, config["switch"], colour, style.SOLID, f"width {width:,}")
         shown.append((narrow, sides))
         for _, both in shown:
             for axis in both:
-                plots.logarithmic(axis)
-                axis.axvline(config["switch"], color=INK, linewidth=0.7, linestyle=plots.DOTTED)
-                plots.integers(axis)
-            plots.legend(both[0])
+                figures.logarithmic(axis)
+                axis.axvline(config["switch"], color=style.INK, linewidth=0.7, linestyle=style.DOTTED)
+                figures.integers(axis)
+            figures.legend(both[0])
         captions = [
             (
                 f"Loss by epoch; the GReLU network becomes a ReLU network after epoch {config['switch']}. At the "
@@ -320,14 +321,14 @@ def _text(value: float | None, digits: int = 3) -> str:
     return "not finite" if value is None else number(value, digits)
 
 
-def _line(axis: Any, run: Numbers, side: str, epoch: int, colour: Any, style: Any, label: str) -> None:
+def _line(axis: Any, run: Numbers, side: str, epoch: int, colour: Any, dash: Any, label: str) -> None:
     """Losses by epoch, with the value after the switch at the epoch of the switch."""
     x, y = list(range(len(run[side]))), list(run[side])
     after = None if run["switch"] is None else run["switch"][f"{side}_loss_after"]
     if after is not None:
         x.insert(epoch + 1, epoch)
         y.insert(epoch + 1, after)
-    axis.plot(x, y, color=colour, linestyle=style, label=label)
+    axis.plot(x, y, color=colour, linestyle=dash, label=label)
 
 
 EXPERIMENT = Switch()

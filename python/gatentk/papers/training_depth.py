@@ -15,10 +15,11 @@ from torch import Tensor
 
 from gatentk import data, nn, ntk, train
 from gatentk.errors import DataError
-from gatentk.papers import plots, trainings
+from gatentk.papers import trainings
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
 from gatentk.papers.kernel_descent import KernelDescent, promised_loss, promised_steps
-from gatentk.report import number
+from gatentk.reporting import figures, style
+from gatentk.reporting.text import number
 from gatentk.spectra import spectrum
 
 SUMMARY = "training loss by depth, beside the rates that the kernel predicts"
@@ -340,7 +341,7 @@ class Speed:
         """Cross-entropy by epoch, square loss by step, and steps by depth."""
         limits = self.settings["descent"]
         rows = self.descent[self.depths[0]]["rows"]
-        figure, (loss, descent_axes, steps) = plots.panels(
+        figure, (loss, descent_axes, steps) = figures.panels(
             [
                 ("Cross-entropy", f"{self.name}, {self.chosen['n']:,} samples, width {self.settings['width']:,}"),
                 ("Square loss, gradient descent", f"{rows} samples, width {limits['width']:,}; dashed: linearised"),
@@ -362,36 +363,36 @@ class Speed:
         for index, depth in enumerate(self.depths):
             shade = 0.2 + 0.8 * index / max(1, len(self.depths) - 1)
             known = [(t, v) for t, v in enumerate(self.entropy[depth]["losses"]) if v]
-            axes.plot(*zip(*known, strict=True), color=plots.BLUE, alpha=shade, label=f"depth {depth}")
-        plots.logarithmic(axes)
-        plots.integers(axes)
-        plots.legend(axes, ncols=2, loc="lower left")
+            axes.plot(*zip(*known, strict=True), color=style.BLUE, alpha=shade, label=f"depth {depth}")
+        figures.logarithmic(axes)
+        figures.integers(axes)
+        figures.legend(axes, ncols=2, loc="lower left")
 
     def _draw_descent(self, axes: Any) -> None:
         shown = dict.fromkeys((self.depths[0], self.depths[len(self.depths) // 2], self.depths[-1]))
-        for colour, depth in zip(plots.COLOURS, shown, strict=False):
+        for colour, depth in zip(style.COLOURS, shown, strict=False):
             found, condition = self.descent[depth], self.condition(depth)
             known = [(t, v) for t, v in enumerate(found["losses"]) if v]
             axes.plot(*zip(*known, strict=True), color=colour, label=f"depth {depth}")
-            axes.plot(found["linearised"], color=colour, linestyle=plots.DASHED, linewidth=1)
+            axes.plot(found["linearised"], color=colour, linestyle=style.DASHED, linewidth=1)
             if condition is not None:
                 rate = [promised_loss(1 / condition, t) for t in range(len(found["losses"]))]
-                axes.plot(rate, color=colour, linestyle=plots.DOTTED, linewidth=1)
-        plots.logarithmic(axes)
-        plots.legend(axes, loc="lower left")
+                axes.plot(rate, color=colour, linestyle=style.DOTTED, linewidth=1)
+        figures.logarithmic(axes)
+        figures.legend(axes, loc="lower left")
 
     def _draw_steps(self, axes: Any) -> None:
         for colour, label, count in (
-            (plots.BLUE, "measured", self.measured),
-            (plots.GREEN, "linearised network", self.linearised),
-            (plots.ORANGE, "rate (1 - 1/κ)^t", self.promised),
+            (style.BLUE, "measured", self.measured),
+            (style.GREEN, "linearised network", self.linearised),
+            (style.ORANGE, "rate (1 - 1/κ)^t", self.promised),
         ):
             known = [(depth, value) for depth in self.depths if (value := count(depth))]
             if known:
                 axes.plot(*zip(*known, strict=True), ".-", color=colour, label=label)
-        plots.logarithmic(axes)
-        plots.integers(axes)
-        plots.legend(axes, loc="best")
+        figures.logarithmic(axes)
+        figures.integers(axes)
+        figures.legend(axes, loc="best")
 
 
 def _first_below(losses: Sequence[float | None], target: float) -> int | None:

@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 from gatentk import train
 from gatentk.errors import DataError
 from gatentk.ops import row_bytes
-from gatentk.papers import plots
 from gatentk.papers.experiment import Numbers, Scale, Settings
+from gatentk.reporting import style
 from gatentk.train import Config, Run, Samples, Split, Start
 from gatentk.train.diagnostics import Linearisation
 
 Found = TypeVar("Found")
 
 NAMES = {"grelu": "GReLU", "relu": "ReLU"}
-COLOURS = {"grelu": plots.ORANGE, "relu": plots.BLUE}
+COLOURS = {"grelu": style.ORANGE, "relu": style.BLUE}
 
 # What two cores of a laptop do: dense float32 products, memory traffic, and what a small layer costs in a step.
 FLOPS = 6e10

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gatentk.papers import plots, trainings
+from gatentk.papers import trainings
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
 from gatentk.papers.trainings import NAMES
-from gatentk.report import number
+from gatentk.reporting import figures, style
+from gatentk.reporting.text import number
 from gatentk.train import Config, Run
 
 SUMMARY = "which widths train to zero loss: ReLU and GReLU"
@@ -143,7 +144,7 @@ class WidthLaw(Experiment):
         widths = self.widths(settings)
         colours = dict(zip(widths, trainings.shades(len(widths)), strict=True))
         for step, title in STEPS.items():
-            figure, axes = plots.panels(
+            figure, axes = figures.panels(
                 [(f"{NAMES[m]}, {title}", "p = 1: worst seed; narrower: best seed") for m in NAMES],
                 [("Step", "Loss / loss at the start")] * len(NAMES),
             )
@@ -154,17 +155,17 @@ class WidthLaw(Experiment):
                         range(len(chosen["losses"])),
                         [min(loss, 1e3) for loss in chosen["losses"]],
                         color=colours[name],
-                        linestyle=plots.DASHED if name == "nL" else plots.SOLID,
+                        linestyle=style.DASHED if name == "nL" else style.SOLID,
                         linewidth=2.2 if name == "p = 1" else 1.4,
                         label=f"{width:,} ({name})",
                     )
                     if chosen["diverged"]:
                         last = min(chosen["losses"][-1], 1e3)
                         panel.plot(len(chosen["losses"]) - 1, last, "x", color=colours[name], markersize=6)
-                plots.logarithmic(panel)
+                figures.logarithmic(panel)
                 panel.set_ylim(settings["zero"] / 2, 300)
                 panel.set_xlim(0, settings["steps"])
-            plots.legend(axes[0], title="Width", title_fontsize=7.5, loc="upper right", ncols=2)
+            figures.legend(axes[0], title="Width", title_fontsize=7.5, loc="upper right", ncols=2)
             caption = (
                 f"Loss of {settings['config']['n']} samples by step of gradient descent, {LEVEL[step]}: the worst of "
                 f"{settings['seeds']} seeds at p = 1, the best at smaller widths, as in the paper. A line that leaves "

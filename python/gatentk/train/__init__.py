@@ -10,15 +10,11 @@ From Python, in memory:
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,11 +24,13 @@ from torch import Tensor
 import gatentk
 from gatentk import convert, data
 from gatentk.checks import check_choice, check_integer
-from gatentk.errors import GateNTKError
+from gatentk.errors import RunError
 from gatentk.gates import GateTable
-from gatentk.journal import JournalBusyError, JournalFile
 from gatentk.nn import GReLUNetwork, ReLUNetwork
 from gatentk.ops import row_bytes
+from gatentk.runs.files import open_aside
+from gatentk.runs.identity import array_digest, as_stored, changes_text, differing_names
+from gatentk.runs.journal import Journal
 from gatentk.train import diagnostics
 from gatentk.train.diagnostics import Linearisation, Monitor, Network, Probe, forward
 
@@ -52,7 +50,7 @@ ADAM_FACTORS = (0.03, 0.1, 0.3, 1.0)  # times 1 / width: its first step has spec
 CLASS_LIMIT = 10_000
 
 
-class TrainingError(GateNTKError):
+class TrainingError(RunError):
     """A training cannot start or go on as asked; the message says what to change."""
 
 
@@ -235,13 +233,12 @@ def prepare(config: Config) -> Samples:
         )
     classes = None if dataset.y.is_floating_point() else _classes(dataset)
     if classes is None and config.loss == "cross-entropy":
-        raise TrainingError(f"{dataset.name} has real targets, and cross-entropy needs classes; use --loss square")
+        raise TrainingError(f"{dataset.name} has real targets, and cross-entropy needs classes; use loss=square")
     train_rows, test_rows = split_rows(config, len(dataset.x), dataset.name)
     x = normalised(dataset.x, config.normalize, train_rows)
     dtype = DTYPES[config.dtype]
     whole = _targets(config, x.to(dtype), dataset.y, classes)
     train = whole.take(train_rows)
-    digest = hashlib.sha256(dataset.x.numpy().tobytes() + dataset.y.numpy().tobytes())
     return Samples(
         train=train,
         test=whole.take(test_rows) if len(test_rows) else None,
@@ -250,7 +247,7 @@ def prepare(config: Config) -> Samples:
         classes=classes,
         zero_rows=int((~(train.x != 0).any(dim=1)).sum()),
         shuffled=torch.from_numpy(np.random.default_rng((config.data_seed, 4)).permutation(len(train))),
-        digest=digest.hexdigest(),
+        digest=array_digest(dataset.x.numpy(), dataset.y.numpy()),
     )
 
 
@@ -271,7 +268,7 @@ def split_rows(config: Config, n: int, name: str) -> tuple[Tensor, Tensor]:
     """Rows for training, in the order of the data, and for testing."""
     count = round(config.test_fraction * n)
     if config.test_fraction > 0 and not 0 < count < n:
-        raise TrainingError(f"--test-fraction {config.test_fraction:g}: {name} has {n} samples, {count} would be tests")
+        raise TrainingError(f"test_fraction={config.test_fraction:g}: {name} has {n} samples, {count} would be tests")
     order = torch.from_numpy(np.random.default_rng((config.data_seed, 3)).permutation(n))
     return order[count:].sort().values, order[:count].sort().values
 
@@ -635,7 +632,7 @@ def rates(config: Config, start: Start) -> tuple[float, ...]:
     largest = Linearisation(start.network, part.x, part.gates).largest_eigenvalue()
     if not 0 < largest < math.inf:
         raise TrainingError(
-            "no learning rate can be derived: the outputs do not depend on the weights; give one by --lr"
+            "no learning rate can be derived: the outputs do not depend on the weights; give one by rates="
         )
     return tuple(_rounded(factor / largest) for factor in DESCENT_FACTORS)
 
@@ -744,9 +741,7 @@ class Result:
 def identity(config: Config, samples: Samples) -> dict[str, Any]:
     """All that a run depends on. The numbers of epochs and seeds are not part of it: both may grow later."""
     kept = {name: value for name, value in asdict(config).items() if name not in ("epochs", "seeds")}
-    whole = {"format": FORMAT, "version": gatentk.__version__, **kept, "sha256": samples.digest}
-    result: dict[str, Any] = json.loads(json.dumps(whole))
-    return result
+    return as_stored({"format": FORMAT, "version": gatentk.__version__, **kept, "sha256": samples.digest})
 
 
 def run_all(
@@ -824,8 +819,8 @@ def run_all(
 def _is_finished(config: Config, done: list[Record]) -> bool:
     if done and done[-1].epoch > config.epochs:
         raise TrainingError(
-            f"seed {done[-1].seed} is at epoch {done[-1].epoch} already, got --epochs {config.epochs}; give at least "
-            "as many, or --restart to start over"
+            f"seed {done[-1].seed} is at epoch {done[-1].epoch} already, got epochs={config.epochs}; give at least "
+            "as many, or restart=True to start over"
         )
     return bool(done) and (done[-1].diverged or done[-1].epoch == config.epochs)
 
@@ -845,17 +840,9 @@ def _checkpoint_path(folder: Path, seed: int) -> Path:
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint aside and rename it, so that the one before stays whole until then."""
-    aside = path.with_name(f".{path.name}.tmp")
-    try:
-        with aside.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+    """Write a checkpoint; the one before stays whole until then."""
+    with open_aside(path) as file:
+        torch.save(state, file)
 
 
 def read_checkpoint(path: Path, who: dict[str, Any]) -> dict[str, Any] | None:
@@ -872,28 +859,19 @@ def read_checkpoint(path: Path, who: dict[str, Any]) -> dict[str, Any] | None:
         except MemoryError:
             raise
         except Exception as error:  # torch answers damage with a dozen exceptions, OSError among them
-            raise TrainingError(f"{path}: damaged, or not a checkpoint; --restart starts over") from error
+            raise TrainingError(f"{path}: damaged, or not a checkpoint; restart=True starts over") from error
     if not isinstance(state, dict) or not isinstance(state.get("identity"), dict):
         raise TrainingError(f"{path}: not a checkpoint of gatentk train")
-    _check_identity(f"{path} is of", state["identity"], who)
+    if names := differing_names(state["identity"], who):
+        changes = changes_text(state["identity"], who, names)
+        raise TrainingError(
+            f"{path} is of another training ({changes}); choose another folder with folder=, or restart=True to start "
+            "over"
+        )
     return state
 
 
-def _check_identity(where: str, found: dict[str, Any], who: dict[str, Any]) -> None:
-    names = [name for name in {**who, **found} if found.get(name) != who.get(name)]
-    if names:
-        changes = ", ".join(f"{name} was {_short(found.get(name))}, is {_short(who.get(name))}" for name in names)
-        raise TrainingError(
-            f"{where} another training ({changes}); choose another folder with --out, or --restart to start over"
-        )
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:36]}..."
-
-
-class Log:
+class Log(Journal):
     """log.jsonl: what is trained, the trials of learning rates and the rate, then a line an epoch.
 
     A line that is torn, by a crash or a full disk, is cut off when the log is opened again. The file is locked while
@@ -914,33 +892,36 @@ class Log:
             training, or something without either flag.
     """
 
+    file_name = LOG
+    kind = "training"
+    error = TrainingError
+
     def __init__(self, folder: Path, who: dict[str, Any], *, resume: bool = False, restart: bool = False) -> None:
-        self.path = folder / LOG
         self.rate: float | None = None
         self.trials: list[Trial] = []
         self.records: list[Record] = []
-        self._who = who
-        if resume and not self.path.exists():
-            raise TrainingError(f"{folder} holds no training to go on with; leave out --resume to start one")
-        try:
-            self._file = JournalFile(self.path)
-        except JournalBusyError as error:
-            raise TrainingError(str(error)) from error
-        try:
-            if restart:
-                self._file.clear()
-            self._read(who, resume)
-        except BaseException:
+        if resume and not (folder / LOG).exists():
+            raise TrainingError(f"{folder} holds no training to go on with; resume=False starts one")
+        super().__init__(folder, who, restart)
+        if self.continued and not resume:
             self._file.close()
-            raise
+            raise TrainingError(
+                f"{folder} holds this training already; resume=True goes on with it, restart=True starts over"
+            )
 
-    def __enter__(self) -> Log:
-        return self
+    def take(self, entry: dict[str, Any]) -> None:
+        """Remember the choice of the rate, or an epoch."""
+        if "trials" in entry:
+            self.rate, self.trials = entry["rate"], [Trial(**trial) for trial in entry["trials"]]
+        else:
+            self.records.append(Record(**entry))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
+    def identity_in(self, line: dict[str, Any]) -> dict[str, Any] | None:
+        """The identity of the training."""
+        identity = super().identity_in(line)
+        if identity is None:
+            raise TrainingError(f"{self.path} is not a log of gatentk train; choose another folder with folder=")
+        return identity
 
     def choose(self, rate: float, trials: list[Trial]) -> None:
         """Write down the learning rate and how it was found."""
@@ -969,32 +950,13 @@ class Log:
         kept = [record for record in run if record.epoch <= epoch]
         if [record.epoch for record in kept] != list(range(epoch + 1)):
             raise TrainingError(
-                f"{self.path} lacks epochs of seed {seed} that its checkpoint has; --restart starts over"
+                f"{self.path} lacks epochs of seed {seed} that its checkpoint has; restart=True starts over"
             )
         if len(kept) < len(run):
             self.records = [record for record in self.records if record.seed != seed or record.epoch <= epoch]
-            entries = [{"training": self._who}, self._choice(), *(asdict(record) for record in self.records)]
+            entries = [self.first_line(), self._choice(), *(asdict(record) for record in self.records)]
             self._file.replace(entries)
         return kept
-
-    def _read(self, who: dict[str, Any], resume: bool) -> None:
-        lines = self._file.read()
-        if not lines:
-            self._file.write({"training": who})
-            return
-        if not isinstance(lines[0].get("training"), dict):
-            raise TrainingError(f"{self.path} is not a log of gatentk train; choose another folder with --out")
-        self._who = lines[0]["training"]
-        _check_identity(f"{self.path.parent} holds", self._who, who)
-        if not resume:
-            raise TrainingError(
-                f"{self.path.parent} holds this training already; --resume goes on with it, --restart starts over"
-            )
-        for entry in lines[1:]:
-            if "trials" in entry:
-                self.rate, self.trials = entry["rate"], [Trial(**trial) for trial in entry["trials"]]
-            else:
-                self.records.append(Record(**entry))
 
     def _choice(self) -> dict[str, Any]:
         return {"rate": self.rate, "trials": [trial._asdict() for trial in self.trials]}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gatentk.report import GRID, INK, environment, number, render, write_aside
+from gatentk.reporting import figures
+from gatentk.reporting.environment import environment
+from gatentk.reporting.style import BLUE, INK, ORANGE, SMALL
+from gatentk.reporting.text import data_name, json_text, number
+from gatentk.runs.files import write_aside
 from gatentk.train import Config, Record, Result, Samples, diagnostics
 
 if TYPE_CHECKING:
@@ -19,20 +22,20 @@ if TYPE_CHECKING:
 SCHEMA = "gatentk/training/1"
 NAMES = {"grelu": "GReLU", "relu": "ReLU"}
 OPTIMIZERS = {"sgd": "SGD", "gd": "gradient descent", "adam": "Adam"}
-TRAIN, TEST = "#0072b2", "#d55e00"  # of Okabe and Ito, which differ for every kind of colour vision
+TRAIN, TEST = BLUE, ORANGE
 
 
 def write(folder: Path, samples: Samples, result: Result) -> Path:
     """Write results.json, loss.png and loss.svg; returns the path of results.json."""
     figure = draw(samples, result)
     for kind in ("png", "svg"):
-        write_aside(folder / f"loss.{kind}", render(figure, kind))
+        write_aside(folder / f"loss.{kind}", figures.render(figure, kind))
     path = folder / "results.json"
-    write_aside(path, json_text(samples, result).encode())
+    write_aside(path, document_text(samples, result).encode())
     return path
 
 
-def json_text(samples: Samples, result: Result) -> str:
+def document_text(samples: Samples, result: Result) -> str:
     """Settings, data and the outcome of each run, machine-readable; log.jsonl has every epoch."""
     config = result.config
     document = {
@@ -55,7 +58,7 @@ def json_text(samples: Samples, result: Result) -> str:
         "trials": [trial._asdict() for trial in result.trials],
         "runs": [_outcome(result.run(seed)) for seed in range(config.seeds)],
     }
-    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+    return json_text(document)
 
 
 def _outcome(records: Sequence[Record]) -> dict[str, Any]:
@@ -147,31 +150,9 @@ def _switch_text(epoch: int, switch: dict[str, Any]) -> str:
 
 def draw(samples: Samples, result: Result) -> Figure:
     """Train and test loss by epoch, a line a seed, logarithmic."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     config = result.config
-    style: dict[Any, Any] = {
-        "font.size": 8.5,
-        "text.color": INK,
-        "axes.edgecolor": INK,
-        "axes.labelcolor": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "axes.linewidth": 0.6,
-    }
-    with mpl.rc_context(style):
-        figure = Figure(figsize=(4.6, 3.4), layout="constrained")
-        axes = figure.add_subplot()
-        title = "1/2 |output - label|²" if config.loss == "square" else "Cross-entropy"
-        axes.set_title(f"{title}, mean over samples", loc="left", fontsize=9.5, fontweight="bold", pad=26)
-        subtitle = axes.text(0, 1.025, _subtitle(samples, result), transform=axes.transAxes, fontsize=7.5)
-        subtitle.set_parse_math(False)
-        subtitle.set_in_layout(False)  # or a long name of a data set would squeeze the axes
-        axes.set_facecolor("none")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color=GRID, linewidth=0.6)
-        axes.set_axisbelow(True)
+    loss = "1/2 |output - label|²" if config.loss == "square" else "Cross-entropy"
+    with figures.plot(f"{loss}, mean over samples", _subtitle(samples, result), 3.4, 26) as (figure, axes):
         axes.set_xlabel("Epoch")
         _lines(axes, result)
         if config.switch is not None:
@@ -181,13 +162,11 @@ def draw(samples: Samples, result: Result) -> Figure:
                 "xytext": (3, 3),
                 "textcoords": "offset points",
             }
-            axes.annotate("ReLU", (config.switch, 0), fontsize=7.5, **place)
+            axes.annotate("ReLU", (config.switch, 0), fontsize=SMALL, **place)
         return figure
 
 
 def _lines(axes: Axes, result: Result) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     logarithmic = True
     for name, colour, label in (("train_loss", TRAIN, "train"), ("test_loss", TEST, "test")):
         for seed in range(result.config.seeds):
@@ -200,16 +179,15 @@ def _lines(axes: Axes, result: Result) -> None:
     if logarithmic and axes.lines:
         axes.set_yscale("log")
     if axes.lines:
-        axes.legend(frameon=False, fontsize=7.5)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        figures.legend(axes)
+    figures.integers(axes, 10)
 
 
 def _subtitle(samples: Samples, result: Result) -> str:
     config = result.config
-    kind, colon, path = samples.name.partition(":")
-    name = f"{kind}:{Path(path).name}" if colon else kind
     seeds = f", {config.seeds} seeds" if config.seeds > 1 else ""
     return (
-        f"{name}, {len(samples.train):,} samples; {NAMES[config.model]}, width {config.width:,}, depth {config.depth}\n"
+        f"{data_name(samples.name)}, {len(samples.train):,} samples; "
+        f"{NAMES[config.model]}, width {config.width:,}, depth {config.depth}\n"
         f"{OPTIMIZERS[config.optimizer]}, learning rate {number(result.rate, 2)}{seeds}"
     )

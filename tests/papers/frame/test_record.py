@@ -76,7 +76,7 @@ def test_a_folder_of_other_numbers_is_refused_and_kept(toy, tmp_path, name, sett
     with Journal(tmp_path, toy, ONE) as journal:
         journal.append(CELL, NUMBERS, 1.0)
     before = (tmp_path / JOURNAL).read_bytes()
-    with pytest.raises(PaperError, match=f"another {different}; choose another folder with --out, or --restart"):
+    with pytest.raises(PaperError, match=f"another {different}; choose another folder with folder=, or restart=True"):
         Journal(tmp_path, Toy(name), settings)
     assert (tmp_path / JOURNAL).read_bytes() == before
     with Journal(tmp_path, toy, ONE) as journal:  # the refusal has released the file

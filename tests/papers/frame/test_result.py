@@ -8,9 +8,8 @@ import pytest
 from cases.experiments import Toy, finished
 
 from gatentk.papers.frame.experiment import Scale
-from gatentk.papers.frame.findings import Table
 from gatentk.papers.frame.plain import plain
-from gatentk.papers.frame.result import SCHEMA, csv_text, json_text
+from gatentk.papers.frame.result import SCHEMA, document_text
 from gatentk.papers.frame.run import write
 
 
@@ -21,7 +20,7 @@ def toy():
 
 def test_results_hold_every_number_and_where_it_came_from(toy):
     result = finished(toy)
-    document = json.loads(json_text(result))
+    document = json.loads(document_text(result))
     assert document["schema"] == SCHEMA
     assert [document[name] for name in ("name", "title", "source")] == [toy.name, toy.title, toy.source]
     for name in ("settings", "numbers", "seconds", "environment"):
@@ -50,4 +49,3 @@ def test_tables_are_csv(toy, tmp_path):
     assert rows[0] == ["cell", "value", "large", "note"]
     assert [float(row[1]) for row in rows[1:]] == values
     assert [row[3] for row in rows[1:]] == ["text, with comma", "", ""]
-    assert csv_text(Table("t", "t", ["a"], [])) == "a\n"

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from gatentk.errors import GateNTKError
+from gatentk.errors import RunError
 from gatentk.papers.frame.findings import Findings
 
 S = TypeVar("S")  # settings: a frozen dataclass of everything the numbers depend on
 N = TypeVar("N")  # the numbers of a cell: a frozen dataclass
 
 
-class PaperError(GateNTKError):
+class PaperError(RunError):
     """An experiment cannot start or go on as asked; the message says what to change."""
 
 

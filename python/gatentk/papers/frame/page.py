@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from gatentk.papers.frame.findings import VERDICTS, Findings, Table
 from gatentk.papers.frame.result import Result
-from gatentk.report import inline_svg, number
+from gatentk.reporting.page import inline_svg, template
+from gatentk.reporting.text import number
 
 LONGEST_TABLE = 60  # rows of a table on the page; longer ones are in their CSV files only
 
 
 def html(results: Sequence[Result], heading: str, left_out: Mapping[str, str] | None = None) -> str:
     """One page for one experiment or several, with everything inside it, and why some are left out, by name."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    loader = FileSystemLoader(Path(__file__).parents[2] / "templates")
-    template = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).get_template("paper.html")
-    return template.render(
+    return template("paper.html").render(
         title=heading,
         sections=[_section(result) for result in results],
         left_out=left_out or {},
@@ -32,8 +26,6 @@ def html(results: Sequence[Result], heading: str, left_out: Mapping[str, str] | 
 
 def _section(result: Result) -> dict[str, Any]:
     """What the template shows of one experiment."""
-    from markupsafe import Markup
-
     findings, name = result.findings, result.experiment.name
     return {
         "id": name,
@@ -41,12 +33,11 @@ def _section(result: Result) -> dict[str, Any]:
         "source": result.experiment.source,
         "counts": _counts(findings),
         "claims": [asdict(claim) | {"verdict": VERDICTS[claim.agrees]} for claim in findings.claims],
-        # Made by matplotlib from numbers and escaped text, so it needs no further escaping.
         "plots": [
             {
                 "caption": plot.caption,
                 "width": round(6.5 * plot.figure.get_figwidth(), 1),
-                "svg": Markup(inline_svg(result.plots[f"{plot.name}.svg"], f"{name}-{plot.name}-")),
+                "svg": inline_svg(result.plots[f"{plot.name}.svg"], f"{name}-{plot.name}-"),
             }
             for plot in findings.plots
         ],

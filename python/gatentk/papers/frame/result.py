@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,9 +9,10 @@ from functools import cached_property
 from typing import Any
 
 from gatentk.papers.frame.experiment import Experiment, Results, Scale
-from gatentk.papers.frame.findings import Findings, Table
+from gatentk.papers.frame.findings import Findings
 from gatentk.papers.frame.plain import plain
-from gatentk.report import render
+from gatentk.reporting.figures import render
+from gatentk.reporting.text import json_text
 
 SCHEMA = "gatentk/paper/1"
 
@@ -56,7 +54,7 @@ def command_line(name: str, scale: Scale, out: str = "DIR") -> str:
     return shlex.join([*words, "--out", out])
 
 
-def json_text(result: Result) -> str:
+def document_text(result: Result) -> str:
     """Every number with the settings, versions and machine that it came from."""
     document = {
         "schema": SCHEMA,
@@ -70,13 +68,4 @@ def json_text(result: Result) -> str:
         "seconds": dict(result.seconds),
         "numbers": plain(result.numbers),
     }
-    return json.dumps(document, indent=1, allow_nan=False) + "\n"
-
-
-def csv_text(table: Table) -> str:
-    """A table with its columns as the first line, empty where there is no value."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows(table.rows)
-    return buffer.getvalue()
+    return json_text(document)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -10,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gatentk import study
 from gatentk.papers.frame import page
 from gatentk.papers.frame.experiment import Cell, Experiment, Scale
 from gatentk.papers.frame.plain import plain
 from gatentk.papers.frame.record import Journal
-from gatentk.papers.frame.result import Result, csv_text, json_text
-from gatentk.report import environment, write_aside
+from gatentk.papers.frame.result import Result, document_text
+from gatentk.reporting.environment import environment
+from gatentk.reporting.text import csv_text
+from gatentk.runs.files import write_aside
+from gatentk.runs.identity import file_digest
 
 PAGE = "report.html"
 
@@ -71,15 +72,6 @@ def prepare(experiment: Experiment[Any], scale: Scale) -> Job:
     return Job(experiment, scale, settings, *experiment.needs(settings))
 
 
-def check_memory(job: Job) -> None:
-    """Raise MemoryError if less is free than an experiment needs."""
-    free = study.available_memory()
-    if free is not None and job.memory > free:
-        raise MemoryError(
-            f"{job.experiment.name} needs about {job.memory / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free"
-        )
-
-
 def run_experiment(
     job: Job, folder: Path, restart: bool = False, report: Callable[[Progress], None] | None = None
 ) -> Result:
@@ -96,7 +88,7 @@ def run_experiment(
         OSError: it cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = {name: digest(path) for name, path in job.files.items()}
+    files = {name: file_digest(path) for name, path in job.files.items()}
     with Journal(folder, job.experiment, job.settings, restart, files) as journal:
         _compute(job, journal, report or (lambda progress: None))
         numbers, seconds = dict(journal.numbers), dict(journal.seconds)
@@ -126,22 +118,10 @@ def _compute(job: Job, journal: Journal, report: Callable[[Progress], None]) -> 
 def write(folder: Path, result: Result) -> None:
     """Write results.json, tables, plots and the page."""
     contents = {
-        "results.json": json_text(result).encode(),
-        **{f"{table.name}.csv": csv_text(table).encode() for table in result.findings.tables},
+        "results.json": document_text(result).encode(),
+        **{f"{table.name}.csv": csv_text(table.columns, table.rows).encode() for table in result.findings.tables},
         **result.plots,
         PAGE: page.html([result], result.experiment.title).encode(),
     }
     for name, content in contents.items():
         write_aside(folder / name, content)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of the name and content of a file, or of all files in a folder."""
-    found = hashlib.sha256()
-    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-        if file.is_file():
-            found.update(file.name.encode())
-            with file.open("rb") as content:
-                while block := content.read(1 << 20):
-                    found.update(block)
-    return found.hexdigest()

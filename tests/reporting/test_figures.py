@@ -2,13 +2,13 @@
 
 import pytest
 
-from gatentk.papers import plots
+from gatentk.reporting import figures
 
 
 def labels(low, high):
-    figure, (axes,) = plots.panels([("Title", "$5 for a_b")], [("x", "y")])
+    figure, (axes,) = figures.panels([("Title", "$5 for a_b")], [("x", "y")])
     axes.plot([0, 1], [low, high])
-    plots.logarithmic(axes)
+    figures.logarithmic(axes)
     figure.canvas.draw()
     texts = [label.get_text() for minor in (False, True) for label in axes.yaxis.get_ticklabels(minor=minor)]
     return {text for text in texts if text}
@@ -30,13 +30,13 @@ def test_logarithmic_axes_have_plain_numbers_where_they_are_short(low, high, see
 
 
 def test_dollar_signs_are_text():
-    figure, (axes,) = plots.panels([("Title", "$5 for a_b")], [("x", "y")])
+    figure, (axes,) = figures.panels([("Title", "$5 for a_b")], [("x", "y")])
     figure.canvas.draw()
     assert "$5 for a_b" in [text.get_text() for text in axes.texts]
 
 
 def test_panels_are_side_by_side_with_their_labels():
-    figure, axes = plots.panels([("A", ""), ("B", "")], [("x", "y"), ("u", "v")])
+    figure, axes = figures.panels([("A", ""), ("B", "")], [("x", "y"), ("u", "v")])
     assert [a.get_xlabel() for a in axes] == ["x", "u"]
     assert [a.get_ylabel() for a in axes] == ["y", "v"]
     assert figure.get_figwidth() == pytest.approx(8.8)

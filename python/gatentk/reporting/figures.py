@@ -1,0 +1,120 @@
+"""Figures in the one style: axes with their titles, legends, scales, files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from gatentk.reporting.style import GRID, SMALL, STYLE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def render(figure: Figure, kind: str) -> bytes:
+    """A figure as PNG or SVG; the same figure gives the same bytes."""
+    import matplotlib as mpl
+
+    buffer = io.BytesIO()
+    metadata = {"Date": None} if kind == "svg" else {}
+    with mpl.rc_context({"svg.hashsalt": "gatentk", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format=kind, dpi=200, metadata=metadata, facecolor="white" if kind == "png" else "none")
+    return buffer.getvalue()
+
+
+@contextmanager
+def plot(
+    title: str, subtitle: str, height: float, pad: float, options: Mapping[Any, Any] | None = None
+) -> Iterator[tuple[Figure, Axes]]:
+    """One plot with horizontal lines only, drawn in the block, whose subtitle may be as long as it likes.
+
+    Args:
+        title, subtitle: above it.
+        height: of the figure in inches.
+        pad: points between the axes and the title, for one line of a subtitle or two.
+        options: what differs from the style.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE | dict(options or {})):
+        figure = Figure(figsize=(4.6, height), layout="constrained")
+        axes = figure.add_subplot()
+        _dress(axes, title, subtitle, pad, in_layout=False)  # or a long name of a data set would squeeze the axes
+        axes.grid(axis="y", color=GRID, linewidth=0.6)
+        yield figure, axes
+
+
+def panels(
+    titles: Sequence[tuple[str, str]], labels: Sequence[tuple[str, str]], height: float = 3.6
+) -> tuple[Figure, list[Axes]]:
+    """A figure of panels side by side, each with a title and subtitle, and labels of its x and y axes."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.4 * len(titles), height), layout="constrained")
+        axes = [figure.add_subplot(1, len(titles), index + 1) for index in range(len(titles))]
+        for panel, (title, subtitle), (x, y) in zip(axes, titles, labels, strict=True):
+            _dress(panel, title, subtitle, pad=17, in_layout=True)
+            panel.set_xlabel(x)
+            panel.set_ylabel(y)
+            panel.grid(color=GRID, linewidth=0.5)
+    return figure, axes
+
+
+def _dress(axes: Axes, title: str, subtitle: str, pad: float, in_layout: bool) -> None:
+    """Two lines above the axes, no background and no frame at the top and the right."""
+    axes.set_title(title, loc="left", fontsize=9.5, fontweight="bold", pad=pad)
+    text = axes.text(0, 1.025, subtitle, transform=axes.transAxes, fontsize=SMALL)
+    text.set_parse_math(False)
+    text.set_in_layout(in_layout)
+    axes.set_facecolor("none")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+
+
+def legend(axes: Axes, **options: Any) -> None:
+    """A legend without a frame, smaller than the labels."""
+    axes.legend(frameon=False, fontsize=SMALL, **options)
+
+
+def integers(axes: Axes, most: int = 11) -> None:
+    """Whole numbers along x, at most so many and one."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=most))
+
+
+def bounds(axes: Axes, x: Sequence[float], low: Sequence[float], colour: str, **options: Any) -> None:
+    """A bar at each lower bound with an arrow up from it: the value lies somewhere above."""
+    if len(x):
+        axes.errorbar(
+            x,
+            low,
+            yerr=[2.5 * value for value in low],
+            lolims=True,
+            fmt="_",
+            markersize=5,
+            color=colour,
+            elinewidth=0.9,
+            capsize=2.2,
+            **options,
+        )
+
+
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic y axis, labelled by plain numbers from 0.001 to 1,000."""
+    from matplotlib.ticker import LogFormatterMathtext
+
+    class Plain(LogFormatterMathtext):
+        def __call__(self, value: float, position: int | None = None) -> str:
+            text = super().__call__(value, position)
+            return f"{value:,.6g}" if text and 1e-3 <= value <= 1e3 else text
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(Plain())
+    axes.yaxis.set_minor_formatter(Plain(labelOnlyBase=False))
