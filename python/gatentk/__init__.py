@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from gatentk._version import __version__
+from gatentk._version import __version__ as __version__
 from gatentk.errors import (
     DataError,
     GateNTKError,
@@ -32,7 +32,6 @@ __all__ = [
     "SpectrumError",
     "UnresolvedSpectrumError",
     "UnsupportedModuleError",
-    "__version__",
     "condition_number",
     "convert",
     "data",

@@ -31,3 +31,7 @@ class GateTableError(GateNTKError, ValueError):
 
 class CudaMissingError(GateNTKError, RuntimeError):
     """A CUDA tensor came and this installation has no CUDA kernels; the message says how to get them."""
+
+
+class MissingExtraError(GateNTKError, ImportError):
+    """A package is missing that only this function or command needs; the message says how to install it."""

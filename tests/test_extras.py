@@ -1,0 +1,57 @@
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from gatentk.errors import DataError, MissingExtraError
+from gatentk.extras import EXTRAS, imports, require
+
+PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
+
+
+def declared(name: str) -> set[str]:
+    """Packages of an entry of pyproject.toml (Python 3.10 has no reader for it)."""
+    entry = re.search(rf"^{name} = \[(.*?)\]$", PYPROJECT.read_text(), re.MULTILINE | re.DOTALL)
+    return {re.match(r"[\w-]+", package)[0] for package in re.findall(r"\"([^\"]+)\"", entry[1])}
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_modules_are_those_of_the_extra(extra):
+    assert set(EXTRAS[extra].values()) == declared(extra)
+
+
+def test_what_is_installed_is_not_complained_about():
+    for extra in EXTRAS:
+        require(extra, "this test")
+    with imports("cli", "this test"):
+        import rich
+    assert rich
+
+
+def test_what_is_missing_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(
+        MissingExtraError, match=r'^plots: needs matplotlib and pillow; .* pip install "gatentk\[cli\]"'
+    ):
+        require("cli", "plots")
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    install = '; install it by: pip install "gatentk'
+    with pytest.raises(MissingExtraError, match=re.escape(f'plots: needs matplotlib and pillow{install}[cli]"')):
+        require("cli", "plots")
+    with (
+        pytest.raises(MissingExtraError, match=re.escape(f'plots: needs pillow{install}[cli]"')),
+        imports("cli", "plots"),
+    ):
+        import PIL.Image  # noqa: F401
+    with (
+        pytest.raises(DataError, match=re.escape(f'digits: needs scikit-learn{install}[data]"')),
+        imports("data", "digits", DataError),
+    ):
+        import sklearn.datasets  # noqa: F401
+
+
+def test_other_failures_are_let_through():
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"), imports("cli", "plots"):
+        import no_such_module  # noqa: F401
