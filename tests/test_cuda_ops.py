@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from gatentk import _core, cuda_ops, layouts, ops
+from gatentk import _core, ops
 from gatentk.errors import CudaMissingError, GateNTKError
+from gatentk.ops import cuda, layouts, registration
 
 NAMES = ("pack_bits", "unpack_bits", "transpose_bits", "gate_gram", "gram_ntk", "infinite_ntk", "masked_matmul")
 
@@ -32,10 +33,10 @@ def bits(*shape, device="cuda"):
 def missing(monkeypatch):
     """An installation without the compiled module."""
     monkeypatch.setitem(sys.modules, "gatentk._cuda", None)
-    for cached in (cuda_ops.compiled, cuda_ops.kernels):
+    for cached in (cuda.compiled, cuda.kernels):
         cached.cache_clear()
     yield
-    for cached in (cuda_ops.compiled, cuda_ops.kernels):
+    for cached in (cuda.compiled, cuda.kernels):
         cached.cache_clear()
 
 
@@ -131,32 +132,32 @@ def test_other_devices_are_refused_by_name():
 
 
 def test_without_the_module_a_cuda_tensor_says_how_to_get_it(missing):
-    for call in (cuda_ops.compiled, cuda_ops.kernels, lambda: ops._CUDA["pack_bits"](torch.ones(2, 3) > 0)):
+    for call in (cuda.compiled, cuda.kernels, lambda: registration.CUDA["pack_bits"](torch.ones(2, 3) > 0)):
         with pytest.raises(CudaMissingError, match=r"built without them; .*GATENTK_CUDA=ON") as caught:
             call()
         assert "\n" not in str(caught.value)
         assert isinstance(caught.value, (RuntimeError, GateNTKError))
-    assert cuda_ops.description() == str(caught.value)
+    assert cuda.description() == str(caught.value)
 
 
 def test_a_module_that_does_not_load_says_why(missing, monkeypatch):
     def broken(name):
         raise ImportError("libc.so.7: cannot open shared object file")
 
-    monkeypatch.setattr(cuda_ops, "import_module", broken)
+    monkeypatch.setattr(cuda, "import_module", broken)
     with pytest.raises(CudaMissingError, match=r"cannot be loaded: libc\.so\.7: cannot open"):
-        cuda_ops.compiled()
+        cuda.compiled()
 
 
 def test_what_was_built_is_described(missing, monkeypatch):
-    monkeypatch.setattr(cuda_ops, "import_module", lambda name: types.SimpleNamespace(architectures=[80, 90]))
+    monkeypatch.setattr(cuda, "import_module", lambda name: types.SimpleNamespace(architectures=[80, 90]))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert cuda_ops.description().startswith("kernels for sm_80, sm_90; no device (torch ")
+    assert cuda.description().startswith("kernels for sm_80, sm_90; no device (torch ")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "NVIDIA Something")
-    monkeypatch.setattr(cuda_ops, "_properties", lambda index: (90, 132))
-    assert cuda_ops.description() == ("kernels for sm_80, sm_90; cuda:0 NVIDIA Something (sm_90, 132 multiprocessors)")
+    monkeypatch.setattr(cuda, "_properties", lambda index: (90, 132))
+    assert cuda.description() == ("kernels for sm_80, sm_90; cuda:0 NVIDIA Something (sm_90, 132 multiprocessors)")
 
 
 def test_quantities_are_numbered_as_the_compiled_modules_number_them():
@@ -207,9 +208,9 @@ def test_auto_skips_where_there_are_gates(monkeypatch, method, gated, masked):
             calls.append(arguments)
             return torch.zeros(3, 5)
 
-    monkeypatch.setattr(cuda_ops, "kernels", Kernels)
+    monkeypatch.setattr(cuda, "kernels", Kernels)
     gate = [ops.pack_bits(torch.ones(3, 4, dtype=torch.bool))] if gated else []
-    out = ops._CUDA["masked_matmul"](
+    out = registration.CUDA["masked_matmul"](
         torch.ones(3, 4), torch.ones(5, 4), False, True, gate, [], [], ops.METHODS.index(method)
     )
     assert bool(calls) == masked

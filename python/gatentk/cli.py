@@ -401,7 +401,8 @@ def info() -> None:
     """Version, processor, instruction sets, threads, CUDA kernels and the versions of what gatentk builds on."""
     from rich.table import Table
 
-    from gatentk import cuda_ops, ops
+    from gatentk import ops
+    from gatentk.ops import cuda
     from gatentk.reporting.environment import environment
 
     facts = environment()
@@ -411,7 +412,7 @@ def info() -> None:
     rows["compiled with"] = "OpenMP" if ops.openmp() else "one thread only"
     runtimes = openmp_runtimes()
     rows["OpenMP runtimes"] = ", ".join(runtimes) if runtimes else "none found"
-    rows["CUDA"] = cuda_ops.description()
+    rows["CUDA"] = cuda.description()
     table = Table(box=None, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")

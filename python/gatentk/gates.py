@@ -39,6 +39,7 @@ from torch import Tensor, nn
 from gatentk import ops
 from gatentk.checks import FLOATS, as_tensor, check_finite, check_integer, describe
 from gatentk.errors import GateTableError
+from gatentk.ops import GateLayer as GateLayer
 from gatentk.runs.files import open_aside
 
 _ALIGNMENT = 64  # bytes, a cache line
@@ -48,34 +49,6 @@ _ONES_OF_BYTE = torch.tensor([byte.bit_count() for byte in range(256)])
 _INDEX_DTYPES = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 Index = int | slice | Sequence[int] | Sequence[bool] | Tensor | np.ndarray[Any, Any]
-
-
-class GateLayer:
-    """Packed gates of one layer, with the plans of the masked products.
-
-    Attributes:
-        bits: uint8, (n, row_bytes(width)).
-        n, width: samples and neurons.
-    """
-
-    def __init__(self, bits: Tensor, width: int) -> None:
-        self.bits = bits
-        self.n = bits.shape[0]
-        self.width = width
-        self._plans: tuple[Tensor, Tensor] | None = None
-
-    @property
-    def plans(self) -> tuple[Tensor, Tensor]:
-        """Sample-major and neuron-major plan of `ops.build_plan`, built at first use; not on CUDA devices."""
-        if self._plans is None:
-            self._plans = (
-                ops.build_plan(self.bits, self.width),
-                ops.build_plan(self.bits, self.width, neuron_major=True),
-            )
-        return self._plans
-
-    def __repr__(self) -> str:
-        return f"GateLayer(n={self.n}, width={self.width})"
 
 
 class GateTable:

@@ -9,7 +9,6 @@ import torch
 from cases.benchmark import FakeClock, measurement
 from click.testing import CliRunner
 
-from gatentk import cuda_ops
 from gatentk.bench import cuda, run
 from gatentk.bench.case import Job, Work
 from gatentk.bench.cases import CASES
@@ -17,6 +16,7 @@ from gatentk.bench.command import bench
 from gatentk.bench.process import PeerError
 from gatentk.cli import main
 from gatentk.errors import CudaMissingError
+from gatentk.ops import cuda as cuda_ops
 
 
 def invoke(*arguments: str) -> click.testing.Result:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gatentk import cuda_ops, ops
+from gatentk import ops
+from gatentk.ops import cuda, registration
 
 sys.path.append(str(Path(__file__).parents[1] / "gpu"))
 
@@ -33,7 +34,7 @@ class Emulation:
         library = self._scope.enter_context(torch.library._scoped_library("gatentk", "IMPL"))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Warning only once for all operators", UserWarning)
-            for name, run in ops._CUDA.items():
+            for name, run in registration.CUDA.items():
                 library.impl(name, run, "CPU", allow_override=True)
 
     def off(self):
@@ -50,14 +51,14 @@ class Emulation:
 
 def kernels_for(architecture, module):
     """The operations on a device of that architecture with few multiprocessors."""
-    return cuda_ops.CudaKernels(
-        module, lambda tensor: contextlib.nullcontext((architecture, 4, 0)), cuda_ops.precision, ops.QUANTITIES
+    return cuda.CudaKernels(
+        module, lambda tensor: contextlib.nullcontext((architecture, 4, 0)), cuda.precision, ops.QUANTITIES
     )
 
 
 @pytest.fixture
 def emulation(emulated, monkeypatch):
-    monkeypatch.setattr(cuda_ops, "kernels", lambda: kernels_for(90, emulated))
+    monkeypatch.setattr(cuda, "kernels", lambda: kernels_for(90, emulated))
     emulation = Emulation()
     emulation.on()
     yield emulation
@@ -95,7 +96,7 @@ def test_every_operation_on_every_architecture(emulated, emulation, monkeypatch,
     arguments = every_operation.inputs("cpu")
     with emulation.paused():
         expected = every_operation.every_operation(*arguments)
-    monkeypatch.setattr(cuda_ops, "kernels", lambda: kernels_for(architecture, emulated))
+    monkeypatch.setattr(cuda, "kernels", lambda: kernels_for(architecture, emulated))
     for found, plain in zip(every_operation.every_operation(*arguments), expected, strict=True):
         if plain.is_floating_point():
             tolerance = 100 * torch.finfo(plain.dtype).eps * float(plain.abs().max())

@@ -9,10 +9,11 @@ from functools import partial
 
 import torch
 
-from gatentk import cuda_ops, ops
+from gatentk import ops
 from gatentk.bench.case import Case, Evaluation, Job
 from gatentk.bench.cases import CASES
 from gatentk.errors import GateNTKError
+from gatentk.ops import cuda as cuda_ops
 
 HEAD_START = 2_000_000  # clock cycles, about a millisecond: the device has all of an evaluation before it begins
 FLUSHED = 256 << 20  # bytes, several times the largest second-level cache

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gatentk import cuda_ops, ops
+from gatentk import ops
 from gatentk.bench.case import Case
 from gatentk.bench.run import Measurement
+from gatentk.ops import cuda
 from gatentk.reporting.environment import environment
 from gatentk.runs.files import write_aside
 
@@ -182,7 +183,7 @@ def document(measurements: Sequence[Measurement], load: float | None = None) -> 
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "environment": {
             **environment(),
-            "cuda": cuda_ops.description(),
+            "cuda": cuda.description(),
             "load_before": load,
             "peak_flop_per_second": peaks,
         },

@@ -1,4 +1,4 @@
-"""The operations of `gatentk.ops` for CUDA tensors; loads the compiled CUDA module at the first one.
+"""The operations for CUDA tensors, side by side; loads the compiled CUDA module at the first one.
 
 Kernels run on torch's current stream of the tensors' device. Results and workspaces come from torch's allocator, and
 nothing here waits for the device or copies to or from it, so that all operations can be captured in a CUDA graph (as
@@ -12,14 +12,22 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from gatentk import layouts
+from gatentk._core import Quantity
 from gatentk.errors import CudaMissingError
-from gatentk.layouts import contiguous_rows, gates, view
+from gatentk.ops.layouts import (
+    GramProblem,
+    InfiniteProblem,
+    MaskedProduct,
+    contiguous_rows,
+    gates,
+    row_bytes,
+    view,
+)
 
 if TYPE_CHECKING:
     from gatentk._cuda import Device
@@ -56,7 +64,7 @@ class CudaKernels:
         """See `gatentk.ops.pack_bits`."""
         rows = contiguous_rows(mask.reshape(mask.shape[:-1].numel(), mask.shape[-1]))
         n, width = rows.shape
-        bits = mask.new_empty((*mask.shape[:-1], layouts.row_bytes(width)), dtype=torch.uint8)
+        bits = mask.new_empty((*mask.shape[:-1], row_bytes(width)), dtype=torch.uint8)
         if bits.numel():
             with self._launch(mask) as device:
                 self.core.pack_bits(rows.data_ptr(), rows.stride(0), n, width, bits.data_ptr(), bits.shape[-1], device)
@@ -74,7 +82,7 @@ class CudaKernels:
     def transpose_bits(self, bits: Tensor, width: int) -> Tensor:
         """See `gatentk.ops.transpose_bits`."""
         rows = _aligned(bits)
-        out = bits.new_empty(width, layouts.row_bytes(bits.shape[0]))
+        out = bits.new_empty(width, row_bytes(bits.shape[0]))
         if out.numel():
             with self._launch(bits) as device:
                 self.core.transpose_bits(
@@ -82,27 +90,19 @@ class CudaKernels:
                 )
         return out
 
-    def masked_matmul(
-        self,
-        a: Tensor,
-        b: Tensor,
-        transpose_a: bool,
-        transpose_b: bool,
-        gate_a: list[Tensor],
-        gate_b: list[Tensor],
-        gate_out: list[Tensor],
-    ) -> Tensor:
+    def masked_matmul(self, *arguments: Any) -> Tensor:
         """The product whose factors and result are masked where they have gates; plans are not used."""
-        out = a.new_empty(layouts.product_shape(a, b, transpose_a, transpose_b))
+        product = MaskedProduct(*arguments)
+        out = product.a.new_empty(product.shape)
         if not out.numel():
             return out
-        run = getattr(self.core, f"masked_matmul_{_SUFFIXES[a.dtype]}")
-        a, b = contiguous_rows(a), contiguous_rows(b)
-        bits_a, bits_b, bits_out = (_aligned(gate[0]) if gate else None for gate in (gate_a, gate_b, gate_out))
+        run = getattr(self.core, f"masked_matmul_{_SUFFIXES[out.dtype]}")
+        a, b = contiguous_rows(product.a), contiguous_rows(product.b)
+        bits_a, bits_b, bits_out = (None if bits is None else _aligned(bits) for bits in product.bits)
         with self._launch(a) as device:
             run(
-                view(a, bits_a, transpose_a),
-                view(b, bits_b, not transpose_b),
+                view(a, bits_a, product.transpose_a),
+                view(b, bits_b, not product.transpose_b),
                 out.data_ptr(),
                 out.stride(0),
                 gates(bits_out),
@@ -121,41 +121,35 @@ class CudaKernels:
                 run(view(x), view(weight), relu, out.data_ptr(), out.stride(0), device)
         return out
 
-    def gram_ntk(
-        self,
-        acts: list[Tensor],
-        deltas: list[Tensor],
-        acts_b: list[Tensor],
-        deltas_b: list[Tensor],
-        gates_act: list[Tensor | None],
-        gates_delta: list[Tensor | None],
-        bias: list[float],
-        components: bool,
-    ) -> Tensor:
+    def gram_ntk(self, *arguments: Any) -> Tensor:
         """See `gatentk.ops.gram_ntk`."""
-        out = acts[0].new_empty(layouts.gram_shape(acts, acts_b, components))
+        problem = GramProblem(*arguments)
+        out = problem.acts[0].new_empty(problem.shape)
         if not out.numel():
             return out
         run = getattr(self.core, f"gram_{_SUFFIXES[out.dtype]}")
-        masks = [[None if g is None else _aligned(g) for g in side] for side in (gates_act, gates_delta)]
+        gates_act, gates_delta = (
+            [None if bits is None else _aligned(bits) for bits in side]
+            for side in (problem.gates_act, problem.gates_delta)
+        )
+        aligned = problem._replace(gates_act=gates_act, gates_delta=gates_delta)
         precision = PRECISIONS.index(self._precision())
         n, n_b = out.shape[-2:]
         with self._launch(out) as device:
-            for terms, matrix in layouts.gram_problems(
-                acts, deltas, acts_b, deltas_b, masks[0], masks[1], bias, out, components
-            ):
-                run(n, n_b, not acts_b, terms, matrix.data_ptr(), n_b, precision, device)
+            for terms, matrix in aligned.members(out):
+                run(n, n_b, problem.symmetric, terms, matrix.data_ptr(), n_b, precision, device)
         return out
 
     def infinite_ntk(self, x: Tensor, z: Tensor | None, depths: list[int], quantity: str) -> Tensor:
         """See `gatentk.ops.infinite_ntk`."""
-        out = x.new_empty(layouts.infinite_shape(x, z, depths, quantity))
+        samples = InfiniteProblem(x, z, depths, quantity)
+        out = x.new_empty(samples.shape)
         if not out.numel():
             return out
         suffix, number = _SUFFIXES[x.dtype], self._quantities.index(quantity)
         run, size = (getattr(self.core, f"infinite_{what}_{suffix}") for what in ("ntk", "workspace"))
         with self._launch(x) as device:
-            for rows, columns, matrices in layouts.infinite_problems(x, z, out):
+            for rows, columns, matrices in samples.members(out):
                 problem = number, depths, z is None, rows, columns
                 workspace = x.new_empty(size(*problem))
                 run(
@@ -206,14 +200,24 @@ _selected = "auto"
 
 
 def precision() -> str:
-    """The name in `PRECISIONS` that is in force."""
+    """How float32 products of masked and Gram products are made on CUDA devices: "strict", "tf32x3" or "tf32"."""
     if _selected != "auto":
         return _selected
     return "tf32" if _torch_allows_tf32() else _ACCURATE
 
 
 def select_precision(name: str) -> None:
-    """Take a name in `PRECISIONS` whatever torch's setting is, or follow it again ("auto")."""
+    """Choose how float32 numbers are multiplied on CUDA devices, in the whole process.
+
+    Args:
+        name: "strict" uses fused multiply-adds in float32. "tf32x3" makes three products on tensor cores for each, as
+            accurate as a float32 product, though an infinite factor gives NaN. "tf32" makes one, of factors rounded
+            to 11 bits. "auto", the choice at the start, follows torch: "tf32" where `torch.backends.cuda.matmul`
+            allows TF32, "tf32x3" elsewhere. Dense products are torch's own.
+
+    Raises:
+        ValueError: another name.
+    """
     global _selected
     if name not in ("auto", *PRECISIONS):
         raise ValueError(f"name: expected one of 'auto', {', '.join(map(repr, PRECISIONS))}, got {name!r}")
@@ -251,9 +255,17 @@ def compiled() -> ModuleType:
 @cache
 def kernels() -> CudaKernels:
     """The operations on the CUDA devices of this machine; errors as `compiled`."""
-    from gatentk._core import Quantity
-
     return CudaKernels(compiled(), _on_current_stream, precision, tuple(Quantity.__members__))
+
+
+def on_cuda(name: str) -> Callable[..., Tensor]:
+    """The operation `name` of `kernels`, which are loaded when it is called."""
+
+    def run(*arguments: Any) -> Tensor:
+        result: Tensor = getattr(kernels(), name)(*arguments)
+        return result
+
+    return run
 
 
 @contextmanager

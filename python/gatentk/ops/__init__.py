@@ -1,0 +1,49 @@
+"""Operations on tensors, registered with torch: a module for each family. Only they call the compiled modules."""
+
+from gatentk.ops.bits import pack_bits, transpose_bits, unpack_bits
+from gatentk.ops.cuda import PRECISIONS as CUDA_PRECISIONS
+from gatentk.ops.cuda import precision as cuda_precision
+from gatentk.ops.cuda import select_precision as select_cuda_precision
+from gatentk.ops.gate_gram import gate_gram
+from gatentk.ops.gram import Gates, gram_ntk
+from gatentk.ops.infinite import QUANTITIES, infinite_ntk
+from gatentk.ops.instruction_sets import available_isas, fma_peak, isa, openmp, select_isa
+from gatentk.ops.layouts import ROW_ALIGNMENT, row_bytes
+from gatentk.ops.masked import (
+    CUDA_DTYPES,
+    METHODS,
+    Gate,
+    GateRows,
+    masked_linear,
+)
+from gatentk.ops.ordered import ordered_linear
+from gatentk.ops.plans import GateLayer, build_plan
+
+__all__ = [
+    "CUDA_DTYPES",
+    "CUDA_PRECISIONS",
+    "METHODS",
+    "QUANTITIES",
+    "ROW_ALIGNMENT",
+    "Gate",
+    "GateLayer",
+    "GateRows",
+    "Gates",
+    "available_isas",
+    "build_plan",
+    "cuda_precision",
+    "fma_peak",
+    "gate_gram",
+    "gram_ntk",
+    "infinite_ntk",
+    "isa",
+    "masked_linear",
+    "openmp",
+    "ordered_linear",
+    "pack_bits",
+    "row_bytes",
+    "select_cuda_precision",
+    "select_isa",
+    "transpose_bits",
+    "unpack_bits",
+]

@@ -1,0 +1,123 @@
+"""Packed bits: masks to bits, bits to masks, and bits of samples to bits of neurons."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gatentk import _core
+from gatentk.checks import describe
+from gatentk.ops.arguments import check_bit_matrix, check_bits, check_device
+from gatentk.ops.cuda import on_cuda
+from gatentk.ops.layouts import contiguous_rows, row_bytes
+from gatentk.ops.registration import register
+
+
+def pack_bits(mask: Tensor) -> Tensor:
+    """Pack a mask into bits, least significant bit first.
+
+    Args:
+        mask: bool, (..., width).
+
+    Returns:
+        uint8, (..., row_bytes(width)): rows padded with zeros to a multiple of 128 bits.
+
+    Raises:
+        TypeError: `mask` is not a bool tensor.
+
+    >>> pack_bits(torch.tensor([[True, False, True], [False, True, False]]))[:, 0]
+    tensor([5, 2], dtype=torch.uint8)
+    """
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        raise TypeError(f"mask: expected a bool tensor, got {describe(mask)}")
+    if mask.dim() == 0:
+        raise ValueError("mask: expected shape (..., width), got a scalar")
+    check_device("mask", mask)
+    result: Tensor = torch.ops.gatentk.pack_bits(mask)
+    return result
+
+
+def _pack_on_cpu(mask: Tensor) -> Tensor:
+    rows = mask.reshape(-1, mask.shape[-1]) if mask.numel() else mask.new_empty(mask.shape[:-1].numel(), mask.shape[-1])
+    rows = contiguous_rows(rows)
+    bits = torch.empty(*mask.shape[:-1], row_bytes(mask.shape[-1]), dtype=torch.uint8)
+    n, width = rows.shape
+    _core.pack_bits(rows.data_ptr(), rows.stride(0), n, width, bits.data_ptr(), bits.shape[-1], torch.get_num_threads())
+    return bits
+
+
+def _packed(mask: Tensor) -> Tensor:
+    return mask.new_empty((*mask.shape[:-1], row_bytes(mask.shape[-1])), dtype=torch.uint8)
+
+
+register("pack_bits(Tensor mask) -> Tensor", cpu=_pack_on_cpu, cuda=on_cuda("pack_bits"), fake=_packed)
+
+
+def unpack_bits(bits: Tensor, width: int) -> Tensor:
+    """The inverse of `pack_bits`: uint8 (..., row_bytes(width)) to bool (..., width).
+
+    Raises:
+        TypeError: `bits` is not uint8.
+        ValueError: its rows do not have row_bytes(width) bytes.
+
+    >>> unpack_bits(pack_bits(torch.tensor([True, False, True])), 3)
+    tensor([ True, False,  True])
+    """
+    check_bits("bits", bits, width)
+    result: Tensor = torch.ops.gatentk.unpack_bits(bits, width)
+    return result
+
+
+def gated(values: Tensor, bits: Tensor | None) -> Tensor:
+    """Exact zeros where a gate is off, whatever stands there."""
+    return values if bits is None else torch.where(unpack_bits(bits, values.shape[-1]), values, 0)
+
+
+def _unpack_on_cpu(bits: Tensor, width: int) -> Tensor:
+    mask = torch.empty(*bits.shape[:-1], width, dtype=torch.bool)
+    if mask.numel():
+        rows = contiguous_rows(bits.reshape(-1, bits.shape[-1]))
+        _core.unpack_bits(
+            rows.data_ptr(), rows.stride(0), rows.shape[0], width, mask.data_ptr(), torch.get_num_threads()
+        )
+    return mask
+
+
+def _unpacked(bits: Tensor, width: int) -> Tensor:
+    return bits.new_empty((*bits.shape[:-1], width), dtype=torch.bool)
+
+
+register(
+    "unpack_bits(Tensor bits, int width) -> Tensor", cpu=_unpack_on_cpu, cuda=on_cuda("unpack_bits"), fake=_unpacked
+)
+
+
+def transpose_bits(bits: Tensor, width: int) -> Tensor:
+    """Neuron-major bits (width, row_bytes(n)) of sample-major ones (n, row_bytes(width)), and the reverse.
+
+    >>> mask = torch.tensor([[True, False, True], [False, True, False]])
+    >>> torch.equal(transpose_bits(pack_bits(mask), 3), pack_bits(mask.T))
+    True
+    """
+    check_bit_matrix("bits", bits, width)
+    result: Tensor = torch.ops.gatentk.transpose_bits(bits, width)
+    return result
+
+
+def _transpose_on_cpu(bits: Tensor, width: int) -> Tensor:
+    rows, out = contiguous_rows(bits), _transposed(bits, width)
+    threads = torch.get_num_threads()
+    _core.transpose_bits(rows.data_ptr(), rows.stride(0), rows.shape[0], width, out.data_ptr(), out.shape[1], threads)
+    return out
+
+
+def _transposed(bits: Tensor, width: int) -> Tensor:
+    return bits.new_empty(width, row_bytes(bits.shape[0]))
+
+
+register(
+    "transpose_bits(Tensor bits, int width) -> Tensor",
+    cpu=_transpose_on_cpu,
+    cuda=on_cuda("transpose_bits"),
+    fake=_transposed,
+)

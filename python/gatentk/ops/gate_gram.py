@@ -1,0 +1,81 @@
+"""Bits against bits: how many gates two samples have on in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gatentk import _core
+from gatentk.checks import describe, like_input
+from gatentk.ops.arguments import check_device
+from gatentk.ops.cuda import on_cuda
+from gatentk.ops.layouts import ROW_ALIGNMENT, contiguous_rows
+from gatentk.ops.layouts import gates as gate_view
+from gatentk.ops.registration import register
+
+
+def gate_gram(bits_a: Any, bits_b: Any = None) -> Any:
+    """Neurons that are on in both of two samples: count[i, j] = popcount(a_i & b_j).
+
+    Args:
+        bits_a: (n_a, row bytes) packed gates, tensor or numpy array of uint8.
+        bits_b: (n_b, row bytes); bits_a itself if left out (then one triangle is computed).
+
+    Returns:
+        int32 (n_a, n_b), numpy if `bits_a` is.
+
+    >>> from gatentk.ops import pack_bits
+    >>> gate_gram(pack_bits(torch.tensor([[True, False, True], [True, True, True]])))
+    tensor([[2, 2],
+            [2, 3]], dtype=torch.int32)
+    """
+    left = _bit_matrix("bits_a", bits_a)
+    right = None if bits_b is None else _bit_matrix("bits_b", bits_b)
+    if right is not None and right.shape[1] != left.shape[1]:
+        raise ValueError(f"bits_b: expected rows of {left.shape[1]} bytes as bits_a, got {describe(right)}")
+    if right is not None:
+        check_device("bits_b", right, left, "bits_a")
+    return like_input(torch.ops.gatentk.gate_gram(left, right), bits_a)
+
+
+def _bit_matrix(name: str, bits: Any) -> Tensor:
+    if isinstance(bits, np.ndarray) and bits.dtype == np.uint8:
+        bits = torch.from_numpy(np.ascontiguousarray(bits) if bits.flags.writeable else bits.copy())
+    if not isinstance(bits, Tensor) or bits.dtype != torch.uint8:
+        raise TypeError(f"{name}: expected packed bits (uint8), got {describe(bits)}")
+    if bits.dim() != 2 or bits.shape[1] % (ROW_ALIGNMENT // 8):
+        raise ValueError(
+            f"{name}: expected shape (n, row bytes), a multiple of {ROW_ALIGNMENT // 8} bytes, got {describe(bits)}"
+        )
+    check_device(name, bits)
+    return bits
+
+
+def _count_on_cpu(bits_a: Tensor, bits_b: Tensor | None) -> Tensor:
+    left = contiguous_rows(bits_a)
+    right = left if bits_b is None else contiguous_rows(bits_b)
+    out = _counts(bits_a, bits_b)
+    _core.gate_gram(
+        gate_view(left),
+        left.shape[0],
+        gate_view(right),
+        right.shape[0],
+        left.shape[1],
+        bits_b is None,
+        out.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return out
+
+
+def _counts(bits_a: Tensor, bits_b: Tensor | None) -> Tensor:
+    right = bits_a if bits_b is None else bits_b
+    return bits_a.new_empty((bits_a.shape[0], right.shape[0]), dtype=torch.int32)
+
+
+register(
+    "gate_gram(Tensor bits_a, Tensor? bits_b) -> Tensor", cpu=_count_on_cpu, cuda=on_cuda("gate_gram"), fake=_counts
+)

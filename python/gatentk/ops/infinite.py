@@ -1,0 +1,93 @@
+"""Kernels and angles of infinitely wide networks, at several depths in one pass over the pairs of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from gatentk import _core
+from gatentk.activations import ACTIVATIONS
+from gatentk.checks import describe
+from gatentk.ops.arguments import check_device, check_list
+from gatentk.ops.cuda import on_cuda
+from gatentk.ops.layouts import COMPONENTS, InfiniteProblem
+from gatentk.ops.registration import register
+
+QUANTITIES = tuple(_core.Quantity.__members__)
+
+# Quantities that are there from some depth on; the others are there from 0 on.
+_SMALLEST_DEPTH = {quantity: row.smallest_depth for row in ACTIVATIONS.values() for quantity in row.quantities}
+
+
+def infinite_ntk(x: Tensor, z: Tensor | None, depths: Sequence[int], quantity: str) -> Tensor:
+    """Kernels and angles of infinitely wide networks at several depths in one pass; see `gatentk.ntk`.
+
+    Args:
+        x: (..., n, d), float32 or float64; no row may be zero.
+        z: (..., n_z, d), or None for x itself (then one triangle is computed).
+        depths: rising and distinct; a single one for "relu_components", at least 1 for "grelu" and "grelu_angle".
+        quantity: one of `QUANTITIES`, such as "relu", "relu_components", "relu_angle" or "embedding_angle";
+            `gatentk.activations` says which of them belong to an activation.
+
+    Returns:
+        (len(depths), ..., n, n_z); (depth + 1, ..., n, n_z) for "relu_components".
+
+    Raises:
+        TypeError, ValueError: tensors that do not fit each other, an unknown quantity, depths that do not rise. That
+            rows are finite and not zero is checked by `gatentk.ntk`, not here.
+
+    >>> infinite_ntk(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), None, [0, 1], "relu")
+    tensor([[[1.0000, 0.0000],
+             [0.0000, 1.0000]],
+    <BLANKLINE>
+            [[2.0000, 0.3183],
+             [0.3183, 2.0000]]])
+    """
+    check_list("samples", [x] if z is None else [x, z])
+    if z is not None and (z.dtype != x.dtype or z.shape[:-2] != x.shape[:-2] or z.shape[-1] != x.shape[-1]):
+        raise ValueError(f"z: expected {x.dtype} and the leading and last dimensions of x, got {describe(z)}")
+    if z is not None:
+        check_device("z", z, x, "x")
+    if quantity not in QUANTITIES:
+        raise ValueError(f"quantity: expected one of {', '.join(QUANTITIES)}, got {quantity!r}")
+    lowest = _SMALLEST_DEPTH.get(quantity, 0)
+    if not depths or depths[0] < lowest or any(b <= a for a, b in pairwise(depths)):
+        raise ValueError(f"depths: expected rising integers of at least {lowest}, got {list(depths)}")
+    if quantity in COMPONENTS and len(depths) != 1:
+        raise ValueError(f"depths: expected a single depth for {quantity}, got {list(depths)}")
+    result: Tensor = torch.ops.gatentk.infinite_ntk(x, z, list(depths), quantity)
+    return result
+
+
+def _compute_on_cpu(x: Tensor, z: Tensor | None, depths: list[int], quantity: str) -> Tensor:
+    run = _core.infinite_ntk_f32 if x.dtype == torch.float32 else _core.infinite_ntk_f64
+    problem, out = InfiniteProblem(x, z, depths, quantity), _kernels(x, z, depths, quantity)
+    n, n_z = out.shape[-2:]
+    for rows, columns, matrices in problem.members(out):
+        run(
+            _core.Quantity.__members__[quantity],
+            depths,
+            z is None,
+            rows,
+            columns,
+            matrices.data_ptr(),
+            x.shape[:-2].numel() * n * n_z,
+            n_z,
+            torch.get_num_threads(),
+        )
+    return out
+
+
+def _kernels(x: Tensor, z: Tensor | None, depths: list[int], quantity: str) -> Tensor:
+    return x.new_empty(InfiniteProblem(x, z, depths, quantity).shape)
+
+
+register(
+    "infinite_ntk(Tensor x, Tensor? z, int[] depths, str quantity) -> Tensor",
+    cpu=_compute_on_cpu,
+    cuda=on_cuda("infinite_ntk"),
+    fake=_kernels,
+)

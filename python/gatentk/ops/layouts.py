@@ -1,0 +1,172 @@
+"""What the compiled modules take and give: problems with the shapes of their results, tensors as addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from torch import Tensor
+
+from gatentk.activations import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from gatentk import _core
+
+ROW_ALIGNMENT = 128  # bits; packed rows are padded with zeros to a multiple of this
+
+# Quantities of infinite width that have an output for each trained matrix of one depth, not one for each depth.
+COMPONENTS = {row.components for row in ACTIVATIONS.values() if row.components is not None}
+
+
+def row_bytes(width: int) -> int:
+    """Bytes of a packed row of `width` bits.
+
+    >>> row_bytes(1), row_bytes(128), row_bytes(129)
+    (16, 16, 32)
+    """
+    return -(-width // ROW_ALIGNMENT) * (ROW_ALIGNMENT // 8)
+
+
+def contiguous_rows(matrix: Tensor) -> Tensor:
+    """The same values with elements of a row next to each other; copies only if they are not."""
+    return matrix if matrix.stride(-1) == 1 or matrix.shape[-1] <= 1 else matrix.contiguous()
+
+
+def view(matrix: Tensor, bits: Tensor | None = None, transposed: bool = False) -> _core.View:
+    """A matrix with its gates; of a transposed one, `matrix` and `bits` are as stored."""
+    rows, width = matrix.shape[::-1] if transposed else matrix.shape
+    return matrix.data_ptr(), rows, width, matrix.stride(0), gates(bits), transposed
+
+
+def gates(bits: Tensor | None) -> _core.Gates:
+    """Packed gates, or none."""
+    return (0, 0) if bits is None else (bits.data_ptr(), bits.stride(0))
+
+
+class MaskedProduct(NamedTuple):
+    """A product of two matrices whose factors and result are masked where they have gates.
+
+    Attributes:
+        a, b: the factors as stored.
+        transpose_a, transpose_b: whether a factor is the transpose of what is stored.
+        gate_a, gate_b, gate_out: bits, on the CPU perhaps followed by their plans; empty where all is on. Those of a
+            factor are as it is stored.
+        method: index in `gatentk.ops.METHODS`.
+    """
+
+    a: Tensor
+    b: Tensor
+    transpose_a: bool
+    transpose_b: bool
+    gate_a: list[Tensor]
+    gate_b: list[Tensor]
+    gate_out: list[Tensor]
+    method: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of the result."""
+        return self.a.shape[1 if self.transpose_a else 0], self.b.shape[0 if self.transpose_b else 1]
+
+    @property
+    def bits(self) -> list[Tensor | None]:
+        """Gates of the factors and of the result, without plans."""
+        return [gate[0] if gate else None for gate in (self.gate_a, self.gate_b, self.gate_out)]
+
+
+class GramProblem(NamedTuple):
+    """A sum over layers of (A A^T + bias) o (Delta Delta^T), each member of a list one layer's.
+
+    Attributes:
+        acts, deltas: left factors (..., n, width).
+        acts_b, deltas_b: right factors (..., n_b, width); both empty where they are the left ones.
+        gates_act, gates_delta: packed bits of the left factors.
+        bias: numbers added to A A^T.
+        components: whether layers are kept apart instead of summed.
+    """
+
+    acts: list[Tensor]
+    deltas: list[Tensor]
+    acts_b: list[Tensor]
+    deltas_b: list[Tensor]
+    gates_act: list[Tensor | None]
+    gates_delta: list[Tensor | None]
+    bias: list[float]
+    components: bool
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the right factors are the left ones."""
+        return not self.acts_b
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the result."""
+        right = self.acts[0] if self.symmetric else self.acts_b[0]
+        shape = (*self.acts[0].shape[:-1], right.shape[-2])
+        return (len(self.acts), *shape) if self.components else shape
+
+    def members(self, out: Tensor) -> Iterator[tuple[list[_core.Term], Tensor]]:
+        """Terms and the matrix (n, n_b) of `out` that their sum goes to, for each member of a batch.
+
+        What the addresses point to lives as long as the generator.
+        """
+        batch = self.acts[0].shape[:-2].numel()
+        matrices = out.view(len(self.acts) if self.components else 1, batch, *out.shape[-2:])
+
+        def flat(tensors: list[Tensor]) -> list[Tensor]:
+            return [contiguous_rows(tensor.reshape(batch, *tensor.shape[-2:])) for tensor in tensors]
+
+        def flat_gates(gates: list[Tensor | None]) -> list[Tensor | None]:
+            return [None if bits is None else flat([bits])[0] for bits in gates]
+
+        left = flat(self.acts), flat(self.deltas)
+        right = left if self.symmetric else (flat(self.acts_b), flat(self.deltas_b))
+        masks = flat_gates(self.gates_act), flat_gates(self.gates_delta)
+        for index in range(batch):
+            terms: list[_core.Term] = []
+            for a, d, a_b, d_b, bits_a, bits_d, bias in zip(*left, *right, *masks, self.bias, strict=True):
+                gate_a = None if bits_a is None else bits_a[index]
+                gate_d = None if bits_d is None else bits_d[index]
+                # Without right factors of their own the columns are the masked rows.
+                gate_a_b, gate_d_b = (gate_a, gate_d) if self.symmetric else (None, None)
+                terms.append(
+                    (
+                        view(a[index], gate_a),
+                        view(a_b[index], gate_a_b),
+                        view(d[index], gate_d),
+                        view(d_b[index], gate_d_b),
+                        bias,
+                    )
+                )
+            yield from zip([[t] for t in terms] if self.components else [terms], matrices[:, index], strict=True)
+
+
+class InfiniteProblem(NamedTuple):
+    """Kernels or angles of infinitely wide networks between the rows of x and of z, or of x alone.
+
+    Attributes:
+        x, z: samples (..., n, d) and (..., n_z, d).
+        depths: rising.
+        quantity: a name in `_core.Quantity`.
+    """
+
+    x: Tensor
+    z: Tensor | None
+    depths: list[int]
+    quantity: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the result."""
+        outputs = self.depths[0] + 1 if self.quantity in COMPONENTS else len(self.depths)
+        return (outputs, *self.x.shape[:-1], (self.x if self.z is None else self.z).shape[-2])
+
+    def members(self, out: Tensor) -> Iterator[tuple[_core.View, _core.View, Tensor]]:
+        """Samples x and z, and the matrices (outputs, n, n_z) of `out`, for each member of a batch."""
+        batch = self.x.shape[:-2].numel()
+        rows = contiguous_rows(self.x.reshape(batch, *self.x.shape[-2:]))
+        columns = rows if self.z is None else contiguous_rows(self.z.reshape(batch, *self.z.shape[-2:]))
+        matrices = out.view(out.shape[0], batch, *out.shape[-2:])
+        for index in range(batch):
+            yield view(rows[index]), view(columns[index]), matrices[:, index]

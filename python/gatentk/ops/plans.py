@@ -1,0 +1,90 @@
+"""Plans: the order in which a masked product on the CPU visits the neurons that are on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gatentk import _core
+from gatentk.ops.arguments import check_bit_matrix
+from gatentk.ops.layouts import contiguous_rows
+from gatentk.ops.layouts import gates as gate_view
+from gatentk.ops.registration import register
+
+
+class GateLayer:
+    """Packed gates of one layer, with the plans of the masked products.
+
+    Attributes:
+        bits: uint8, (n, row_bytes(width)).
+        n, width: samples and neurons.
+    """
+
+    def __init__(self, bits: Tensor, width: int) -> None:
+        self.bits = bits
+        self.n = bits.shape[0]
+        self.width = width
+        self._plans: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def plans(self) -> tuple[Tensor, Tensor]:
+        """Sample-major and neuron-major plan of `build_plan`, built at first use; not on CUDA devices."""
+        if self._plans is None:
+            self._plans = (
+                build_plan(self.bits, self.width),
+                build_plan(self.bits, self.width, neuron_major=True),
+            )
+        return self._plans
+
+    def __repr__(self) -> str:
+        return f"GateLayer(n={self.n}, width={self.width})"
+
+
+def build_plan(bits: Tensor, width: int, neuron_major: bool = False) -> Tensor:
+    """The order in which a masked product visits the neurons that are on.
+
+    Args:
+        bits: (n, row_bytes(width)) packed gates.
+        width: neurons.
+        neuron_major: groups are four neurons and the product runs over samples, as in the weight gradient;
+            otherwise four samples and over neurons.
+
+    Returns:
+        uint8 (groups, blocks, plan bytes); its size depends on n and width only.
+
+    Raises:
+        TypeError, ValueError: bits that do not fit the width, or on a CUDA device, where products need no plan.
+
+    >>> from gatentk.ops import pack_bits
+    >>> bits = pack_bits(torch.ones(10, 300, dtype=torch.bool))
+    >>> build_plan(bits, 300).shape[:2], build_plan(bits, 300, neuron_major=True).shape[:2]
+    (torch.Size([3, 2]), torch.Size([75, 1]))
+    """
+    check_bit_matrix("bits", bits, width)
+    if bits.is_cuda:
+        raise ValueError(
+            f"bits: masked products on {bits.device} need no plan, they read the bits; pass the bits as gates"
+        )
+    result: Tensor = torch.ops.gatentk.build_plan(bits, width, neuron_major)
+    return result
+
+
+def plan_shape(n: int, width: int, neuron_major: bool) -> tuple[int, int, int]:
+    """Shape of the plan of n samples of `width` neurons."""
+    rows, columns = (width, n) if neuron_major else (n, width)
+    return -(-rows // _core.group_rows), -(-columns // _core.block_columns), _core.plan_bytes
+
+
+def _build_on_cpu(bits: Tensor, width: int, neuron_major: bool) -> Tensor:
+    plan = _plan(bits, width, neuron_major)
+    rows, columns = (width, bits.shape[0]) if neuron_major else (bits.shape[0], width)
+    stored = contiguous_rows(bits)
+    _core.build_plan(gate_view(stored), neuron_major, rows, columns, plan.data_ptr(), torch.get_num_threads())
+    return plan
+
+
+def _plan(bits: Tensor, width: int, neuron_major: bool) -> Tensor:
+    return bits.new_empty(plan_shape(bits.shape[0], width, neuron_major))
+
+
+register("build_plan(Tensor bits, int width, bool neuron_major) -> Tensor", cpu=_build_on_cpu, cuda=None, fake=_plan)

@@ -1,0 +1,95 @@
+"""How an operation comes to torch: one call of `register` says everything about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+Implementation = Callable[..., Tensor]
+
+LIBRARY = torch.library.Library("gatentk", "DEF")
+
+# What runs for tensors on a CUDA device, by the name of the operation.
+CUDA: dict[str, Implementation] = {}
+
+
+def register(
+    schema: str,
+    *,
+    cpu: Implementation,
+    cuda: Implementation | None,
+    fake: Implementation,
+    differentiable: Implementation | None = None,
+) -> None:
+    """Define an operation `torch.ops.gatentk.NAME`.
+
+    Args:
+        schema: its name, arguments and result.
+        cpu, cuda: what computes it; None where there are no kernels.
+        fake: the result's shape and dtype without its values.
+        differentiable: the same result by a `torch.autograd.Function`, which knows gradients, tangents and batches;
+            its forward calls the operation again through `below_autograd`. Without one there are no gradients, and
+            `torch.func.vmap` runs the operation for one member of a batch after the other.
+    """
+    name = schema.partition("(")[0]
+    LIBRARY.define(schema)
+    LIBRARY.impl(name, cpu, "CPU")
+    if cuda is not None:
+        CUDA[name] = cuda
+        LIBRARY.impl(name, cuda, "CUDA")
+    torch.library.register_fake(f"gatentk::{name}", fake, lib=LIBRARY)
+    if differentiable is None:
+        rule = sliced(getattr(torch.ops.gatentk, name).default)
+        torch.library.register_vmap(f"gatentk::{name}", rule, lib=LIBRARY)
+    else:
+        LIBRARY.impl(name, _where_it_is_asked(name, differentiable), "Autograd")
+        # Transforms of torch.func take an autograd.Function apart, but only if they meet it before the operation.
+        LIBRARY.impl(name, differentiable, "FuncTorchDynamicLayerFrontMode")
+
+
+def _where_it_is_asked(name: str, differentiable: Implementation) -> Implementation:
+    """The differentiable operation, or the plain one where nobody differentiates: that saves 20 us a call."""
+
+    def run(*arguments: Any) -> Tensor:
+        tangents = forward_ad._current_level >= 0
+        if tangents or (torch.is_grad_enabled() and torch._C._any_requires_grad(*arguments)):
+            return differentiable(*arguments)
+        return below_autograd(getattr(torch.ops.gatentk, name), *arguments)
+
+    return run
+
+
+def below_autograd(op: Any, *arguments: Any) -> Tensor:
+    """The result of an operation without a record of how it came about."""
+    with torch._C._AutoDispatchBelowAutograd():
+        result: Tensor = op(*arguments)
+    return result
+
+
+def sliced(op: Any) -> Callable[..., tuple[Tensor, int]]:
+    """A batching rule that runs an operation once for each member."""
+
+    def rule(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Tensor, int]:
+        members = [
+            op(*(member(value, dims, i) for value, dims in zip(inputs, in_dims, strict=True)))
+            for i in range(info.batch_size)
+        ]
+        return torch.stack(members), 0
+
+    return rule
+
+
+def batch_dims(dims: Any, values: list[Tensor]) -> list[int | None]:
+    """Batch dimensions of a list of tensors; vmap gives None for an empty or unbatched list."""
+    return dims if isinstance(dims, list) else [dims] * len(values)
+
+
+def member(value: Any, dims: Any, index: int) -> Any:
+    """Member `index` of a batched argument, or of a list of them; what has no batch dimension as it is."""
+    if isinstance(value, list):
+        return [member(part, dim, index) for part, dim in zip(value, batch_dims(dims, value), strict=True)]
+    return value if dims is None or not isinstance(value, Tensor) else value.select(dims, index)
