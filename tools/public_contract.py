@@ -87,7 +87,7 @@ def _of_module(module: ModuleType, short: str) -> Iterator[str]:
         name: value
         for name, value in values.items()
         if (inspect.isclass(value) or inspect.isfunction(value))
-        and (value.__module__ == module.__name__ or value.__module__.startswith(f"{module.__name__}."))
+        and (f"{value.__module__}.".startswith(f"{module.__name__}.") or name in getattr(module, "__all__", ()))
     }
     # A class that has an alias here is called by it here.
     aliases = {value.__name__: name for name, value in own.items() if value.__name__ != name}

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from gatentk import ops
 from gatentk.checks import FLOATS, as_tensor, check_finite, check_integer, describe
 from gatentk.errors import GateTableError
-from gatentk.ops import GateLayer as GateLayer
+from gatentk.ops import GateLayer
 from gatentk.runs.files import open_aside
 
 _ALIGNMENT = 64  # bytes, a cache line
@@ -47,6 +47,8 @@ _BLOCK_BYTES = 1 << 20  # of bits at a time where a table is only read: stays in
 _ACTIVATION_BYTES = 256_000_000  # of a batch of the gate network, unless the batch size is given
 _ONES_OF_BYTE = torch.tensor([byte.bit_count() for byte in range(256)])
 _INDEX_DTYPES = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+__all__ = ["GateLayer", "GateNetwork", "GateTable", "Index"]
 
 Index = int | slice | Sequence[int] | Sequence[bool] | Tensor | np.ndarray[Any, Any]
 
