@@ -1,8 +1,8 @@
 """The plain-torch operations against loops over elements and 100 digits."""
 
-import exact
 import pytest
 import torch
+from cases import exact
 
 from gatentk import reference
 

@@ -2,10 +2,10 @@
 
 import math
 
-import exact
 import numpy as np
 import pytest
 import torch
+from cases import exact
 
 from gatentk.ntk import angles, angles_from_kernel, embedding_angles, gradient_angles, infinite, min_angle
 

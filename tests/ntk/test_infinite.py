@@ -2,10 +2,10 @@
 
 import itertools
 
-import exact
 import numpy as np
 import pytest
 import torch
+from cases import exact
 
 import gatentk as gt
 from gatentk import reference

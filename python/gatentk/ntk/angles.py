@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gatentk import ops
-from gatentk.checks import as_tensor, check_choice, check_finite, check_integer, describe, like_input
-from gatentk.ntk.infinite import ACTIVATIONS, Samples
+from gatentk.checks import as_tensor, check_finite, check_integer, describe, like_input
+from gatentk.ntk.infinite import Samples, checked_activation
 
 # Rows of a block of pairs in min_angle take at most this many bytes.
 BLOCK_BYTES = 32 << 20
@@ -114,12 +114,8 @@ def angles_from_kernel(K: Any) -> Any:
 
 def _quantity(depth: int, activation: str) -> tuple[int, str]:
     depth = check_integer("depth", depth, 0)
-    check_choice("activation", activation, ACTIVATIONS)
-    if activation == "linear":
-        return 0, "embedding_angle"
-    if activation == "grelu" and depth < 1:
-        raise ValueError("depth: expected at least 1 for grelu (at depth 0 nothing is trained), got 0")
-    return depth, f"{activation}_angle"
+    row = checked_activation(activation, depth)
+    return 0 if row.kernel is None else depth, row.angle
 
 
 def _samples(x: Any, depth: int) -> Tensor:

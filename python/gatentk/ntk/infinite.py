@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from gatentk import ops
+from gatentk.activations import ACTIVATIONS, Activation
 from gatentk.checks import FLOATS, as_tensor, check_choice, check_integer, check_samples, describe, like_input
-
-ACTIVATIONS = ("relu", "linear", "grelu")
 
 
 def infinite(
@@ -48,9 +47,10 @@ def infinite(
     samples = Samples(x, z, activation, [depth], dtype)
     if not components:
         return like_input(samples.kernels([depth])[0], x)
-    if activation == "relu" and depth > 0:
-        return like_input(samples.rescale(ops.infinite_ntk(samples.x, samples.z, [depth], "relu_components")), x)
-    layers = depth if activation == "grelu" else depth + 1
+    quantity = samples.activation.components
+    if quantity is not None and depth > 0:
+        return like_input(samples.rescale(ops.infinite_ntk(samples.x, samples.z, [depth], quantity)), x)
+    layers = samples.activation.trained(depth)
     kernel = samples.kernels([depth])[0] / layers
     return like_input(kernel.expand(layers, *kernel.shape).clone(), x)
 
@@ -81,18 +81,27 @@ def infinite_sweep(
     return like_input(samples.kernels(wanted), x)
 
 
+def checked_activation(name: str, depth: int) -> Activation:
+    """The activation of that name, which a network with that many hidden layers can have."""
+    activation = ACTIVATIONS[check_choice("activation", name, tuple(ACTIVATIONS))]
+    if depth < activation.smallest_depth:
+        raise ValueError(
+            f"depth: expected at least {activation.smallest_depth} for {name} (at depth {depth} nothing is trained), "
+            f"got {depth}"
+        )
+    return activation
+
+
 class Samples:
     """Checked samples of one call, scaled to a range in which squares neither overflow nor vanish."""
 
     def __init__(
         self, x: Any, z: Any, activation: str, depths: Sequence[int], dtype: torch.dtype = torch.float64
     ) -> None:
-        self.activation = check_choice("activation", activation, ACTIVATIONS)
+        self.activation = checked_activation(activation, min(depths))
         if dtype not in FLOATS:
             raise TypeError(f"dtype: expected torch.float32 or torch.float64, got {dtype!r}")
-        if activation == "grelu" and min(depths) < 1:
-            raise ValueError("depth: expected at least 1 for grelu (at depth 0 nothing is trained), got 0")
-        angles = activation != "linear" and max(depths) > 0
+        angles = self.activation.kernel is not None and max(depths) > 0
         tensors = [as_tensor("x", x)] + ([] if z is None else [as_tensor("z", z)])
         for name, tensor in zip(("x", "z"), tensors, strict=False):
             check_samples(name, tensor, nonzero_rows=angles)
@@ -118,11 +127,11 @@ class Samples:
 
     def kernels(self, depths: Sequence[int]) -> Tensor:
         """(len(depths), ..., n, n_z), in the order asked for."""
-        if self.activation == "linear" or max(depths) == 0:
-            factors = self.x.new_tensor([depth + 1 for depth in depths])
+        if self.activation.kernel is None or max(depths) == 0:
+            factors = self.x.new_tensor([self.activation.trained(depth) for depth in depths])
             return self.rescale(factors.view(-1, *[1] * self.x.dim()) * self._gram())
         rising = sorted(set(depths))
-        kernels = ops.infinite_ntk(self.x, self.z, rising, self.activation)
+        kernels = ops.infinite_ntk(self.x, self.z, rising, self.activation.kernel)
         if rising != list(depths):
             kernels = kernels[[rising.index(depth) for depth in depths]]
         return self.rescale(kernels)

@@ -1,0 +1,249 @@
+"""The NTK of a chain of stages, from the Gram matrices of its layers and of what flows back ([S], Sec. 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from gatentk import ops
+from gatentk.checks import describe
+from gatentk.ntk.outputs import check_index
+from gatentk.ntk.stages import GateStage, LinearStage, Stage
+
+# With fewer rows, packing the weight for a masked product costs more than skipping saves.
+MASKED_ROWS = 64
+
+
+def layerwise(stages: list[Stage], x: Tensor, z: Tensor | None, outputs: int | str, components: bool) -> Tensor:
+    """The kernel of a chain of stages; arguments and result as in `gatentk.ntk.empirical`."""
+    left = _forward(stages, "x", x)
+    right = None if z is None else _forward(stages, "z", z)
+    check_index(outputs, left.d_out)
+    if outputs == "full":
+        return _all_pairs(stages, left, right, components)
+    if outputs == "diag":
+        kernels = [_summed(stages, left, right, range(p, p + 1), components) for p in range(left.d_out)]
+        return torch.stack(kernels, dim=1 if components else 0)
+    selected = range(left.d_out) if outputs == "trace" else range(int(outputs), int(outputs) + 1)
+    return _summed(stages, left, right, selected, components)
+
+
+@dataclass
+class Pass:
+    """What one forward pass keeps.
+
+    Attributes:
+        inputs: of linear stages.
+        slopes: derivatives of activations, gates as bools; by stage, none where they are 1 everywhere.
+        gates: packed bits of gates.
+        d_out: number of outputs.
+    """
+
+    inputs: dict[int, Tensor] = field(default_factory=dict)
+    slopes: dict[int, Tensor] = field(default_factory=dict)
+    gates: dict[int, Tensor] = field(default_factory=dict)
+    d_out: int = 0
+
+    def is_switch(self, index: int) -> bool:
+        """Whether the stage of this number, if there is one, sets neurons to zero."""
+        return index in self.slopes and self.slopes[index].dtype == torch.bool
+
+
+def _product(left: Tensor, weight: Tensor, masked: bool, gate: Tensor | None = None) -> Tensor:
+    """left @ weight.T; half of a factor that has passed a ReLU or a gate (or its mask) is zero and is skipped.
+
+    On a CUDA device only gates are, because zeros are not looked for there.
+    """
+    if not masked or left.shape[0] < MASKED_ROWS or (left.is_cuda and gate is None):
+        return left @ weight.mT
+    return ops.gram_ntk([left], [left[:, :0]], [weight], [weight[:, :0]], gates=[(gate, None)])
+
+
+def _forward(stages: Sequence[Stage], name: str, x: Tensor) -> Pass:
+    if x.dim() != 2:
+        raise ValueError(f"{name}: expected shape (n, d), got {describe(x)}")
+    samples, table, kept = x, None, Pass()
+    for index, stage in enumerate(stages):
+        if isinstance(stage, LinearStage):
+            if x.shape[-1] != stage.weight.shape[1]:
+                what = name if not kept.inputs else f"net: stage {index}"
+                raise ValueError(f"{what}: expected {stage.weight.shape[1]} features, got {describe(x)}")
+            kept.inputs[index] = x
+            x = _product(x, stage.weight, kept.is_switch(index - 1), kept.gates.get(index - 1))
+            if stage.bias is not None:
+                x += stage.bias
+        elif isinstance(stage, GateStage):
+            if table is None:
+                table = stage.net.gate_table(samples)
+            kept.gates[index] = table.bits[stage.layer]
+            kept.slopes[index] = ops.unpack_bits(kept.gates[index], table.width)
+            x = x * kept.slopes[index]
+        else:
+            function, derivative = stage.activation.function, stage.activation.derivative
+            assert function is not None
+            if derivative is not None:
+                kept.slopes[index] = derivative(x)
+            x = stage.scale * function(x)
+    kept.d_out = x.shape[-1]
+    return kept
+
+
+def _deltas(stages: Sequence[Stage], kept: Pass, selected: range) -> Iterator[tuple[int, Tensor]]:
+    """(stage, Delta) from the last linear stage to the first trained one; Delta is (n, selected outputs, width)."""
+    n = next(iter(kept.inputs.values())).shape[0]
+    model = next(iter(kept.inputs.values()))
+    chosen = torch.eye(kept.d_out, dtype=model.dtype, device=model.device)[selected.start : selected.stop]
+    delta = chosen.expand(n, *chosen.shape)
+    first = min(index for index in kept.inputs if _trained(stages[index]))
+    for index in range(len(stages) - 1, first - 1, -1):
+        stage = stages[index]
+        if isinstance(stage, LinearStage):
+            yield index, delta
+            if index > first:
+                rows, gate = delta.reshape(-1, delta.shape[-1]), kept.gates.get(index + 1)
+                gate = None if gate is None else gate.repeat_interleave(len(selected), 0)
+                flat = _product(rows, stage.weight.mT, kept.is_switch(index + 1), gate)
+                delta = flat.view(*delta.shape[:-1], -1)
+            continue
+        if not isinstance(stage, GateStage):
+            delta = stage.scale * delta
+        if index in kept.slopes:
+            delta = delta * kept.slopes[index].unsqueeze(1)
+
+
+def _trained(stage: Stage) -> bool:
+    return isinstance(stage, LinearStage) and any(p is not None and p.requires_grad for p in (stage.weight, stage.bias))
+
+
+@dataclass
+class Use:
+    """One place where a parameter acts: its gradient there is the outer product of delta and act.
+
+    An act of width 0 stands for the constant 1 that a bias multiplies; `bias` adds that constant to a weight's act.
+    The gates are packed bits (n, row bytes) of an act and of each output's delta, where they were known beforehand.
+    """
+
+    act: Tensor
+    delta: Tensor
+    bias: float
+    gate_act: Tensor | None
+    gate_delta: Tensor | None
+
+    @property
+    def joined_delta(self) -> Tensor:
+        """(n, outputs * width): products then sum over outputs."""
+        return self.delta.reshape(self.delta.shape[0], -1)
+
+    @property
+    def joined_gates(self) -> tuple[Tensor | None, Tensor | None]:
+        """Gates of the act and of the joined delta."""
+        outputs, width = self.delta.shape[1:]
+        if self.gate_delta is None or outputs == 1:
+            return self.gate_act, self.gate_delta
+        return self.gate_act, ops.pack_bits(ops.unpack_bits(self.gate_delta, width).repeat(1, outputs))
+
+
+def _uses(stages: Sequence[Stage], kept: Pass, selected: range) -> dict[int, list[Use]]:
+    """Uses by trained parameter (its id), in the order of the network's layers.
+
+    A bias joins the weight beside it where both are used just once, which saves a product.
+    """
+    counts: dict[int, int] = {}
+    for stage in stages:
+        if isinstance(stage, LinearStage):
+            for parameter in (stage.weight, stage.bias):
+                if parameter is not None:
+                    counts[id(parameter)] = counts.get(id(parameter), 0) + 1
+    uses: dict[int, list[Use]] = {}
+    for index, delta in reversed(list(_deltas(stages, kept, selected))):
+        stage = stages[index]
+        assert isinstance(stage, LinearStage)
+        act, weight, bias = kept.inputs[index], stage.weight, stage.bias
+        gates = kept.gates.get(index - 1), kept.gates.get(index + 1)
+        if not delta.shape[-1]:  # a layer without neurons; a delta of width 0 would count as ones
+            delta = delta.new_zeros(*delta.shape[:-1], 1)
+        trained_bias = bias is not None and bias.requires_grad
+        joined = trained_bias and weight.requires_grad and counts[id(weight)] == counts[id(bias)] == 1
+        if weight.requires_grad:
+            uses.setdefault(id(weight), []).append(Use(act, delta, 1.0 if joined else 0.0, *gates))
+        if trained_bias and not joined:
+            uses.setdefault(id(bias), []).append(Use(act[:, :0], delta, 1.0, None, gates[1]))
+    return uses
+
+
+def _own_kernel(uses: Sequence[Use]) -> Tensor:
+    """Kernel of the samples with themselves, summed over uses of different parameters."""
+    return ops.gram_ntk(
+        [use.act for use in uses],
+        [use.joined_delta for use in uses],
+        gates=[use.joined_gates for use in uses],
+        bias=[use.bias for use in uses],
+    )
+
+
+def _group_kernel(left: Sequence[Use], right: Sequence[Use] | None) -> Tensor:
+    """Kernel of one parameter: every use of it on the left meets every use on the right."""
+    if right is None and len(left) == 1:
+        return _own_kernel(left)
+    pairs = [(a, b) for a in left for b in (left if right is None else right)]
+    return ops.gram_ntk(
+        [a.act for a, _ in pairs],
+        [a.joined_delta for a, _ in pairs],
+        [b.act for _, b in pairs],
+        [b.joined_delta for _, b in pairs],
+        gates=[a.joined_gates for a, _ in pairs],
+        bias=[a.bias for a, _ in pairs],
+    )
+
+
+def _summed(stages: list[Stage], left: Pass, right: Pass | None, selected: range, components: bool) -> Tensor:
+    """Sum over the selected outputs: (n, n_z), with components (layers, n, n_z)."""
+    uses = _uses(stages, left, selected)
+    others = None if right is None else _uses(stages, right, selected)
+    if others is None and not components and all(len(group) == 1 for group in uses.values()):
+        return _own_kernel([group[0] for group in uses.values()])
+    kernels = [_group_kernel(group, None if others is None else others[key]) for key, group in uses.items()]
+    return torch.stack(kernels) if components else _total(kernels)
+
+
+def _total(kernels: list[Tensor]) -> Tensor:
+    total = kernels[0]
+    for kernel in kernels[1:]:
+        total += kernel
+    return total
+
+
+def _all_pairs(stages: list[Stage], left: Pass, right: Pass | None, components: bool) -> Tensor:
+    """(n, d_y, n_z, d_y), with components (layers, n, d_y, n_z, d_y)."""
+    uses = _uses(stages, left, range(left.d_out))
+    others = uses if right is None else _uses(stages, right, range(left.d_out))
+    n, n_z = (next(iter(group.values()))[0].act.shape[0] for group in (uses, others))
+    act = next(iter(uses.values()))[0].act
+    kernel = act.new_empty(len(uses), n, left.d_out, n_z, left.d_out)
+    for layer, key in enumerate(uses):
+        for p in range(left.d_out):
+            for q in range(p if right is None else 0, left.d_out):
+                block = ops.gram_ntk(
+                    *_paired(uses[key], p, others[key], q),
+                    gates=[(use.gate_act, use.gate_delta) for use in uses[key] for _ in others[key]],
+                    bias=[use.bias for use in uses[key] for _ in others[key]],
+                )
+                kernel[layer, :, p, :, q] = block
+                if right is None and q > p:
+                    kernel[layer, :, q, :, p] = block.mT
+    return kernel if components else kernel.sum(0)
+
+
+def _paired(
+    left: Sequence[Use], p: int, right: Sequence[Use], q: int
+) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+    pairs = [(a, b) for a in left for b in right]
+    return (
+        [a.act for a, _ in pairs],
+        [a.delta[:, p] for a, _ in pairs],
+        [b.act for _, b in pairs],
+        [b.delta[:, q] for _, b in pairs],
+    )
