@@ -1,0 +1,85 @@
+"""What keeps the house in order: sizes, tests that mirror sources, and who may import what.
+
+The layers are held by import-linter (pyproject.toml, `make lint`).
+"""
+
+import ast
+import re
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "python" / "gatentk"
+TESTS = ROOT / "tests"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+TEST_FILES = sorted(TESTS.rglob("*.py"))
+NATIVE = sorted(path for path in (ROOT / "csrc").rglob("*") if path.suffix in (".cpp", ".hpp", ".cu", ".cuh", ".inc"))
+
+LONGEST_MODULE, MEDIAN_MODULE, LONGEST_NATIVE = 450, 220, 400
+
+# Modules without a test file of their own, and the one that covers them.
+COVERED_BY = {
+    "__init__.py": "test_package.py",
+    "_version.py": "test_package.py",
+}
+
+
+def lines(path):
+    return len(path.read_text().splitlines())
+
+
+def name(path):
+    return str(path.relative_to(ROOT))
+
+
+def imported(path):
+    """Modules that a file imports, with the names that it takes from them as if they were modules."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def test_modules_are_short():
+    sizes = {name(path): lines(path) for path in MODULES}
+    assert {path: size for path, size in sizes.items() if size > LONGEST_MODULE} == {}
+    assert median(sizes.values()) < MEDIAN_MODULE
+
+
+def test_native_files_are_short():
+    assert {name(path): lines(path) for path in NATIVE if lines(path) > LONGEST_NATIVE} == {}
+
+
+def test_every_module_has_its_tests():
+    alone = []
+    for path in MODULES:
+        inside = path.relative_to(PACKAGE)
+        expected = COVERED_BY.get(str(inside), inside.with_name(f"test_{inside.name}"))
+        definitions = any(
+            isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in ast.parse(path.read_text()).body
+        )
+        if definitions and not (TESTS / expected).is_file():
+            alone.append(f"{inside}: no tests/{expected}")
+    assert alone == []
+
+
+def test_modules_that_others_cover_are_there():
+    assert [path for path in COVERED_BY if not (PACKAGE / path).is_file()] == []
+
+
+@pytest.mark.parametrize("path", TEST_FILES, ids=name)
+def test_no_test_imports_a_test_or_edits_the_path(path):
+    assert [module for module in imported(path) if re.search(r"(^|\.)(test_\w+|conftest)\b", module)] == []
+    edits = r"sys\.path(\.(append|extend|insert|remove)\(|\[.*\] =| \+?= )|syspath_prepend\("
+    assert re.search(edits, path.read_text()) is None
+
+
+def test_only_operations_call_compiled_modules():
+    compiled = {"gatentk._core", "gatentk._cuda"}
+    callers = [path for path in MODULES if compiled & set(imported(path))]
+    assert [name(path) for path in callers if path.relative_to(PACKAGE).parts[0] != "ops"] == []
