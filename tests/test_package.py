@@ -1,0 +1,31 @@
+"""The package as a whole: its names, its version, and how little an import of it loads."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import gatentk
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_name_is_there():
+    for name in gatentk.__all__:
+        assert getattr(gatentk, name) is not None
+    assert set(gatentk.__all__) <= set(dir(gatentk))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    assert not hasattr(gatentk, "no_such_name")
+
+
+def test_the_version_is_the_same_everywhere():
+    for path, pattern in (("pyproject.toml", r'^version = "(.+)"$'), ("CITATION.cff", r"^version: (.+)$")):
+        assert re.findall(pattern, (ROOT / path).read_text(), re.MULTILINE) == [gatentk.__version__]
+
+
+def test_an_import_waits_for_nothing_large():
+    code = "import sys, gatentk; print([name for name in ('torch', 'numpy', 'scipy', 'click') if name in sys.modules])"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output == "[]\n"
