@@ -136,7 +136,7 @@ def test_plans_are_those_that_a_step_needs(monkeypatch):
         built.append((bits.shape, width, neuron_major))
         return build_plan(bits, width, neuron_major)
 
-    monkeypatch.setattr(ops, "build_plan", count)
+    monkeypatch.setattr("gatentk.ops.plans.build_plan", count)
     job.ours()
     ours = sorted(built)
     built.clear()
