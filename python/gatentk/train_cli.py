@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gatentk.train import Config, Record, Result, Samples
+    from gatentk.train import EpochRecord, Result, TrainingConfig, TrainingSamples
 
 # Modules that take long to import are imported by the functions that need them, so that --help is quick.
 
@@ -37,17 +38,19 @@ def _rates(ctx: click.Context, param: click.Parameter, value: str) -> tuple[floa
 
 def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
     """Diagnostics in the order of the table in `diagnostics`; all and none are known, too."""
-    from gatentk.train.diagnostics import NAMES
+    from gatentk.train.diagnostics import DIAGNOSTICS
 
     parts = [part.strip().lower() for part in value.split(",")]
     if parts == ["none"]:
         return ()
     if parts == ["all"]:
-        return tuple(NAMES)
+        return tuple(DIAGNOSTICS)
     for part in parts:
-        if part not in NAMES:
-            raise click.BadParameter(f"expected none, all or some of {', '.join(NAMES)}, got {part!r}", ctx, param)
-    return tuple(name for name in NAMES if name in parts)
+        if part not in DIAGNOSTICS:
+            raise click.BadParameter(
+                f"expected none, all or some of {', '.join(DIAGNOSTICS)}, got {part!r}", ctx, param
+            )
+    return tuple(name for name in DIAGNOSTICS if name in parts)
 
 
 @click.command()
@@ -188,13 +191,13 @@ def train(checkpoint_every: int, resume: bool, restart: bool, out: Path, **optio
     """  # noqa: D301 (click reads \b: keep these lines apart)
     from rich.console import Console
 
-    from gatentk.train import Config, prepare, report
+    from gatentk.train import TrainingConfig, prepare_training, report
 
     if resume and restart:
         raise click.UsageError("--resume and --restart exclude each other")
     console = Console(highlight=False, markup=False, emoji=False)  # paths and names are printed as they are
-    config = Config(**options)
-    samples = prepare(config)
+    config = TrainingConfig(**options)
+    samples = prepare_training(config)
     _check_memory(config, samples)
     for text in _remarks(config, samples):
         console.print(text, style="yellow", soft_wrap=True)
@@ -203,7 +206,7 @@ def train(checkpoint_every: int, resume: bool, restart: bool, out: Path, **optio
         result = _run(console, config, samples, out, checkpoint_every, resume=resume, restart=restart)
     for warning in caught:
         console.print(f"Warning: {warning.message}", style="yellow", soft_wrap=True)
-    path = report.write(out, samples, result)
+    path = report.write(out, samples, result, command_line(config))
     _show(console, result)
     for sentence in report.headline(samples, result):
         console.print(sentence, soft_wrap=True)
@@ -212,14 +215,32 @@ def train(checkpoint_every: int, resume: bool, restart: bool, out: Path, **optio
         raise click.ClickException("every run diverged; try a smaller learning rate with --lr, or --lr auto")
 
 
-def _check_memory(config: Config, samples: Samples) -> None:
+_ALWAYS_SHOWN = ("data", "model", "width", "depth", "loss", "optimizer", "epochs")
+
+
+def command_line(config: TrainingConfig, out: str = "DIR") -> str:
+    """The command that repeats a training, with the options that differ from their defaults."""
+    from gatentk.train import TrainingConfig
+
+    defaults = TrainingConfig(config.data)
+    words = ["gatentk", "train"]
+    for option in train.params:
+        name = str(option.name)
+        value = getattr(config, name, None)
+        if value is None or (value == getattr(defaults, name) and name not in _ALWAYS_SHOWN):
+            continue
+        words += [option.opts[0], ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    return shlex.join([*words, "--out", out])
+
+
+def _check_memory(config: TrainingConfig, samples: TrainingSamples) -> None:
     from gatentk.runs.memory import check_memory
-    from gatentk.train import memory_needed
+    from gatentk.train import training_memory
 
-    check_memory(memory_needed(config, samples), remedy="take a smaller width= or depth=, or fewer samples with n=")
+    check_memory(training_memory(config, samples), remedy="take a smaller width= or depth=, or fewer samples with n=")
 
 
-def _remarks(config: Config, samples: Samples) -> list[str]:
+def _remarks(config: TrainingConfig, samples: TrainingSamples) -> list[str]:
     """What a user should know before waiting."""
     remarks = []
     if samples.zero_rows:
@@ -236,7 +257,14 @@ def _remarks(config: Config, samples: Samples) -> list[str]:
 
 
 def _run(
-    console: Console, config: Config, samples: Samples, out: Path, checkpoint_every: int, *, resume: bool, restart: bool
+    console: Console,
+    config: TrainingConfig,
+    samples: TrainingSamples,
+    out: Path,
+    checkpoint_every: int,
+    *,
+    resume: bool,
+    restart: bool,
 ) -> Result:
     """Train behind a progress bar; Ctrl-C says what is kept."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -263,7 +291,7 @@ def _run(
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         bar = progress.add_task(samples.name, total=config.seeds * config.epochs)
 
-        def show(record: Record, trial: bool) -> None:
+        def show(record: EpochRecord, trial: bool) -> None:
             progress.update(bar, advance=0 if trial else min(record.epoch, 1), description=_status(record, trial))
 
         try:
@@ -286,7 +314,7 @@ def _run(
             ) from None
 
 
-def _status(record: Record, trial: bool) -> str:
+def _status(record: EpochRecord, trial: bool) -> str:
     from gatentk.reporting.text import number
 
     loss = "not finite" if record.train_loss is None else number(record.train_loss)

@@ -20,7 +20,8 @@ from gatentk.papers.kernel_descent import KernelDescent, promised_loss
 from gatentk.reporting import figures, style
 from gatentk.reporting.text import number
 from gatentk.spectra import spectrum
-from gatentk.train import diagnostics
+from gatentk.train.linearisation import Linearisation
+from gatentk.train.quantities import extreme_eigenvalues, kernel_drift, tau
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,7 +110,7 @@ def _compute_training(part: Settings, a: Mapping[str, Any]) -> Numbers:
     net = _network(a["n"], a["width"], a["depth"], a["seed"])
     gates = net.gate_table(x)
     K = ntk.empirical(net, x)
-    linear = diagnostics.Linearisation(net, x, gates)
+    linear = Linearisation(net, x, gates)
     residual = linear.outputs - labels
     start, kernel = float(residual.square().sum()), KernelDescent(K, residual)
     watched = {"drift": 0.0, "linearised": 0.0, "tau": 0.0}
@@ -138,14 +139,12 @@ def _compute_training(part: Settings, a: Mapping[str, Any]) -> Numbers:
     }
 
 
-def _distances(
-    net: GReLUNetwork, x: Tensor, linear: diagnostics.Linearisation, K: Tensor, outputs: Tensor
-) -> dict[str, float]:
+def _distances(net: GReLUNetwork, x: Tensor, linear: Linearisation, K: Tensor, outputs: Tensor) -> dict[str, float]:
     """How far the network is from its start and from its linearisation."""
     weights = list(net.weights)
     return {
-        "tau": diagnostics.tau(weights, linear.weights),
-        "drift": diagnostics.kernel_drift(ntk.empirical(net, x), K),
+        "tau": tau(weights, linear.weights),
+        "drift": kernel_drift(ntk.empirical(net, x), K),
         "linearised": float((outputs - linear(weights)).norm() / outputs.norm()),
     }
 
@@ -212,7 +211,7 @@ def _compute_spectra(part: Settings, a: Mapping[str, Any]) -> Numbers:
     x, _ = _ackley(n)
     net = _network(n, width, part["depth"], a["seed"], outputs)
     few = x[: part["measured"]]
-    spans = diagnostics.extreme_eigenvalues(net, few, net.gate_table(few))
+    spans = extreme_eigenvalues(net, few, net.gate_table(few))
     units = {"G": width / x.shape[1], "F": width / outputs}
     return {name: [[low / units[name], high / units[name]] for low, high in spans[name]] for name in units}
 

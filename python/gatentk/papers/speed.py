@@ -21,7 +21,7 @@ from gatentk.nn import GReLUNetwork, ReLUNetwork
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
 from gatentk.reporting import figures, style
 from gatentk.reporting.text import number
-from gatentk.train.diagnostics import forward
+from gatentk.train.trainable import Trainable, outputs
 
 SUMMARY = "training and inference time of GReLU against ReLU"
 PLACE = 90
@@ -44,8 +44,6 @@ COLOURS = {
 }
 OUTPUTS = 10
 BATCH = 128
-
-Network = GReLUNetwork | ReLUNetwork
 
 
 @lru_cache(maxsize=4)
@@ -83,11 +81,11 @@ def _networks(x: Tensor, width: int, depth: int) -> tuple[GReLUNetwork, ReLUNetw
     return gnet, rnet, gnet.gate_table(x)
 
 
-def _step(net: Network, x: Tensor, targets: Tensor, gates: GateTable | None) -> None:
+def _step(net: Trainable, x: Tensor, targets: Tensor, gates: GateTable | None) -> None:
     """Forward, backward and an update so small that the network stays what it is."""
     for weight in net.weights:
         weight.grad = None
-    loss = (forward(net, x, gates) - targets).square().sum() / 2
+    loss = (outputs(net, x, gates) - targets).square().sum() / 2
     loss.backward()  # type: ignore[no-untyped-call]
     with torch.no_grad():
         for weight in net.weights:
@@ -129,8 +127,8 @@ def _compute_inference(settings: Settings, a: Mapping[str, Any]) -> Numbers:
     calls: dict[str, Callable[[], Tensor]] = {
         "dense": _by_method(rnet, "dense", lambda: rnet(rows)),
         "relu": _by_method(rnet, "auto", lambda: rnet(rows)),
-        "grelu": lambda: forward(gnet, rows, gates),
-        "grelu-new": lambda: forward(gnet, rows),
+        "grelu": lambda: gnet(rows, gates=gates),
+        "grelu-new": lambda: gnet(rows),
         "relu-low-rank": _by_method(rnet, "auto", lambda: predicted["relu"](rows)),
         "grelu-low-rank": lambda: predicted["grelu"](rows),
     }

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -149,14 +149,8 @@ def entropy(settings: Settings, name: str, depth: int, factor: float) -> Numbers
         chosen["source"], model="relu", loss="cross-entropy", optimizer="sgd", batch=settings["batch"], depth=depth
     )
     net = network(chosen["features"], settings["width"], depth, samples.outputs)
-    # Training needs nothing of a network but its outputs and weights.
-    start = train.Start(0, cast(nn.ReLUNetwork, net), samples.train, None, samples.shuffled)
-    records = list(train.Run(config, start, rate).epochs(chosen["epochs"]))
-    return {
-        "rate": rate,
-        "losses": [record.train_loss for record in records],
-        "accuracy": records[-1].train_accuracy,
-    }
+    epochs = list(train.Descent(config, net, samples.train, rate).losses(chosen["epochs"]))
+    return {"rate": rate, "losses": [epoch.loss for epoch in epochs], "accuracy": epochs[-1].accuracy}
 
 
 def descent(settings: Settings, name: str, depth: int) -> Numbers:

@@ -15,7 +15,7 @@ from gatentk.ops import row_bytes
 from gatentk.papers.experiment import Numbers, Scale, Settings
 from gatentk.reporting import style
 from gatentk.train import Config, Run, Samples, Split, Start
-from gatentk.train.diagnostics import Linearisation
+from gatentk.train.rates import largest_eigenvalue as tangent_eigenvalue
 
 Found = TypeVar("Found")
 
@@ -26,7 +26,6 @@ COLOURS = {"grelu": style.ORANGE, "relu": style.BLUE}
 FLOPS = 6e10
 BYTES_PER_SECOND = 5e9
 LAYER_SECONDS = 1e-3
-_EIGENVALUE_SAMPLES = 256
 
 
 def config(settings: Settings, **changes: Any) -> Config:
@@ -131,12 +130,8 @@ def start(config: Config, seed: int, spread: float | None = None) -> Start:
 
 
 def largest_eigenvalue(begun: Start) -> float:
-    """Of K / n, K the tangent kernel of (at most 256) train samples at the start.
-
-    Gradient descent on the mean square loss needs steps below twice its inverse, at first.
-    """
-    part = begun.train.take(begun.shuffled[:_EIGENVALUE_SAMPLES])
-    return Linearisation(begun.network, part.x, part.gates).largest_eigenvalue(50)
+    """Of K / n, K the tangent kernel of (at most 256) train samples at the start, to more digits than a grid needs."""
+    return tangent_eigenvalue(begun.network, begun.train, begun.shuffled, iterations=50)
 
 
 def unexplained(numbers: Numbers, spread: float) -> Numbers:

@@ -1,46 +1,47 @@
-"""What a training leaves behind besides its log: results.json and a plot of the losses."""
+"""What a training leaves behind besides its log: results.json, and sentences about the outcome."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gatentk.reporting import figures
 from gatentk.reporting.environment import environment
-from gatentk.reporting.style import BLUE, INK, ORANGE, SMALL
-from gatentk.reporting.text import data_name, json_text, number
+from gatentk.reporting.text import json_text, number
 from gatentk.runs.files import write_aside
-from gatentk.train import Config, Record, Result, Samples, diagnostics
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from gatentk.train.diagnostics import DIAGNOSTICS
+from gatentk.train.folder import Result
+from gatentk.train.plot import draw
+from gatentk.train.record import EpochRecord
+from gatentk.train.samples import TrainingSamples
 
 SCHEMA = "gatentk/training/1"
-NAMES = {"grelu": "GReLU", "relu": "ReLU"}
-OPTIMIZERS = {"sgd": "SGD", "gd": "gradient descent", "adam": "Adam"}
-TRAIN, TEST = BLUE, ORANGE
 
 
-def write(folder: Path, samples: Samples, result: Result) -> Path:
-    """Write results.json, loss.png and loss.svg; returns the path of results.json."""
+def write(folder: Path, samples: TrainingSamples, result: Result, command: str) -> Path:
+    """Write results.json, loss.png and loss.svg; returns the path of results.json.
+
+    Args:
+        folder: of the files.
+        samples, result: what was trained, and what came out.
+        command: the command line that repeats it.
+    """
     figure = draw(samples, result)
     for kind in ("png", "svg"):
         write_aside(folder / f"loss.{kind}", figures.render(figure, kind))
     path = folder / "results.json"
-    write_aside(path, document_text(samples, result).encode())
+    write_aside(path, document_text(samples, result, command).encode())
     return path
 
 
-def document_text(samples: Samples, result: Result) -> str:
+def document_text(samples: TrainingSamples, result: Result, command: str) -> str:
     """Settings, data and the outcome of each run, machine-readable; log.jsonl has every epoch."""
     config = result.config
     document = {
         "schema": SCHEMA,
-        "command": command_line(config),
+        "command": command,
         "config": asdict(config),
         "data": {
             "name": samples.name,
@@ -53,7 +54,7 @@ def document_text(samples: Samples, result: Result) -> str:
             "sha256": samples.digest,
         },
         "environment": environment(),
-        "diagnostics": {name: diagnostics.NAMES[name] for name in config.diagnostics},
+        "diagnostics": {name: DIAGNOSTICS[name].description for name in config.diagnostics},
         "learning_rate": result.rate,
         "trials": [trial._asdict() for trial in result.trials],
         "runs": [_outcome(result.run(seed)) for seed in range(config.seeds)],
@@ -61,7 +62,7 @@ def document_text(samples: Samples, result: Result) -> str:
     return json_text(document)
 
 
-def _outcome(records: Sequence[Record]) -> dict[str, Any]:
+def _outcome(records: Sequence[EpochRecord]) -> dict[str, Any]:
     """How one run went: its first and last epoch, its smallest test loss, and the switch if there was one."""
     tested = [record for record in records if record.test_loss is not None]
     best = min(tested, key=lambda record: record.test_loss or 0.0, default=None)
@@ -77,45 +78,7 @@ def _outcome(records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def command_line(config: Config, out: str = "DIR") -> str:
-    """The command that repeats a training."""
-    words = ["gatentk", "train", "--data", config.data]
-    defaults = Config(config.data)
-    for option, name in _OPTIONS.items():
-        value = getattr(config, name)
-        if value is None or (value == getattr(defaults, name) and name not in _ALWAYS):
-            continue
-        text = ",".join(str(part) for part in value) if isinstance(value, tuple) else str(value)
-        words += [option, text]
-    return shlex.join([*words, "--out", out])
-
-
-_ALWAYS = ("model", "width", "depth", "loss", "optimizer", "epochs")
-_OPTIONS = {
-    "--path": "path",
-    "-n": "n",
-    "--data-seed": "data_seed",
-    "--test-fraction": "test_fraction",
-    "--normalize": "normalize",
-    "--model": "model",
-    "--width": "width",
-    "--depth": "depth",
-    "--loss": "loss",
-    "--optimizer": "optimizer",
-    "--batch": "batch",
-    "--lr": "rates",
-    "--trial-epochs": "trial_epochs",
-    "--epochs": "epochs",
-    "--seeds": "seeds",
-    "--switch": "switch",
-    "--switch-lr": "switch_rate",
-    "--diagnostics": "diagnostics",
-    "--diagnostic-samples": "diagnostic_samples",
-    "--dtype": "dtype",
-}
-
-
-def headline(samples: Samples, result: Result) -> list[str]:
+def headline(samples: TrainingSamples, result: Result) -> list[str]:
     """What came out, in sentences; diverged runs with what to change."""
     sentences = []
     for seed in range(result.config.seeds):
@@ -142,52 +105,4 @@ def _switch_text(epoch: int, switch: dict[str, Any]) -> str:
     return (
         f"converted to ReLU after epoch {epoch}, train loss {before} before and {after} after (layers fitted to "
         f"{number(residual, 2)} relative at worst); learning rate {switch['rate']:g} from there."
-    )
-
-
-# The plot
-
-
-def draw(samples: Samples, result: Result) -> Figure:
-    """Train and test loss by epoch, a line a seed, logarithmic."""
-    config = result.config
-    loss = "1/2 |output - label|²" if config.loss == "square" else "Cross-entropy"
-    with figures.plot(f"{loss}, mean over samples", _subtitle(samples, result), 3.4, 26) as (figure, axes):
-        axes.set_xlabel("Epoch")
-        _lines(axes, result)
-        if config.switch is not None:
-            axes.axvline(config.switch, color=INK, linewidth=0.6, linestyle=(0, (2, 2)))
-            place: dict[str, Any] = {
-                "xycoords": ("data", "axes fraction"),
-                "xytext": (3, 3),
-                "textcoords": "offset points",
-            }
-            axes.annotate("ReLU", (config.switch, 0), fontsize=SMALL, **place)
-        return figure
-
-
-def _lines(axes: Axes, result: Result) -> None:
-    logarithmic = True
-    for name, colour, label in (("train_loss", TRAIN, "train"), ("test_loss", TEST, "test")):
-        for seed in range(result.config.seeds):
-            points = [(r.epoch, value) for r in result.run(seed) if (value := getattr(r, name)) is not None]
-            if points:
-                logarithmic = logarithmic and all(value > 0 for _, value in points)
-                marker = "o" if len(points) == 1 else None
-                axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.2, marker=marker, label=label)
-                label = "_"  # once in the legend
-    if logarithmic and axes.lines:
-        axes.set_yscale("log")
-    if axes.lines:
-        figures.legend(axes)
-    figures.integers(axes, 10)
-
-
-def _subtitle(samples: Samples, result: Result) -> str:
-    config = result.config
-    seeds = f", {config.seeds} seeds" if config.seeds > 1 else ""
-    return (
-        f"{data_name(samples.name)}, {len(samples.train):,} samples; "
-        f"{NAMES[config.model]}, width {config.width:,}, depth {config.depth}\n"
-        f"{OPTIMIZERS[config.optimizer]}, learning rate {number(result.rate, 2)}{seeds}"
     )

@@ -133,7 +133,7 @@ CASES = (
         name="empirical-f64",
         family="gram",
         ours="ntk.empirical, ReLU network",
-        peer="neural-tangents, jit, the fastest way its jax runs",
+        peer="neural-tangents, jit, its best implementation",
         shape=Shape(n=500, d=5, width=512, depth=10),
         quick=Shape(n=40, d=5, width=16, depth=3),
         dtype=torch.float64,

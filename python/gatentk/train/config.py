@@ -1,0 +1,107 @@
+"""What to train, and how."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from gatentk.activations import MODELS
+from gatentk.checks import check_choice, check_integer
+from gatentk.train.diagnostics import DIAGNOSTICS
+from gatentk.train.losses import LOSSES
+
+OPTIMIZERS = ("sgd", "gd", "adam")
+NORMALIZATIONS = ("unit", "standard", "none")
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+BATCH = 128  # default size of mini-batches
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What to train, and how.
+
+    Attributes:
+        data, path, n, data_seed: the arguments of `gatentk.data.load`.
+        test_fraction: share of the samples, drawn with `data_seed`, that is kept for testing.
+        normalize: "unit" scales every sample to norm 1, as the theory of [G] assumes; "standard" gives every feature
+            mean 0 and variance 1 on the train samples; "none" takes the samples as they are.
+        model: "grelu" or "relu"; both start from the same C, B, W for the same seed.
+        width, depth: of the network; depth W matrices are trained.
+        loss: "square", 1/2 sum |y - label|^2 ([G], Eq. 2) with one-hot labels, or "cross-entropy". Both enter as
+            means over the samples of a step.
+        optimizer: "sgd", "adam" (torch's, without momentum and with its defaults) or "gd", full-batch gradient descent.
+        batch: size of mini-batches, default 128; None for "gd".
+        rates: learning rates. Of several, the one with the smallest train loss after `trial_epochs` epochs of seed 0
+            is taken for all seeds; none at all means a grid made for the network.
+        trial_epochs: length of those trials.
+        epochs: passes over the train samples; a step each for "gd".
+        seeds: number of networks, seeded 0 .. seeds - 1.
+        switch: epoch after which a GReLU network is converted to ReLU ([G], Thm 2) and goes on as one, with a fresh
+            optimizer.
+        switch_rate: learning rate after the switch; None derives it from that before (`rates.rate_after_switch`).
+        diagnostics: names of `gatentk.train.diagnostics.DIAGNOSTICS`, measured after every epoch.
+        diagnostic_samples: number of train samples that they are measured on, at most.
+        dtype: "float32" or "float64".
+    """
+
+    data: str
+    path: str | None = None
+    n: int | None = None
+    data_seed: int = 0
+    test_fraction: float = 0.0
+    normalize: str = "unit"
+    model: str = "grelu"
+    width: int = 1024
+    depth: int = 4
+    loss: str = "square"
+    optimizer: str = "sgd"
+    batch: int | None = None
+    rates: tuple[float, ...] = ()
+    trial_epochs: int = 5
+    epochs: int = 50
+    seeds: int = 1
+    switch: int | None = None
+    switch_rate: float | None = None
+    diagnostics: tuple[str, ...] = ()
+    diagnostic_samples: int = 256
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        for name, choices in (
+            ("normalize", NORMALIZATIONS),
+            ("model", MODELS),
+            ("loss", tuple(LOSSES)),
+            ("optimizer", OPTIMIZERS),
+            ("dtype", tuple(DTYPES)),
+        ):
+            check_choice(name, getattr(self, name), choices)
+        for name in ("width", "depth", "trial_epochs", "epochs", "seeds", "diagnostic_samples"):
+            check_integer(name, getattr(self, name), 1)
+        if not isinstance(self.test_fraction, (int, float)) or not 0 <= self.test_fraction < 1:
+            raise ValueError(f"test_fraction: expected a share of at least 0 and below 1, got {self.test_fraction!r}")
+        if len(set(self.rates)) != len(self.rates) or not all(0 < rate < math.inf for rate in self.rates):
+            raise ValueError(f"rates: expected different positive learning rates, got {self.rates}")
+        for name in self.diagnostics:
+            check_choice("diagnostics", name, tuple(DIAGNOSTICS))
+        self._check_batch()
+        self._check_switch()
+
+    def _check_batch(self) -> None:
+        if self.optimizer == "gd" and self.batch is not None:
+            raise ValueError("batch: full-batch gradient descent (gd) takes no mini-batches; sgd does")
+        if self.optimizer != "gd":
+            object.__setattr__(self, "batch", BATCH if self.batch is None else check_integer("batch", self.batch, 1))
+
+    def _check_switch(self) -> None:
+        if self.switch_rate is not None and (self.switch is None or not 0 < self.switch_rate < math.inf):
+            expected = "a positive learning rate" if self.switch is not None else "none without a switch"
+            raise ValueError(f"switch_rate: expected {expected}, got {self.switch_rate!r}")
+        if self.switch is not None:
+            if self.model != "grelu":
+                raise ValueError(f"switch: only a GReLU network switches to ReLU, got model {self.model!r}")
+            check_integer("switch", self.switch, 1)
+            if self.switch >= self.epochs:
+                raise ValueError(f"switch: expected an epoch before the last, {self.epochs}, got {self.switch}")

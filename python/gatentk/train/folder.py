@@ -1,0 +1,164 @@
+"""A training of several seeds in a folder, which goes on where it was interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import gatentk
+from gatentk.checks import check_integer
+from gatentk.runs.identity import as_stored
+from gatentk.train.checkpoints import checkpoint_path, checkpoint_paths, read_checkpoint, write_checkpoint
+from gatentk.train.config import TrainingConfig
+from gatentk.train.errors import TrainingError
+from gatentk.train.log import Log
+from gatentk.train.rates import Trial, candidate_rates, choose_rate
+from gatentk.train.record import EpochRecord
+from gatentk.train.run import Run
+from gatentk.train.samples import TrainingSamples
+from gatentk.train.start import Start, begin, build, remove_gate_files
+
+FORMAT = 1  # of log and checkpoints; raised when a run would compute something else
+
+
+@dataclass(frozen=True)
+class Result:
+    """All runs of a training.
+
+    Attributes:
+        config: what was trained.
+        rate, trials: the learning rate, and the trials that chose it (none if it was given).
+        records: of all epochs, seed by seed.
+    """
+
+    config: TrainingConfig
+    rate: float
+    trials: list[Trial]
+    records: list[EpochRecord]
+
+    def run(self, seed: int) -> list[EpochRecord]:
+        """The records of one seed."""
+        return [record for record in self.records if record.seed == seed]
+
+    @property
+    def diverged(self) -> list[EpochRecord]:
+        """The last records of runs that diverged."""
+        return [record for record in self.records if record.diverged]
+
+
+def identity(config: TrainingConfig, samples: TrainingSamples) -> dict[str, Any]:
+    """All that a run depends on. The numbers of epochs and seeds are not part of it: both may grow later."""
+    kept = {name: value for name, value in asdict(config).items() if name not in ("epochs", "seeds")}
+    return as_stored({"format": FORMAT, "version": gatentk.__version__, **kept, "sha256": samples.digest})
+
+
+def run_all(
+    config: TrainingConfig,
+    samples: TrainingSamples,
+    folder: Path,
+    *,
+    resume: bool = False,
+    restart: bool = False,
+    checkpoint_every: int = 10,
+    callback: Callable[[EpochRecord, bool], None] | None = None,
+) -> Result:
+    """Train all seeds, one after another, with a log and checkpoints in a folder.
+
+    The folder gets log.jsonl, a line an epoch, and checkpoint-SEED.pt, replaced every `checkpoint_every` epochs and
+    at the end; while a GReLU network with a gate table of more than 256 MB is trained, also the table. Whatever
+    interrupts it, the last checkpoint stays whole.
+
+    Args:
+        config: what to train.
+        samples: of `prepare_training(config)`.
+        folder: of the files; it exists.
+        resume: go on from the checkpoints, bit for bit as if never interrupted (with the same number of threads).
+            More epochs or seeds than before continue a finished training.
+        restart: forget what is there.
+        checkpoint_every: epochs between checkpoints.
+        callback: called after each epoch with its record, and whether it is a trial of a learning rate; called once
+            for each epoch that was done before a resume, too.
+
+    Raises:
+        TrainingError: the folder holds another training, or one that is neither to be resumed nor forgotten; every
+            learning rate diverges; a checkpoint is damaged.
+    """
+    checkpoint_every = check_integer("checkpoint_every", checkpoint_every, 1)
+    with Log(folder, identity(config, samples), resume=resume, restart=restart) as log:
+        if restart:
+            for path in checkpoint_paths(folder):
+                path.unlink()
+        training = _Training(config, samples, folder, log, callback or (lambda record, trial: None))
+        rate = training.rate()
+        for seed in range(config.seeds):
+            run = training.unfinished_run(seed, rate, resume)
+            if run is not None:
+                training.finish(run, checkpoint_every)
+            remove_gate_files(folder, seed)
+        log.sync()
+        return Result(config, rate, log.trials, [record for record in log.records if record.seed < config.seeds])
+
+
+class _Training:
+    """The seeds of a training in its folder."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        samples: TrainingSamples,
+        folder: Path,
+        log: Log,
+        report: Callable[[EpochRecord, bool], None],
+    ) -> None:
+        self.config, self.samples, self.folder, self.log, self.report = config, samples, folder, log, report
+        self._tried: Start | None = None  # seed 0 after the trials, so that its gates are looked up once
+
+    def rate(self) -> float:
+        """The learning rate in the log, or one that is chosen now."""
+        if self.log.rate is None:
+            start = self._tried = self._start(0)
+            candidates = candidate_rates(self.config, start)
+            rate, trials = choose_rate(self.config, start, candidates, lambda record: self.report(record, True))
+            self.log.choose(rate, trials)
+            return rate
+        return self.log.rate
+
+    def _start(self, seed: int) -> Start:
+        return begin(self.config, self.samples, seed, build(self.config, self.samples, seed), self.folder)
+
+    def unfinished_run(self, seed: int, rate: float, resume: bool) -> Run | None:
+        """The run of a seed as far as its checkpoint goes; None if it is finished. Reports the epochs done before."""
+        path = checkpoint_path(self.folder, seed)
+        state = read_checkpoint(path, self.log.identity) if resume else None
+        done = self.log.rewind(seed, -1 if state is None else state["epoch"])
+        for record in done:
+            self.report(record, False)
+        start, self._tried = self._tried, None
+        if self._is_finished(done):
+            return None
+        if state is not None:
+            return Run.restore(self.config, self.samples, state, self.folder)
+        return Run(self.config, start or self._start(seed), rate)
+
+    def _is_finished(self, done: list[EpochRecord]) -> bool:
+        epochs = self.config.epochs
+        if done and done[-1].epoch > epochs:
+            raise TrainingError(
+                f"seed {done[-1].seed} is at epoch {done[-1].epoch} already, got epochs={epochs}; give at least as "
+                "many, or restart=True to start over"
+            )
+        return bool(done) and (done[-1].diverged or done[-1].epoch == epochs)
+
+    def finish(self, run: Run, checkpoint_every: int) -> None:
+        """Train to the last epoch; write down every epoch, and a checkpoint every few."""
+        last = self.config.epochs
+        for record in run.epochs(last):
+            self.log.append(record)
+            is_due = record.epoch > 0 and (record.epoch == last or record.epoch % checkpoint_every == 0)
+            if is_due and not record.diverged:
+                self.log.sync()  # a checkpoint never knows of epochs that the log has lost
+                state = {"identity": self.log.identity, **run.state()}
+                write_checkpoint(checkpoint_path(self.folder, run.seed), state)
+            self.report(record, False)

@@ -1,0 +1,103 @@
+"""log.jsonl: what a training has done, an epoch a line."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gatentk.runs.journal import Journal
+from gatentk.train.errors import TrainingError
+from gatentk.train.rates import Trial
+from gatentk.train.record import EpochRecord
+
+LOG = "log.jsonl"
+
+
+class Log(Journal):
+    """log.jsonl: what is trained, the trials of learning rates and the rate, then a line an epoch.
+
+    A line that is torn, by a crash or a full disk, is cut off when the log is opened again. The file is locked while
+    open.
+
+    Args:
+        folder: of the log; it exists.
+        identity: of the training, see `folder.identity`.
+        resume: whether to go on with what is there.
+        restart: whether to forget it.
+
+    Attributes:
+        rate, trials: as chosen; rate is None before.
+        records: of all epochs.
+
+    Raises:
+        TrainingError: another process writes to the folder; there is nothing to resume, something of another
+            training, or something without either flag.
+    """
+
+    file_name = LOG
+    kind = "training"
+    error = TrainingError
+
+    def __init__(self, folder: Path, identity: dict[str, Any], *, resume: bool = False, restart: bool = False) -> None:
+        self.rate: float | None = None
+        self.trials: list[Trial] = []
+        self.records: list[EpochRecord] = []
+        if resume and not (folder / LOG).exists():
+            raise TrainingError(f"{folder} holds no training to go on with; resume=False starts one")
+        super().__init__(folder, identity, restart)
+        if self.continued and not resume:
+            self._file.close()
+            raise TrainingError(
+                f"{folder} holds this training already; resume=True goes on with it, restart=True starts over"
+            )
+
+    def take(self, entry: dict[str, Any]) -> None:
+        """Remember the choice of the rate, or an epoch."""
+        if "trials" in entry:
+            self.rate, self.trials = entry["rate"], [Trial(**trial) for trial in entry["trials"]]
+        else:
+            self.records.append(EpochRecord(**entry))
+
+    def identity_in(self, line: dict[str, Any]) -> dict[str, Any] | None:
+        """The identity of the training."""
+        identity = super().identity_in(line)
+        if identity is None:
+            raise TrainingError(f"{self.path} is not a log of gatentk train; choose another folder with folder=")
+        return identity
+
+    def choose(self, rate: float, trials: list[Trial]) -> None:
+        """Write down the learning rate and the trials that chose it."""
+        self.rate, self.trials = rate, trials
+        self.write(self._choice())
+
+    def append(self, record: EpochRecord) -> None:
+        """Add an epoch."""
+        self._file.write(asdict(record))
+        self.records.append(record)
+
+    def sync(self) -> None:
+        """Wait until the disk has all of it."""
+        self._file.sync()
+
+    def rewind(self, seed: int, epoch: int) -> list[EpochRecord]:
+        """Forget what a run did after its checkpoint, and return what it did before; a diverged run is done.
+
+        Raises:
+            TrainingError: epochs before the checkpoint are missing.
+        """
+        run = [record for record in self.records if record.seed == seed]
+        if run and run[-1].diverged:
+            return run
+        kept = [record for record in run if record.epoch <= epoch]
+        if [record.epoch for record in kept] != list(range(epoch + 1)):
+            raise TrainingError(
+                f"{self.path} lacks epochs of seed {seed} that its checkpoint has; restart=True starts over"
+            )
+        if len(kept) < len(run):
+            self.records = [record for record in self.records if record.seed != seed or record.epoch <= epoch]
+            self._file.replace([self.first_line(), self._choice(), *(asdict(record) for record in self.records)])
+        return kept
+
+    def _choice(self) -> dict[str, Any]:
+        return {"rate": self.rate, "trials": [trial._asdict() for trial in self.trials]}

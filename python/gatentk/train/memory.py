@@ -1,0 +1,33 @@
+"""How much memory a training needs, and which gate tables are too large to stay there."""
+
+from __future__ import annotations
+
+from gatentk.ops import row_bytes
+from gatentk.train.config import DTYPES, TrainingConfig
+from gatentk.train.diagnostics import DIAGNOSTICS
+from gatentk.train.samples import BLOCK_ROWS, TrainingSamples
+
+TABLE_BYTES = 256_000_000  # a larger gate table is kept in a file
+
+
+def training_memory(config: TrainingConfig, samples: TrainingSamples) -> int:
+    """Peak bytes of one network in training."""
+    itemsize = DTYPES[config.dtype].itemsize
+    square = config.depth * config.width**2 * itemsize
+    # Weights, gradients, the step; gates' weights; moments; weights to go back to between trials or measure against.
+    copies = 3 + (config.model == "grelu") + 2 * (config.optimizer == "adam") + (len(config.rates) != 1)
+    copies += sum(DIAGNOSTICS[name].weight_copies for name in config.diagnostics)
+    n, d = samples.train.x.shape
+    tests = 0 if samples.test is None else len(samples.test)
+    rows = min(n, BLOCK_ROWS)
+    activations = rows * config.width * (2 * config.depth + 2) * itemsize
+    inputs = config.width * (d + samples.outputs) * itemsize
+    table = table_bytes(config, n) + table_bytes(config, tests)
+    conversion = 4 * n * config.width * itemsize if config.switch is not None else 0
+    kept = (n + tests) * (d + samples.outputs) * itemsize
+    return copies * square + inputs + kept + min(table, 2 * TABLE_BYTES) + max(activations, conversion)
+
+
+def table_bytes(config: TrainingConfig, n: int) -> int:
+    """Size of the gate table of n samples; a ReLU network has none."""
+    return (config.depth + 1) * n * row_bytes(config.width) if config.model == "grelu" else 0

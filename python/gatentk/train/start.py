@@ -1,0 +1,62 @@
+"""The untrained network of a seed, with the samples that it learns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gatentk.nn import FixedEndsNetwork, GReLUNetwork, ReLUNetwork
+from gatentk.train.config import DTYPES, TrainingConfig
+from gatentk.train.memory import TABLE_BYTES, table_bytes
+from gatentk.train.samples import Split, TrainingSamples
+
+
+@dataclass(eq=False)
+class Start:
+    """A network with the samples that it learns, their gates looked up once and for all."""
+
+    seed: int
+    network: FixedEndsNetwork
+    train: Split
+    test: Split | None
+    shuffled: Tensor
+
+
+def build(config: TrainingConfig, samples: TrainingSamples, seed: int) -> FixedEndsNetwork:
+    """The untrained network of a seed: the same C, B and W for both models."""
+    sizes = (samples.train.x.shape[1], config.width, config.depth, samples.outputs)
+    model = GReLUNetwork if config.model == "grelu" else ReLUNetwork
+    return model(*sizes, generator=torch.Generator().manual_seed(seed), dtype=DTYPES[config.dtype])
+
+
+def converted(config: TrainingConfig, samples: TrainingSamples) -> ReLUNetwork:
+    """A network of the form that the switch to ReLU gives, with weights that mean nothing yet."""
+    sizes = (samples.train.x.shape[1], config.width, config.depth, samples.outputs)
+    return ReLUNetwork(*sizes, last_relu=False, generator=torch.Generator(), dtype=DTYPES[config.dtype])
+
+
+def begin(
+    config: TrainingConfig,
+    samples: TrainingSamples,
+    seed: int,
+    network: FixedEndsNetwork,
+    folder: Path | None = None,
+) -> Start:
+    """Compute the gate tables, large ones into files of the folder (where the same tables may be replaced)."""
+
+    def gated(split: Split, name: str) -> Split:
+        large = folder is not None and table_bytes(config, len(split)) > TABLE_BYTES
+        path = folder / f"{name}-{seed}.gates" if large and folder is not None else None
+        return replace(split, gates=network.gate_table(split.x, path=path))
+
+    test = None if samples.test is None else gated(samples.test, "test")
+    return Start(seed, network, gated(samples.train, "train"), test, samples.shuffled)
+
+
+def remove_gate_files(folder: Path, seed: int) -> None:
+    """Remove the gate tables that `begin` wrote."""
+    for path in folder.glob(f"*-{seed}.gates"):
+        path.unlink()

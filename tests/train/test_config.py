@@ -1,0 +1,33 @@
+import math
+
+import pytest
+
+from gatentk.train import TrainingConfig
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "tanh"}, "model: expected one of 'grelu', 'relu', got 'tanh'"),
+        ({"optimizer": "lbfgs"}, "optimizer: expected one of"),
+        ({"loss": "hinge"}, "loss: expected one of"),
+        ({"normalize": "l1"}, "normalize: expected one of"),
+        ({"dtype": "float16"}, "dtype: expected one of"),
+        ({"width": 0}, "width: expected an integer of at least 1"),
+        ({"epochs": 0}, "epochs: expected an integer of at least 1"),
+        ({"rates": (0.1, -1.0)}, "rates: expected different positive"),
+        ({"rates": (0.1, 0.1)}, "rates: expected different positive"),
+        ({"rates": (math.nan,)}, "rates: expected different positive"),
+        ({"test_fraction": 1.0}, "test_fraction: expected a share"),
+        ({"diagnostics": ("tau", "entropy")}, "diagnostics: expected one of 'tau', .*'entropy'"),
+        ({"optimizer": "gd", "batch": 5}, "batch: full-batch gradient descent"),
+        ({"batch": 0}, "batch: expected an integer of at least 1"),
+        ({"switch": 5, "model": "relu"}, "switch: only a GReLU network"),
+        ({"switch": 50}, "switch: expected an epoch before the last, 50, got 50"),
+        ({"switch_rate": 0.1}, "switch_rate: expected none without a switch"),
+        ({"switch": 5, "switch_rate": 0.0}, "switch_rate: expected a positive learning rate"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingConfig(data="digits", **options)

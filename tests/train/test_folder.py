@@ -1,0 +1,166 @@
+import os
+from dataclasses import replace
+
+import pytest
+import torch
+from cases.training import log_lines, small, without_times
+
+from gatentk import train
+from gatentk.train import DIAGNOSTICS, TrainingError
+
+
+def assert_same_state(a, b):
+    """Bit for bit, tensors and numbers alike."""
+    assert type(a) is type(b)
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b)
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_same_state(a[key], b[key])
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            assert_same_state(x, y)
+    else:
+        assert a == b
+
+
+def interrupted_after(seed, epoch):
+    def callback(record, trial):
+        if not trial and (record.seed, record.epoch) == (seed, epoch):
+            raise KeyboardInterrupt
+
+    return callback
+
+
+@pytest.mark.parametrize(
+    ("options", "seed", "epoch"),
+    [
+        ({"optimizer": "sgd", "diagnostics": tuple(DIAGNOSTICS)}, 0, 5),
+        ({"optimizer": "adam", "model": "relu", "seeds": 2, "diagnostics": ("gradient", "patterns")}, 1, 3),
+        ({"optimizer": "gd", "rates": (0.01, 0.05), "loss": "cross-entropy", "test_fraction": 0.2}, 0, 2),
+        ({"optimizer": "adam", "width": 100, "switch": 2, "diagnostics": tuple(DIAGNOSTICS)}, 0, 1),
+        ({"optimizer": "adam", "width": 100, "switch": 2, "diagnostics": tuple(DIAGNOSTICS)}, 0, 3),
+        ({"optimizer": "sgd", "width": 100, "switch": 2, "test_fraction": 0.2}, 0, 5),
+    ],
+)
+def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(tmp_path, options, seed, epoch):
+    config = small(**{"epochs": 6, "dtype": "float32", "trial_epochs": 1, **options})
+    samples = train.prepare_training(config)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    expected = train.run_all(config, samples, whole, checkpoint_every=2)
+    with pytest.raises(KeyboardInterrupt):
+        train.run_all(config, samples, parts, checkpoint_every=2, callback=interrupted_after(seed, epoch))
+    result = train.run_all(config, samples, parts, checkpoint_every=2, resume=True)
+    assert without_times(result.records) == without_times(expected.records)
+    assert (result.rate, result.trials) == (expected.rate, expected.trials)
+    assert sorted(path.name for path in parts.iterdir()) == sorted(path.name for path in whole.iterdir())
+    for path in train.checkpoint_paths(whole):
+        ours, theirs = (torch.load(folder / path.name, weights_only=True) for folder in (parts, whole))
+        assert_same_state(ours, theirs)
+    for ours, theirs in zip(log_lines(parts), log_lines(whole), strict=True):
+        assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
+
+
+def test_a_finished_training_goes_on_with_more_epochs_and_seeds(tmp_path):
+    short, long = small(epochs=2), small(epochs=4, seeds=2)
+    samples = train.prepare_training(short)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    expected = train.run_all(long, samples, whole)
+    train.run_all(short, samples, parts)
+    result = train.run_all(long, samples, parts, resume=True)
+    assert without_times(result.records) == without_times(expected.records)
+    again = train.run_all(long, samples, parts, resume=True)
+    assert again.records == result.records
+    with pytest.raises(TrainingError, match="seed 0 is at epoch 4 already, got epochs=3"):
+        train.run_all(small(epochs=3), samples, parts, resume=True)
+
+
+def test_a_resume_computes_nothing_twice(tmp_path, monkeypatch):
+    config = small(rates=(0.01, 0.02), seeds=2)
+    samples = train.prepare_training(config)
+    first = train.run_all(config, samples, tmp_path)
+    monkeypatch.setattr(train.Run, "train_epoch", None)
+    seen = []
+    again = train.run_all(config, samples, tmp_path, resume=True, callback=lambda record, trial: seen.append(record))
+    assert again == first
+    assert seen == first.records
+
+
+def test_a_diverged_run_is_not_repeated_and_does_not_stop_the_others(tmp_path):
+    config = small(rates=(1e12,), seeds=2, epochs=50)
+    samples = train.prepare_training(config)
+    result = train.run_all(config, samples, tmp_path)
+    assert [record.seed for record in result.diverged] == [0, 1]
+    assert train.run_all(config, samples, tmp_path, resume=True) == result
+
+
+def test_another_configuration_is_refused_by_the_names_of_what_differs(tmp_path):
+    config = small(epochs=1)
+    samples = train.prepare_training(config)
+    train.run_all(config, samples, tmp_path)
+    other = replace(config, width=8, optimizer="adam")
+    with pytest.raises(
+        TrainingError, match=r'holds another training \(width was 16, is 8, optimizer was "sgd", is "adam"'
+    ):
+        train.run_all(other, samples, tmp_path, resume=True)
+    changed = replace(samples, digest="0" * 64)
+    with pytest.raises(TrainingError, match="sha256 was"):
+        train.run_all(config, changed, tmp_path, resume=True)
+    assert train.run_all(config, samples, tmp_path, resume=True).rate == 0.05
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(tmp_path):
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    mine.mkdir()
+    theirs.mkdir()
+    config, other = small(epochs=1), small(epochs=1, depth=3)
+    samples = train.prepare_training(config)
+    train.run_all(config, samples, mine)
+    train.run_all(other, samples, theirs)
+    os.replace(theirs / "checkpoint-0.pt", mine / "checkpoint-0.pt")
+    with pytest.raises(TrainingError, match=r"checkpoint-0.pt is of another training \(depth was 3, is 2\)"):
+        train.run_all(config, samples, mine, resume=True)
+
+
+def test_a_folder_is_neither_overwritten_nor_resumed_by_accident(tmp_path):
+    config = small(epochs=1)
+    samples = train.prepare_training(config)
+    with pytest.raises(TrainingError, match="holds no training to go on with; resume=False starts one"):
+        train.run_all(config, samples, tmp_path, resume=True)
+    assert list(tmp_path.iterdir()) == []
+    train.run_all(config, samples, tmp_path)
+    before = (tmp_path / train.LOG).read_bytes()
+    with pytest.raises(TrainingError, match="resume=True goes on with it, restart=True starts over"):
+        train.run_all(config, samples, tmp_path)
+    assert (tmp_path / train.LOG).read_bytes() == before
+    other = replace(config, seeds=1, depth=1)
+    result = train.run_all(other, samples, tmp_path, restart=True)
+    assert [record.epoch for record in result.records] == [0, 1]
+    assert log_lines(tmp_path)[0]["training"]["depth"] == 1
+
+
+def test_a_restart_forgets_the_checkpoints(tmp_path):
+    samples = train.prepare_training(small())
+    train.run_all(small(seeds=2, epochs=1), samples, tmp_path)
+    train.run_all(small(seeds=1, epochs=1), samples, tmp_path, restart=True)
+    assert [path.name for path in train.checkpoint_paths(tmp_path)] == ["checkpoint-0.pt"]
+
+
+def test_large_gate_tables_live_in_a_file_while_they_are_needed(tmp_path, monkeypatch):
+    config = small(test_fraction=0.2, epochs=2)
+    samples = train.prepare_training(config)
+    expected = train.fit(config, samples).records
+    monkeypatch.setattr("gatentk.train.start.TABLE_BYTES", 0)
+    seen = []
+    result = train.run_all(
+        config, samples, tmp_path, callback=lambda *_: seen.append({path.name for path in tmp_path.glob("*.gates")})
+    )
+    assert seen == [{"train-0.gates", "test-0.gates"}] * 3
+    assert not list(tmp_path.glob("*.gates"))
+    assert without_times(result.records) == without_times(expected)
