@@ -6,6 +6,7 @@ import pytest
 
 from gatentk.errors import DataError, MissingExtraError
 from gatentk.extras import EXTRAS, imports, require
+from gatentk.reporting import figures, page
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
@@ -55,3 +56,17 @@ def test_what_is_missing_is_named_with_its_extra(monkeypatch):
 def test_other_failures_are_let_through():
     with pytest.raises(ModuleNotFoundError, match="no_such_module"), imports("cli", "plots"):
         import no_such_module  # noqa: F401
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "use"),
+    [
+        ("matplotlib", "matplotlib", lambda: figures.panels([("Title", "")], [("x", "y")])),
+        ("matplotlib", "matplotlib", lambda: figures.plot("Title", "", 2, 17).__enter__()),
+        ("jinja2", "jinja2", lambda: page.template("report.html")),
+    ],
+)
+def test_functions_say_which_extra_they_need(monkeypatch, module, package, use):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=rf'needs {package}; install it by: pip install "gatentk\[cli\]"'):
+        use()

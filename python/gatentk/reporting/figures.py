@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from gatentk.extras import imports
 from gatentk.reporting.style import GRID, SMALL, STYLE
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ def plot(
         pad: points between the axes and the title, for one line of a subtitle or two.
         options: what differs from the style.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
+    with imports("cli", "figures"):
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
     with mpl.rc_context(STYLE | dict(options or {})):
         figure = Figure(figsize=(4.6, height), layout="constrained")
         axes = figure.add_subplot()
@@ -52,9 +53,9 @@ def panels(
     titles: Sequence[tuple[str, str]], labels: Sequence[tuple[str, str]], height: float = 3.6
 ) -> tuple[Figure, list[Axes]]:
     """A figure of panels side by side, each with a title and subtitle, and labels of its x and y axes."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
+    with imports("cli", "figures"):
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.4 * len(titles), height), layout="constrained")
         axes = [figure.add_subplot(1, len(titles), index + 1) for index in range(len(titles))]

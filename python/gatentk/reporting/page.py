@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gatentk.extras import imports
 from gatentk.reporting.style import VARIABLES
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 def template(name: str) -> Template:
     """One of the templates beside this module; what it is given is escaped, and nothing may be missing."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+    with imports("cli", "report"):
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
