@@ -1,0 +1,147 @@
+"""What is known of the spectrum of a matrix, or of each matrix of a batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from gatentk.checks import as_tensor, describe, like_input
+from gatentk.errors import UnresolvedSpectrumError
+from gatentk.spectra.extremes import Extremes, extremes
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Extreme eigenvalues of a symmetric positive semidefinite matrix, and what they are worth.
+
+    For one matrix the numbers are floats and bools. For a batch (..., n, n) they are float64 and bool tensors
+    of the batch shape (numpy arrays if K was one).
+
+    Attributes:
+        lmin, lmax: smallest and largest eigenvalue.
+        condition: lmax / lmin, or inf where lmin is not resolved; never a number made of noise.
+        floor: n * eps * lmax, eps of the dtype of K: the size of an eigenvalue that is rounding noise.
+        resolved: lmin > floor.
+        method: "lanczos", or "eigvalsh" where the matrix is small or Lanczos did not converge.
+        lmin_interval, lmax_interval: (low, high), proved to contain the eigenvalue of the symmetric matrix
+            that the stored upper triangle of K defines; None unless certified.
+    """
+
+    lmin: Any
+    lmax: Any
+    condition: Any
+    floor: Any
+    resolved: Any
+    method: str
+    lmin_interval: tuple[Any, Any] | None = None
+    lmax_interval: tuple[Any, Any] | None = None
+
+    @property
+    def condition_bound(self) -> Any:
+        """Lower bound lmax / max(floor, lmin): the condition number where resolved, 1 for a zero matrix."""
+        if isinstance(self.lmin, float):
+            return self.lmax / max(self.floor, self.lmin) if self.lmax > 0 else 1.0
+        lmin, lmax, floor = (torch.as_tensor(v) for v in (self.lmin, self.lmax, self.floor))
+        return like_input(torch.where(lmax > 0, lmax / torch.maximum(floor, lmin), 1.0), self.lmin)
+
+
+def spectrum(K: object, certify: bool = False) -> Spectrum:
+    """Smallest and largest eigenvalue of a positive semidefinite matrix, and its condition number.
+
+    Up to 512 rows by `eigvalsh`; above, lambda_max by Lanczos on K and lambda_min by Lanczos on the inverse
+    through one fp64 Cholesky factor. Peak memory: K plus 1.1 fp64 copies of one matrix. Both agree with
+    `torch.linalg.eigvalsh` to max(1e-8, n eps kappa) relative. Only the upper triangle of K enters the
+    result, and where eigenvalues crowd at an end of the spectrum all of them are computed, with a
+    RuntimeWarning that says so.
+
+    Args:
+        K: (..., n, n), float32 or float64, tensor or numpy array; symmetric within 8 eps max|K|. Leading
+            dimensions are a batch. A matrix on another device is copied to the CPU, where it is solved by LAPACK,
+            and the results are CPU numbers and tensors.
+        certify: also prove intervals for both eigenvalues of K as stored, by Rump's Cholesky test and by
+            Rayleigh quotients with bounded rounding; costs two more Cholesky factorisations.
+
+    Returns:
+        A `Spectrum`. An eigenvalue below the noise floor n eps lambda_max does not raise here: `resolved` is
+        False and `condition` is inf.
+
+    Raises:
+        TypeError: K is no float32 or float64 tensor or array.
+        ValueError: K is not square or is empty.
+        SpectrumError: K is not finite, not symmetric, or indefinite (lambda_min below minus the floor).
+
+    Source: Rump, "Verification of positive definiteness", BIT 46 (2006), for the certificate; Wu and Simon,
+    "Thick-restart Lanczos method", SIMAX 22 (2000).
+    """
+    matrices = as_tensor("K", K).cpu()
+    if matrices.dim() < 2 or matrices.shape[-1] != matrices.shape[-2] or matrices.numel() == 0:
+        raise ValueError(f"K: expected a non-empty square matrix of shape (..., n, n), got {describe(K)}")
+    batch = matrices.shape[:-2]
+    results = []
+    for index in np.ndindex(*batch):
+        name = f"K[{', '.join(map(str, index))}]" if index else "K"
+        results.append(extremes(name, matrices[index], certify))
+    if not batch:
+        return _one(results[0], certify)
+    return _many(results, tuple(batch), K, certify)
+
+
+def condition_number(K: object) -> Any:
+    """lambda_max / lambda_min of a positive definite matrix: a float, or a tensor of the batch shape.
+
+    Args and errors as `spectrum`; where lambda_min lies below the noise floor n eps lambda_max there is no
+    condition number to return, and UnresolvedSpectrumError is raised.
+    """
+    result = spectrum(K)
+    resolved = np.asarray(result.resolved)
+    if not resolved.all():
+        index = tuple(int(i) for i in np.argwhere(~resolved)[0])
+        name = f"K[{', '.join(map(str, index))}]" if index else "K"
+        lmin, floor, bound = (float(np.asarray(v)[index]) for v in (result.lmin, result.floor, result.condition_bound))
+        raise UnresolvedSpectrumError(
+            f"{name}: lambda_min = {lmin:.3g} is not above the noise floor n * eps * lambda_max = "
+            f"{floor:.3g}, so the condition number is only known to be at least about {bound:.3g}; assemble "
+            "K in float64, take fewer samples, or use spectrum(K), which reports this as unresolved"
+        )
+    return result.condition
+
+
+def _one(result: Extremes, certify: bool) -> Spectrum:
+    resolved = result.lmin > result.floor
+    return Spectrum(
+        lmin=result.lmin,
+        lmax=result.lmax,
+        condition=result.lmax / result.lmin if resolved else math.inf,
+        floor=result.floor,
+        resolved=resolved,
+        method=result.method,
+        lmin_interval=result.lmin_interval if certify else None,
+        lmax_interval=result.lmax_interval if certify else None,
+    )
+
+
+def _many(results: list[Extremes], batch: tuple[int, ...], K: object, certify: bool) -> Spectrum:
+    def gather(values: list[float]) -> torch.Tensor:
+        return torch.tensor(values, dtype=torch.float64).reshape(batch)
+
+    def interval(pairs: list[tuple[float, float]]) -> tuple[Any, Any] | None:
+        if not certify:
+            return None
+        return like_input(gather([p[0] for p in pairs]), K), like_input(gather([p[1] for p in pairs]), K)
+
+    lmin, lmax, floor = (gather([getattr(r, field) for r in results]) for field in ("lmin", "lmax", "floor"))
+    resolved = lmin > floor
+    return Spectrum(
+        lmin=like_input(lmin, K),
+        lmax=like_input(lmax, K),
+        condition=like_input(torch.where(resolved, lmax / lmin, math.inf), K),
+        floor=like_input(floor, K),
+        resolved=like_input(resolved, K),
+        method="lanczos" if all(r.method == "lanczos" for r in results) else "eigvalsh",
+        lmin_interval=interval([r.lmin_interval for r in results]),
+        lmax_interval=interval([r.lmax_interval for r in results]),
+    )
