@@ -6,6 +6,9 @@ import torch
 
 from gatentk import ops
 
+# Asserts in what tests share tell as much as those of tests.
+pytest.register_assert_rewrite("cases")
+
 # Examples are the same in every run; fixtures here only choose kernels or seed generators, so reuse is safe.
 hypothesis.settings.register_profile(
     "gatentk",
@@ -29,3 +32,23 @@ def isa(request):
 def generator():
     """A seeded source of random numbers."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def one_thread():
+    """For many small calls; what threads do has tests of its own."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def emulated():
+    """The module `_cuda` whose kernels run on the CPU."""
+    from cases import emulation
+
+    try:
+        return emulation.load()
+    except emulation.emulation_build.CompileError as error:
+        pytest.fail(str(error), pytrace=False)

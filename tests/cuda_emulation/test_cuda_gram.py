@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from stored import DEVICE, DTYPES, PRECISIONS, SUFFIXES, Matrix, filled, within_rule
+from cases.stored import DEVICE, DTYPES, PRECISIONS, SUFFIXES, Matrix, filled, within_rule
 
 NAMES = [
     *("strict_128x128", "strict_64x64", "tf32x3_128x128", "tf32x3_64x64", "tf32_128x128", "tf32_64x64"),

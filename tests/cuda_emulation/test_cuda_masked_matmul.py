@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from stored import DEVICE, DTYPES, PRECISIONS, SUFFIXES, Matrix, filled, packed, pages
+from cases.stored import DEVICE, DTYPES, PRECISIONS, SUFFIXES, Matrix, filled, packed, pages
 
 NAMES = [
     *("strict_128x128", "strict_64x64", "tf32x3_128x128", "tf32x3_64x64", "tf32_128x128", "tf32_64x64"),

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from stored import DEVICE, SUFFIXES, Matrix, filled
+from cases.stored import DEVICE, SUFFIXES, Matrix, filled
 
 from gatentk import ops
 

@@ -1,15 +1,21 @@
-"""What the tests on a CUDA device share; cuda_emulation/test_emulated_ops.py runs most of them in the emulation."""
+"""Devices for the tests of operations on CUDA tensors: a CUDA device, with -m gpu, and emulated kernels.
+
+In the emulation CPU tensors go where CUDA tensors go. How kernels round is tested on a CUDA device and, for every
+configuration, in tests/cuda_emulation.
+"""
 
 import contextlib
 
 import pytest
 import torch
+from cases.emulation import Emulation, kernels_for
 
 from gatentk import ops
+from gatentk.ops import cuda
 
 
 @pytest.fixture
-def device():
+def cuda_device():
     """The first CUDA device."""
     if not torch.cuda.is_available():
         pytest.skip("torch finds no CUDA device")
@@ -18,6 +24,26 @@ def device():
 
 
 @pytest.fixture
-def cpu():
+def emulation(emulated, monkeypatch):
+    """CPU tensors meet emulated kernels, as on a device of architecture 90."""
+    monkeypatch.setattr(cuda, "kernels", lambda: kernels_for(90, emulated))
+    emulation = Emulation()
+    emulation.on()
+    yield emulation
+    emulation.off()
+    ops.select_cuda_precision("auto")
+
+
+@pytest.fixture(params=[pytest.param("cuda", marks=pytest.mark.gpu), "emulated"])
+def device(request):
+    """Where the tensors of a test lie."""
+    if request.param == "cuda":
+        return request.getfixturevalue("cuda_device")
+    request.getfixturevalue("emulation")
+    return torch.device("cpu")
+
+
+@pytest.fixture
+def cpu(request, device):
     """A context in which CPU tensors meet the kernels of the CPU."""
-    return contextlib.nullcontext
+    return contextlib.nullcontext if device.type == "cuda" else request.getfixturevalue("emulation").paused

@@ -4,13 +4,11 @@ import copy
 
 import pytest
 import torch
-from test_gate_gram import draw
+from cases.bits import draw
 
 from gatentk import convert, spectrum
 from gatentk.gates import GateNetwork, GateTable
 from gatentk.nn import GReLUNetwork, ReLUNetwork
-
-pytestmark = pytest.mark.gpu
 
 
 def rows(generator, n, d=7, dtype=torch.float32):

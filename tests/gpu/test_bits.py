@@ -2,11 +2,9 @@
 
 import pytest
 import torch
-from test_gate_gram import LAYOUTS, draw, scatter_bits
+from cases.bits import LAYOUTS, draw, scatter_bits
 
 from gatentk import ops, reference
-
-pytestmark = pytest.mark.gpu
 
 SIZES = [(0, 5), (5, 0), (1, 1), (3, 127), (4, 128), (5, 129), (33, 300), (130, 70)]
 

@@ -2,11 +2,9 @@
 
 import pytest
 import torch
-from test_ops import DTYPES, factor, scatter
+from cases.tensors import DTYPES, factor, scatter
 
 from gatentk import ntk, ops, reference
-
-pytestmark = pytest.mark.gpu
 
 QUANTITIES = pytest.mark.parametrize("quantity", ops.QUANTITIES)
 

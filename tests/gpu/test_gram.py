@@ -5,12 +5,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from test_ops import DTYPES, GRADIENTS, exact_gram, factor, gram_of, scatter
+from cases.grams import GRADIENTS, exact_gram, gram_of
+from cases.tensors import DTYPES, factor, scatter
 
 from gatentk import ntk, ops, reference
 from gatentk.nn import MLP, GReLUNetwork, ReLUNetwork
-
-pytestmark = pytest.mark.gpu
 
 # Three TF32 products are as accurate as one in float32; precision is a choice for float32 only.
 PRECISIONS = pytest.mark.parametrize(
@@ -82,15 +81,18 @@ def test_gates_mask_the_left_factors_whatever_stands_there(device, dtype, kind, 
     assert_as_accurate_as_torch(other, [clean[0]], [clean[1]], [right], [right])
 
 
+@pytest.mark.gpu
 @PRECISIONS
 @pytest.mark.parametrize("width", [205, 512])
-def test_sums_are_as_accurate_as_those_of_torch(device, dtype, precision, width, generator):
+def test_sums_are_as_accurate_as_those_of_torch(cuda_device, dtype, precision, width, generator):
     ops.select_cuda_precision(precision)
     ours, dense, largest = 0.0, 0.0, 0.0
     for _ in range(2):
         act, delta = (factor(generator, (64, width), dtype, 1) for _ in range(2))
         exact = exact_gram([act], [delta], [act], [delta], [0.0])[0]
-        ours = max(ours, np.abs(ops.gram_ntk([act.to(device)], [delta.to(device)]).cpu().numpy() - exact).max())
+        ours = max(
+            ours, np.abs(ops.gram_ntk([act.to(cuda_device)], [delta.to(cuda_device)]).cpu().numpy() - exact).max()
+        )
         dense = max(dense, np.abs(reference.gram_ntk([act], [delta]).numpy() - exact).max())
         largest = max(largest, float(np.abs(exact).max()))
     assert ours <= 2 * dense + torch.finfo(dtype).eps / 2 * largest

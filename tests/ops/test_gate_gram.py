@@ -1,11 +1,12 @@
-"""Bits against bits on every instruction set: counts of common gates and transposed tables, against unpacked masks."""
+"""Counts of common gates on every instruction set, against unpacked masks."""
 
 import numpy as np
 import pytest
 import torch
+from cases.bits import LAYOUTS, counts, draw, scatter_bits
+from cases.tensors import DENSITIES, SEEDS, with_threads
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_ops import DENSITIES, SEEDS
 
 from gatentk import ops, reference
 
@@ -13,47 +14,6 @@ from gatentk import ops, reference
 SAMPLES = st.sampled_from([0, 1, 3, 4, 5, 31, 32, 33, 63, 64, 65, 127, 128, 129]) | st.integers(0, 150)
 # Around the padding of rows, eights of neurons, and blocks of 256, 512 and 1024.
 WIDTHS = st.sampled_from([0, 1, 7, 8, 9, 127, 128, 129, 255, 256, 257, 512, 513, 1024, 1025]) | st.integers(0, 1100)
-LAYOUTS = ["contiguous", "transposed", "strided", "offset", "expanded"]
-
-
-def draw(seed, n, width, density):
-    return torch.rand(n, width, generator=torch.Generator().manual_seed(seed)) < density
-
-
-def counts(a, b):
-    """Neurons on in both, of unpacked masks."""
-    return (a.double() @ b.double().mT).to(torch.int32)
-
-
-def scatter_bits(bits, layout):
-    """The same bits in memory that is not contiguous, wrong bits around them; expanded: the first row for all."""
-    if layout == "transposed":
-        return bits.mT.contiguous().mT
-    if layout == "strided":
-        return torch.stack([bits, ~bits], -1).flatten(-2)[..., ::2]
-    if layout == "offset":
-        return torch.cat([~bits, bits, ~bits], -1)[..., bits.shape[-1] : 2 * bits.shape[-1]]
-    if layout == "expanded":
-        return bits[:1].expand_as(bits)
-    return bits
-
-
-def with_threads(threads, call):
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        return call()
-    finally:
-        torch.set_num_threads(before)
-
-
-@pytest.fixture
-def one_thread():
-    """For many small calls; what threads do has tests of its own."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 # Counts of common gates
@@ -139,40 +99,6 @@ def test_arrays_that_must_not_be_written_are_read():
     np.testing.assert_array_equal(ops.gate_gram(array), counts(mask, mask).numpy())
 
 
-# Transposed tables
-
-
-@pytest.mark.usefixtures("one_thread")
-@given(n=SAMPLES, width=WIDTHS, density=DENSITIES, seed=SEEDS)
-@settings(max_examples=25)
-def test_transposed_bits_are_those_of_the_transposed_mask(isa, n, width, density, seed):
-    mask = draw(seed, n, width, density)
-    bits = ops.pack_bits(mask)
-    transposed = ops.transpose_bits(bits, width)
-    assert transposed.shape == (width, ops.row_bytes(n))
-    assert torch.equal(transposed, reference.pack_bits(mask.mT.contiguous()))  # the padding is zeros in both
-    assert torch.equal(ops.transpose_bits(transposed, n), bits)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_transposed_bits_of_any_layout(isa, layout):
-    bits = scatter_bits(ops.pack_bits(draw(0, 50, 300, 0.5)), layout)
-    expected = reference.pack_bits(reference.unpack_bits(bits, 300).mT.contiguous())
-    assert torch.equal(ops.transpose_bits(bits, 300), expected)
-
-
-def test_ones_in_the_padding_of_samples_do_not_become_neurons(isa):
-    transposed = ops.transpose_bits(torch.full((3, 16), 255, dtype=torch.uint8), 5)
-    assert torch.equal(transposed, reference.pack_bits(torch.ones(5, 3, dtype=torch.bool)))
-
-
-def test_one_thread_and_two_transpose_alike(isa):
-    bits = ops.pack_bits(draw(0, 700, 900, 0.5))
-    one, two = (with_threads(threads, lambda: ops.transpose_bits(bits, 900)) for threads in (1, 2))
-    assert torch.equal(one, two)
-    assert torch.equal(one, reference.pack_bits(reference.unpack_bits(bits, 900).mT.contiguous()))
-
-
 # Registration with torch
 
 BITS = reference.pack_bits(torch.ones(3, 4, dtype=torch.bool))
@@ -208,8 +134,6 @@ def test_vmap(isa):
     bits = ops.pack_bits(masks)
     assert torch.equal(torch.func.vmap(ops.gate_gram)(bits), counts(masks, masks))
     assert torch.equal(torch.func.vmap(ops.gate_gram, (0, None))(bits, bits[0]), counts(masks, masks[0]))
-    transposed = torch.func.vmap(lambda b: ops.transpose_bits(b, 140))(bits)
-    assert torch.equal(transposed, reference.pack_bits(masks.mT.contiguous()))
 
 
 # Refusals
@@ -227,10 +151,6 @@ def test_vmap(isa):
         (ValueError, r"^bits_b: expected shape \(n, row bytes\)", lambda: ops.gate_gram(BITS, BITS[None])),
         (ValueError, "^bits_b: expected rows of 16 bytes as bits_a", lambda: ops.gate_gram(BITS, BITS.repeat(1, 2))),
         (ValueError, "^bits_a: .*CPU tensors only", lambda: ops.gate_gram(BITS.to("meta"))),
-        (TypeError, r"^bits: expected packed bits \(uint8\)", lambda: ops.transpose_bits(BITS > 0, 4)),
-        (ValueError, "^bits: expected rows of 32 bytes for width 129", lambda: ops.transpose_bits(BITS, 129)),
-        (ValueError, "^bits: .* for width -1", lambda: ops.transpose_bits(BITS, -1)),
-        (ValueError, r"^bits: expected shape \(n, row bytes\)", lambda: ops.transpose_bits(BITS[None], 4)),
     ],
 )
 def test_bad_bits_are_refused_by_name(error, message, call):

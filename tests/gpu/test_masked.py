@@ -1,4 +1,4 @@
-"""Masked products on a CUDA device, against plain torch on the CPU; products in a fixed order, bit for bit.
+"""Masked products on a CUDA device, against plain torch on the CPU.
 
 Whole numbers make the order of sums irrelevant and fit TF32 and bfloat16, so products of any shape are compared
 exactly.
@@ -9,13 +9,11 @@ import functools
 import numpy as np
 import pytest
 import torch
-from test_gate_gram import scatter_bits
-from test_masked_matmul import GATED, METHODS, Case, errors, factor, products, same_bits
-from test_ops import DTYPES, scatter
+from cases.bits import scatter_bits
+from cases.products import GATED, METHODS, Case, errors, products
+from cases.tensors import factor, scatter
 
 from gatentk import ops, reference
-
-pytestmark = pytest.mark.gpu
 
 # Precision is a choice for float32 only.
 PRECISIONS = [(torch.float32, "strict"), (torch.float32, "tf32x3"), (torch.float64, "strict")]
@@ -113,14 +111,15 @@ def rounding(dtype, shape, kind):
     return case, exact, errors([case.dense()], [exact]), [np.abs(e).max() for e in exact]
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize(("dtype", "precision"), PRECISIONS)
 @pytest.mark.parametrize("shape", ROUNDED)
 @pytest.mark.parametrize("kind", ["none", "both"])
-def test_products_are_as_accurate_as_those_of_torch(device, dtype, precision, shape, kind):
+def test_products_are_as_accurate_as_those_of_torch(cuda_device, dtype, precision, shape, kind):
     """max|out - exact| <= 2 max|torch - exact|, and half a unit in the last place of the largest element."""
     ops.select_cuda_precision(precision)
     case, exact, dense, largest = rounding(dtype, shape, kind)
-    ours = errors([on_device(device, case, case.tensors(), method="masked")], [exact])
+    ours = errors([on_device(cuda_device, case, case.tensors(), method="masked")], [exact])
     for error, error_torch, size in zip(ours, dense, largest, strict=True):
         assert error <= 2 * error_torch + torch.finfo(dtype).eps / 2 * size
 
@@ -219,7 +218,6 @@ def test_opcheck(device):
     masked = ops.METHODS.index("masked")
     torch.library.opcheck(matmul, (z, weight, False, True, [inside], [], [outside], masked))
     torch.library.opcheck(matmul, (upstream, z, True, False, [outside], [inside], [], 0))
-    torch.library.opcheck(torch.ops.gatentk.ordered_linear.default, (z.detach(), weight.detach(), True))
 
 
 def test_compiles_without_graph_breaks(device):
@@ -238,29 +236,3 @@ def test_compiles_without_graph_breaks(device):
     out.backward(upstream)
     for found, expected in zip((out, leaves[0].grad, leaves[1].grad), case.dense(), strict=True):
         assert torch.equal(found.cpu(), 2 * expected)
-
-
-# Products in a fixed order
-
-
-@DTYPES
-@pytest.mark.parametrize("shape", [(0, 4, 3), (3, 0, 5), (1, 1, 1), (40, 205, 33), (131, 40, 70)])
-@pytest.mark.parametrize("relu", [False, True])
-def test_ordered_products_have_the_bits_of_the_cpu(device, dtype, shape, relu, cpu, generator):
-    n, inner, columns = shape
-    x, weight = factor(generator, (n, inner), dtype, 0.9), factor(generator, (columns, inner), dtype, 0.9)
-    found = ops.ordered_linear(x.to(device), weight.to(device), relu)
-    with cpu():
-        expected = ops.ordered_linear(x, weight, relu)
-    assert same_bits(found.cpu(), expected)
-    if n > 1:
-        assert same_bits(ops.ordered_linear(x[1:].to(device), weight.to(device), relu), found[1:])
-
-
-@pytest.mark.parametrize("layout", ["transposed", "strided", "offset"])
-def test_ordered_products_in_any_layout(device, layout, cpu, generator):
-    x, weight = (factor(generator, (n, 30), torch.float32, 1) for n in (9, 20))
-    found = ops.ordered_linear(scatter(x.to(device), layout), scatter(weight.to(device), layout))
-    with cpu():
-        expected = ops.ordered_linear(x, weight)
-    assert same_bits(found.cpu(), expected)

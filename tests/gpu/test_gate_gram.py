@@ -2,11 +2,9 @@
 
 import pytest
 import torch
-from test_gate_gram import LAYOUTS, counts, draw, scatter_bits
+from cases.bits import LAYOUTS, counts, draw, scatter_bits
 
 from gatentk import ops, reference
-
-pytestmark = pytest.mark.gpu
 
 
 @pytest.mark.parametrize(

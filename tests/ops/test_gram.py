@@ -1,10 +1,12 @@
-"""Packed bits, Gram products and their gradients on every instruction set, against plain torch and numpy."""
+"""Gram products and their gradients on every instruction set, against plain torch and sums in wider numbers."""
 
 import itertools
 
 import numpy as np
 import pytest
 import torch
+from cases.grams import GRADIENTS, assert_as_accurate_as_torch, exact_gram, gram_of
+from cases.tensors import DENSITIES, DTYPES, LAYOUTS, SEEDS, factor, scatter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,121 +16,6 @@ from gatentk import ops, reference
 EDGES = sorted({max(0, k * m + o) for m in (4, 12, 16, 24, 96, 256) for k in (1, 2) for o in (-1, 0, 1)} | {0, 600})
 WIDTHS = st.sampled_from(EDGES) | st.integers(0, 600)
 ROWS = st.integers(0, 70)
-DENSITIES = st.sampled_from([0.0, 0.03, 0.5, 0.97, 1.0])
-SEEDS = st.integers(0, 1000)
-
-
-def factor(generator, shape, dtype, density):
-    """Normal entries, a share of them kept and the rest exact zeros."""
-    values = torch.randn(shape, generator=generator, dtype=torch.float64)
-    return torch.where(torch.rand(shape, generator=generator) < density, values, 0).to(dtype)
-
-
-def scatter(tensor, layout):
-    """The same values in memory that is not contiguous."""
-    if layout == "transposed":
-        return tensor.mT.contiguous().mT
-    if layout == "strided":
-        shape = (*tensor.shape[:-1], 2 * tensor.shape[-1])
-        return tensor.new_full(shape, torch.nan)[..., ::2].copy_(tensor)
-    if layout == "offset":
-        shape = (*tensor.shape[:-2], tensor.shape[-2] + 1, tensor.shape[-1] + 3)
-        return tensor.new_full(shape, torch.nan)[..., 1:, 2:-1].copy_(tensor)
-    return tensor
-
-
-LAYOUTS = st.sampled_from(["contiguous", "transposed", "strided", "offset"])
-
-
-def exact_gram(acts, deltas, acts_b, deltas_b, bias):
-    """Sums in double for float32, in extended precision for float64; one (n, n_b) array a layer."""
-    wide = np.longdouble if acts[0].dtype == torch.float64 else np.float64
-    terms = []
-    for a, d, a_b, d_b, offset in zip(acts, deltas, acts_b, deltas_b, bias, strict=True):
-        left, right, d_left, d_right = (t.detach().numpy().astype(wide) for t in (a, a_b, d, d_b))
-        term = left @ right.T + offset
-        terms.append(term * (d_left @ d_right.T) if d.shape[-1] else term)
-    return np.stack(terms)
-
-
-def assert_as_accurate_as_torch(out, acts, deltas, acts_b=None, deltas_b=None, bias=None, components=False):
-    """max|out - exact| <= 2 max|torch - exact| + 1 + sqrt(width) roundings of the largest sum of magnitudes.
-
-    A sum of `width` terms strays by about sqrt(width) roundings, and a handful of them may be exact in torch by luck;
-    `test_sums_are_as_accurate_as_those_of_torch` has enough entries to do without that allowance.
-    """
-    right = acts if acts_b is None else acts_b, deltas if deltas_b is None else deltas_b
-    bias = [0.0] * len(acts) if bias is None else bias
-    exact = exact_gram(acts, deltas, *right, bias)
-    size = reference.gram_ntk(
-        *([t.abs().double() for t in part] for part in (acts, deltas, *right)), bias=[abs(b) for b in bias]
-    )
-    dense = reference.gram_ntk(acts, deltas, *right, bias=bias, components=components).numpy()
-    if not components:
-        exact = exact.sum(0)
-    assert out.shape == exact.shape
-    assert out.dtype == acts[0].dtype
-    if out.numel():
-        width = max(t.shape[-1] for t in (*acts, *deltas))
-        tiny = torch.finfo(out.dtype).eps * float(size.max()) * (1 + width**0.5)
-        assert np.abs(out.numpy() - exact).max() <= 2 * np.abs(dense - exact).max() + tiny
-
-
-# Packed bits
-
-
-@given(width=WIDTHS, leading=st.lists(st.integers(0, 5), max_size=3), seed=SEEDS, density=DENSITIES)
-@settings(max_examples=30)
-def test_packed_bits_are_those_of_numpy_and_come_back(isa, width, leading, seed, density):
-    mask = torch.rand(*leading, width, generator=torch.Generator().manual_seed(seed)) < density
-    bits = ops.pack_bits(mask)
-    assert bits.shape == (*leading, ops.row_bytes(width))
-    assert ops.row_bytes(width) % 16 == 0
-    packed = np.packbits(mask.numpy(), axis=-1, bitorder="little")
-    np.testing.assert_array_equal(bits[..., : packed.shape[-1]].numpy(), packed)
-    assert not bits[..., packed.shape[-1] :].any()
-    assert torch.equal(ops.unpack_bits(bits, width), mask)
-
-
-@pytest.mark.parametrize("layout", ["transposed", "strided", "offset", "expanded"])
-def test_bits_of_masks_in_any_layout(isa, layout, generator):
-    mask = torch.rand(6, 133, generator=generator) < 0.5
-    expected = reference.pack_bits(mask)
-    if layout == "transposed":
-        assert torch.equal(ops.pack_bits(mask.T.contiguous().T), expected)
-    elif layout == "strided":
-        assert torch.equal(ops.pack_bits(mask.repeat_interleave(2, 1)[:, ::2]), expected)
-        assert torch.equal(ops.unpack_bits(expected.repeat_interleave(2, 1)[:, ::2], 133), mask)
-    elif layout == "offset":
-        assert torch.equal(ops.pack_bits(torch.cat([mask, mask], 1)[:, 133:]), expected)
-        assert torch.equal(ops.unpack_bits(torch.cat([expected, expected], 1)[:, 32:], 133)[:, :], mask[:, :])
-    else:
-        assert torch.equal(ops.pack_bits(mask[:1].expand(4, 133)), expected[:1].expand(4, 32))
-        assert torch.equal(ops.unpack_bits(expected[:1].expand(4, 32), 133), mask[:1].expand(4, 133))
-
-
-@pytest.mark.parametrize(
-    ("error", "message", "call"),
-    [
-        (TypeError, "mask: expected a bool tensor, got .*float32", lambda: ops.pack_bits(torch.ones(3, 4))),
-        (TypeError, "mask: expected a bool tensor, got list", lambda: ops.pack_bits([True])),
-        (ValueError, r"mask: expected shape \(\.\.\., width\)", lambda: ops.pack_bits(torch.tensor(True))),
-        (ValueError, "mask: .*CPU tensors only", lambda: ops.pack_bits(torch.ones(3, dtype=torch.bool, device="meta"))),
-        (TypeError, r"bits: expected packed bits \(uint8\)", lambda: ops.unpack_bits(torch.ones(16).int(), 3)),
-        (ValueError, "rows of 16 bytes for width 3", lambda: ops.unpack_bits(torch.ones(4).byte(), 3)),
-        (ValueError, "rows of 32 bytes for width 129", lambda: ops.unpack_bits(torch.ones(2, 16).byte(), 129)),
-        (ValueError, "for width -1", lambda: ops.unpack_bits(torch.ones(16).byte(), -1)),
-        (ValueError, "bits: expected rows", lambda: ops.unpack_bits(torch.tensor(1).byte(), 1)),
-    ],
-)
-def test_bad_bits_are_refused_by_name(error, message, call):
-    with pytest.raises(error, match=message):
-        call()
-
-
-# Gram products
-
-DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
 
 
 @DTYPES
@@ -305,33 +192,6 @@ def test_one_thread_and_two_give_the_same_bits(isa, generator):
 # Gradients
 
 
-def gradient_cases():
-    generator = torch.Generator().manual_seed(1)
-    for rectangular, gated, components, width in itertools.product((False, True), (False, True), (False, True), (3, 0)):
-        acts, acts_b = ([factor(generator, (n, a), torch.float64, 1) for a in (4, 5)] for n in (3, 2))
-        deltas, deltas_b = ([factor(generator, (n, d), torch.float64, 1) for d in (width, 2)] for n in (3, 2))
-        bits = ops.pack_bits(torch.rand(3, 4, generator=generator) < 0.6)
-        yield (
-            f"{'rectangular' if rectangular else 'symmetric'}{'-gated' * gated}{'-components' * components}-{width}",
-            [*acts, *deltas, *(acts_b + deltas_b if rectangular else [])],
-            [(bits, None), None] if gated else None,
-            components,
-        )
-
-
-GRADIENTS = pytest.mark.parametrize(
-    ("tensors", "gates", "components"), [case[1:] for case in gradient_cases()], ids=[c[0] for c in gradient_cases()]
-)
-
-
-def gram_of(gates, components):
-    def function(*tensors):
-        parts = [list(tensors[i : i + 2]) for i in range(0, len(tensors), 2)]
-        return ops.gram_ntk(*parts, gates=gates, components=components, bias=[0.5, 0.0])
-
-    return function
-
-
 @GRADIENTS
 def test_first_and_second_derivatives(tensors, gates, components):
     inputs = [t.clone().requires_grad_() for t in tensors]
@@ -370,18 +230,12 @@ def op_cases():
     bits = reference.pack_bits(mask)
     a, d, b, e = (factor(generator, (n, w), torch.float32, 0.7) for n, w in ((3, 20), (3, 5), (2, 20), (2, 5)))
     leaves = [t.double().requires_grad_() for t in (a, d, b, e)]
-    gram, infinite = torch.ops.gatentk.gram_ntk.default, torch.ops.gatentk.infinite_ntk.default
-    yield torch.ops.gatentk.pack_bits.default, (mask,)
-    yield torch.ops.gatentk.unpack_bits.default, (bits, 20)
+    gram = torch.ops.gatentk.gram_ntk.default
     yield gram, ([a], [d], [], [], [None], [None], [0.0], False)
     yield gram, ([a, a], [d, d], [b, b], [e, e], [bits, None], [None, None], [0.0, 1.0], True)
     yield gram, ([leaves[0]], [leaves[1]], [], [], [bits], [None], [1.0], False)
     yield gram, ([leaves[0]], [leaves[1]], [leaves[2]], [leaves[3]], [None], [None], [0.0], True)
     yield gram, ([a.expand(2, 3, 20)], [d.expand(2, 3, 5)], [], [], [None], [None], [0.0], False)
-    yield infinite, (a, None, [1, 3], "relu")
-    yield infinite, (a.expand(2, 3, 20), b.expand(2, 2, 20), [0, 2], "relu")
-    for quantity in ops.QUANTITIES:
-        yield infinite, (a.double(), None, [2], quantity)
 
 
 @pytest.mark.parametrize(("op", "arguments"), list(op_cases()))
@@ -441,27 +295,3 @@ BITS = reference.pack_bits(torch.ones(3, 4, dtype=torch.bool))
 def test_bad_gram_arguments_are_refused_by_name(error, message, call):
     with pytest.raises(error, match=message):
         call()
-
-
-# Infinite width: the registered op; the public functions have tests of their own
-
-
-@DTYPES
-@given(n=st.integers(0, 40), n_z=st.none() | st.integers(0, 40), d=st.integers(2, 30), layout=LAYOUTS, seed=SEEDS)
-@settings(max_examples=5)
-def test_infinite_ntk_equals_plain_torch(isa, dtype, n, n_z, d, layout, seed):
-    generator = torch.Generator().manual_seed(seed)
-    x = factor(generator, (n, d), dtype, 1)
-    z = None if n_z is None else factor(generator, (n_z, d), dtype, 1)
-    args = scatter(x, layout), None if z is None else scatter(z, layout)
-    eps = torch.finfo(dtype).eps
-    size = float(x.norm(dim=-1).max() * (x if z is None else z).norm(dim=-1).max()) if n and n_z != 0 else 0.0
-    for quantity in ops.QUANTITIES:
-        depths = [4] if quantity == "relu_components" else [1, 4]
-        out = ops.infinite_ntk(*args, depths, quantity)
-        expected = reference.infinite_ntk(x.double(), None if z is None else z.double(), depths, quantity)
-        assert out.shape == expected.shape
-        assert out.dtype == dtype
-        # Close samples of different norm determine their angle less well than 1e-12.
-        tolerance = max(1e-11, 100 * eps) if "angle" in quantity else 20 * eps * (max(depths) + 1) * size
-        torch.testing.assert_close(out.double(), expected, rtol=0, atol=tolerance)

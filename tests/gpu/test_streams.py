@@ -7,14 +7,21 @@ import sys
 import threading
 from pathlib import Path
 
-import every_operation
 import pytest
 import torch
+from cases import every_operation
 
 from gatentk import ntk, ops
 from gatentk.nn import GReLUNetwork
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("device")]
+
+
+@pytest.fixture
+def device(cuda_device):
+    """Streams are a matter of CUDA devices only."""
+    return cuda_device
+
 
 LONG = 200_000_000  # clock cycles, about 0.1 s
 

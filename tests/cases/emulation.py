@@ -1,0 +1,66 @@
+"""The kernels for CUDA on the CPU: the emulated module, and CPU tensors in the place of CUDA tensors."""
+
+import contextlib
+import ctypes
+import importlib.machinery
+import importlib.util
+import warnings
+
+import emulation_build
+import torch
+
+from gatentk import ops
+from gatentk.ops import cuda, registration
+
+LANE_ORDERS = ("forward", "reversed", "shuffled")
+
+
+def load():
+    """The module `_cuda` whose kernels run on the CPU, and set_lane_order(name, seed) beside its functions.
+
+    Raises:
+        emulation_build.CompileError: the kernels do not compile.
+    """
+    path = emulation_build.emulated_module()
+    loader = importlib.machinery.ExtensionFileLoader("_cuda", str(path))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("_cuda", loader))
+    loader.exec_module(module)
+    switch = ctypes.CDLL(str(path)).gatentk_set_lane_order
+
+    def set_lane_order(name, seed=0):
+        switch(LANE_ORDERS.index(name), ctypes.c_uint(seed))
+
+    module.set_lane_order = set_lane_order
+    return module
+
+
+def kernels_for(architecture, module):
+    """The operations on a device of that architecture with few multiprocessors."""
+    return cuda.CudaKernels(
+        module, lambda tensor: contextlib.nullcontext((architecture, 4, 0)), cuda.precision, ops.QUANTITIES
+    )
+
+
+class Emulation:
+    """While it is on, CPU tensors go where CUDA tensors go."""
+
+    def __init__(self):
+        self._scope = contextlib.ExitStack()
+
+    def on(self):
+        library = self._scope.enter_context(torch.library._scoped_library("gatentk", "IMPL"))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Warning only once for all operators", UserWarning)
+            for name, run in registration.CUDA.items():
+                library.impl(name, run, "CPU", allow_override=True)
+
+    def off(self):
+        self._scope.close()
+
+    @contextlib.contextmanager
+    def paused(self):
+        self.off()
+        try:
+            yield
+        finally:
+            self.on()

@@ -1,0 +1,45 @@
+"""The registered op of infinite width against plain torch; the functions of `gatentk.ntk` have tests of their own."""
+
+import pytest
+import torch
+from cases.tensors import DTYPES, LAYOUTS, SEEDS, factor, scatter
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gatentk import ops, reference
+
+
+@DTYPES
+@given(n=st.integers(0, 40), n_z=st.none() | st.integers(0, 40), d=st.integers(2, 30), layout=LAYOUTS, seed=SEEDS)
+@settings(max_examples=5)
+def test_infinite_ntk_equals_plain_torch(isa, dtype, n, n_z, d, layout, seed):
+    generator = torch.Generator().manual_seed(seed)
+    x = factor(generator, (n, d), dtype, 1)
+    z = None if n_z is None else factor(generator, (n_z, d), dtype, 1)
+    args = scatter(x, layout), None if z is None else scatter(z, layout)
+    eps = torch.finfo(dtype).eps
+    size = float(x.norm(dim=-1).max() * (x if z is None else z).norm(dim=-1).max()) if n and n_z != 0 else 0.0
+    for quantity in ops.QUANTITIES:
+        depths = [4] if quantity == "relu_components" else [1, 4]
+        out = ops.infinite_ntk(*args, depths, quantity)
+        expected = reference.infinite_ntk(x.double(), None if z is None else z.double(), depths, quantity)
+        assert out.shape == expected.shape
+        assert out.dtype == dtype
+        # Close samples of different norm determine their angle less well than 1e-12.
+        tolerance = max(1e-11, 100 * eps) if "angle" in quantity else 20 * eps * (max(depths) + 1) * size
+        torch.testing.assert_close(out.double(), expected, rtol=0, atol=tolerance)
+
+
+def op_cases():
+    generator = torch.Generator().manual_seed(2)
+    a, b = (factor(generator, (n, 20), torch.float32, 0.7) for n in (3, 2))
+    infinite = torch.ops.gatentk.infinite_ntk.default
+    yield infinite, (a, None, [1, 3], "relu")
+    yield infinite, (a.expand(2, 3, 20), b.expand(2, 2, 20), [0, 2], "relu")
+    for quantity in ops.QUANTITIES:
+        yield infinite, (a.double(), None, [2], quantity)
+
+
+@pytest.mark.parametrize(("op", "arguments"), list(op_cases()))
+def test_opcheck(op, arguments):
+    torch.library.opcheck(op, arguments)
