@@ -11,12 +11,17 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from gatentk import data, study
+from gatentk import data
+from gatentk.activations import FUNCTIONS, LABELS
 from gatentk.papers import trainings
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
-from gatentk.report import NAMES, Point, condition_text, summarise
 from gatentk.reporting import figures, style
 from gatentk.reporting.text import number
+from gatentk.study.config import StudyConfig
+from gatentk.study.run import run_tasks
+from gatentk.study.samples import StudySamples, prepare_study
+from gatentk.study.sentences import condition_text
+from gatentk.study.summary import Point, summarise
 
 SUMMARY = "minimal angle and condition number by depth"
 PLACE = 20
@@ -30,6 +35,7 @@ BROUGHT = {
     "svhn": "the user's files, by --path svhn=FOLDER",
     "librispeech": "features that another program computed, by --path librispeech=FEATURES.npy",
 }
+NAMES = {name: LABELS[name] for name in FUNCTIONS}
 COLOURS = {"all": style.BLUE, "same": style.GREEN, "finite": style.ORANGE}
 DASHES = {"relu": style.SOLID, "linear": style.DASHED}
 SPEED = 8e9  # multiply-adds a second, of kernels and spectra together
@@ -57,10 +63,10 @@ PUBLISHED = Limits(everything=20_000, subset=5000, batches=10_000, batch_samples
 
 
 @lru_cache(maxsize=8)
-def samples_of(source: str, path: str | None, n: int) -> study.Samples:
+def samples_of(source: str, path: str | None, n: int) -> StudySamples:
     """Random samples of a data set, without all-zero rows and repetitions, in random order."""
-    return study.prepare(
-        study.Config(source, path=path, n=n, drop_zero_rows=True, drop_duplicates=True, width=None, depths=(0,))
+    return prepare_study(
+        StudyConfig(source, path=path, n=n, drop_zero_rows=True, drop_duplicates=True, width=None, depths=(0,))
     )
 
 
@@ -145,7 +151,7 @@ class Conditioning(Experiment):
         rows, batch = _rows(settings, a), chosen["batch"] if a["part"] == "batches" else None
         whole = samples_of(chosen["source"], chosen["path"], chosen["n"])
         samples = replace(whole, x=whole.x[:rows])
-        config = study.Config(
+        config = StudyConfig(
             chosen["source"],
             path=chosen["path"],
             n=chosen["n"],
@@ -156,7 +162,7 @@ class Conditioning(Experiment):
             seeds=settings["seeds"],
             batch=batch,
         )
-        records = [record for _, found in study.run(config, samples) for record in found]
+        records = [record for _, found in run_tasks(config, samples) for record in found]
         seeds = [] if a["width"] is None else range(settings["seeds"])
         return {
             "samples": rows,

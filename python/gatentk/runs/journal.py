@@ -123,7 +123,7 @@ class Journal:
     A subclass names its file and its first line, and takes the entries that are there.
 
     Args:
-        folder: of the results; it exists.
+        folder: of the results; created if it is not there.
         identity: what the numbers depend on; a journal with another one is not continued.
         restart: whether to forget what is there; None to do so only if it belongs to another run.
 
@@ -136,7 +136,8 @@ class Journal:
         continued: whether there was something of the same run.
 
     Raises:
-        RunError: `error`, for a folder that holds another run or that another process is writing to.
+        RunError: `error`, for a folder that holds another run, that cannot be written, or that another process is
+            writing to.
     """
 
     file_name: ClassVar[str]
@@ -148,14 +149,17 @@ class Journal:
         self.identity = as_stored(identity)
         self.continued = False
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             self._file = JournalFile(self.path)
+            try:
+                self._open(restart)
+            except BaseException:
+                self._file.close()
+                raise
         except JournalBusyError as error:
             raise self.error(str(error)) from error
-        try:
-            self._open(restart)
-        except BaseException:
-            self._file.close()
-            raise
+        except OSError as error:
+            raise self.error(f"folder: cannot write to {folder}: {error.strerror or error}") from error
 
     def __enter__(self) -> Self:
         return self

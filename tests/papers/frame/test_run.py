@@ -23,7 +23,7 @@ def test_cells_run_one_after_another_in_their_order_and_are_reported(toy, tmp_pa
     states = []
 
     def report(state):
-        states.append((state.done, state.work, state.last and state.last.key, list(toy.computed)))
+        states.append((state.done, state.work, state.last, list(toy.computed)))
 
     run_experiment(prepare(toy, Scale()), tmp_path, report=report)
     assert states == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,6 @@ def discover(folder: Path) -> dict[str, Entry]:
 
 
 def _constants(source: Path) -> dict[str, Any]:
-    """The values of a module's assignments of plain numbers and strings to one name."""
-    return {
-        statement.targets[0].id: statement.value.value
-        for statement in ast.parse(source.read_text(encoding="utf-8")).body
-        if isinstance(statement, ast.Assign)
-        and isinstance(statement.targets[0], ast.Name)
-        and isinstance(statement.value, ast.Constant)
-    }
+    """What a module says of itself, a plain string or number on one line each; parsing all of it would take longer."""
+    lines = re.findall(r"""^(SUMMARY|PLACE) = (".*"|'.*'|\d+)$""", source.read_text(encoding="utf-8"), re.MULTILINE)
+    return {name: ast.literal_eval(value) for name, value in lines}

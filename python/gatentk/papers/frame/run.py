@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gatentk.papers.frame import page
-from gatentk.papers.frame.experiment import Cell, Experiment, Scale
+from gatentk.papers.frame.experiment import Experiment, Scale
 from gatentk.papers.frame.plain import plain
 from gatentk.papers.frame.record import Journal
 from gatentk.papers.frame.result import Result, document_text
@@ -18,6 +18,7 @@ from gatentk.reporting.environment import environment
 from gatentk.reporting.text import csv_text
 from gatentk.runs.files import write_aside
 from gatentk.runs.identity import file_digest
+from gatentk.runs.progress import Progress
 
 PAGE = "report.html"
 
@@ -44,23 +45,6 @@ class Job:
         return {name: path for name, path in self.scale.paths.items() if json.dumps(str(path)) in text}
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far an experiment is.
-
-    Attributes:
-        cells: all of them.
-        done: how many are finished.
-        work: cost of those that are, as a share of the cost of all.
-        last: the cell that was just finished; None before the first of this run.
-    """
-
-    cells: Sequence[Cell[Any, Any]]
-    done: int
-    work: float
-    last: Cell[Any, Any] | None
-
-
 def prepare(experiment: Experiment[Any], scale: Scale) -> Job:
     """What is to be run at a scale.
 
@@ -84,10 +68,8 @@ def run_experiment(
         report: called before the first cell and after each.
 
     Raises:
-        PaperError: the folder holds other numbers, or another process is writing to it.
-        OSError: it cannot be written.
+        PaperError: the folder holds other numbers, cannot be written, or another process is writing to it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     files = {name: file_digest(path) for name, path in job.files.items()}
     with Journal(folder, job.experiment, job.settings, restart, files) as journal:
         _compute(job, journal, report or (lambda progress: None))
@@ -102,9 +84,9 @@ def _compute(job: Job, journal: Journal, report: Callable[[Progress], None]) -> 
     costs = {cell.key: cell.cost(job.settings) for cell in cells}
     total = sum(costs.values())
 
-    def progress(last: Cell[Any, Any] | None) -> Progress:
+    def progress(last: str | None) -> Progress:
         done = [key for key in costs if key in journal.numbers]
-        return Progress(cells, len(done), sum(costs[key] for key in done) / total, last)
+        return Progress(len(cells), len(done), sum(costs[key] for key in done) / total, last)
 
     report(progress(None))
     for cell in cells:
@@ -112,7 +94,7 @@ def _compute(job: Job, journal: Journal, report: Callable[[Progress], None]) -> 
             begun = time.perf_counter()
             numbers = cell.compute(job.settings)
             journal.append(cell, numbers, time.perf_counter() - begun)
-            report(progress(cell))
+            report(progress(cell.key))
 
 
 def write(folder: Path, result: Result) -> None:

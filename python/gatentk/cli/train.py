@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gatentk.cli import options
+from gatentk.cli.console import number_table, open_console, progress_bar
+from gatentk.cli.errors import Interrupted
+from gatentk.data import registry
+from gatentk.reporting.text import number
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from gatentk.train import EpochRecord, Result, TrainingConfig, TrainingSamples
-
-# Modules that take long to import are imported by the functions that need them, so that --help is quick.
 
 
 def _rates(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
@@ -54,25 +58,10 @@ def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
 
 
 @click.command()
-@click.option(
-    "--data",
-    required=True,
-    metavar="NAME",
-    help="synthetic, friedman, ackley, digits, diabetes, mnist, fashion-mnist, svhn, cifar10 (the last three also "
-    "with -test), sgemm, csv:PATH (one sample a line; the last column, named label for classes, target or y "
-    "for numbers, is learnt) or npy:PATH (an .npz file with x and y).",
-)
-@click.option(
-    "--path", metavar="PATH", help="Folder or file of fashion-mnist, svhn, cifar10 or sgemm, or the csv or npy file."
-)
-@click.option("-n", "n", type=click.IntRange(2), metavar="N", help="Take N samples at random.  [default: all]")
-@click.option(
-    "--data-seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Seed of everything that is drawn from the data: -n, --test-fraction, samples of the diagnostics.",
-)
+@options.data(registry.training_help())
+@options.path()
+@options.n()
+@options.data_seed(0, "-n, --test-fraction, samples of the diagnostics")
 @click.option(
     "--test-fraction",
     type=click.FloatRange(0, 1, max_open=True),
@@ -127,9 +116,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
     "--trial-epochs", type=click.IntRange(1), default=5, show_default=True, help="Length of the trials of --lr."
 )
 @click.option("--epochs", type=click.IntRange(1), default=50, show_default=True, help="Passes over the samples.")
-@click.option(
-    "--seeds", type=click.IntRange(1), default=1, show_default=True, help="Networks to train, one after another."
-)
+@options.seeds(1, "Networks to train, one after another.")
 @click.option(
     "--switch",
     type=click.IntRange(1),
@@ -162,9 +149,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
     show_default=True,
     help="Train samples for the diagnostics, at most; drift takes up to 128 of them, spectra two.",
 )
-@click.option(
-    "--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True, help="Precision."
-)
+@options.dtype("float32", ("float32", "float64"), "Precision.")
 @click.option(
     "--checkpoint-every", type=click.IntRange(1), default=10, show_default=True, help="Epochs between checkpoints."
 )
@@ -173,9 +158,9 @@ def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
     is_flag=True,
     help="Go on from the last checkpoint, as if never interrupted; with more --epochs or --seeds, further than before.",
 )
-@click.option("--restart", is_flag=True, help="Start over even if the folder holds a training.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of the results.")
-def train(checkpoint_every: int, resume: bool, restart: bool, out: Path, **options: Any) -> None:
+@options.restart("Start over even if the folder holds a training.")
+@options.out()
+def train(checkpoint_every: int, resume: bool, restart: bool, folder: Path, **settings: Any) -> None:
     """Train a gated ReLU (GReLU) or ReLU network.
 
     Writes results.json, loss.png, loss.svg and log.jsonl (a line an epoch) into DIR, and checkpoint-SEED.pt while it
@@ -189,24 +174,23 @@ def train(checkpoint_every: int, resume: bool, restart: bool, out: Path, **optio
       gatentk train --data digits -n 500 --switch 25 --optimizer gd --lr auto --out switch
       gatentk train --data csv:mine.csv --epochs 200 --resume --out mine
     """  # noqa: D301 (click reads \b: keep these lines apart)
-    from rich.console import Console
-
-    from gatentk.train import TrainingConfig, prepare_training, report
+    from gatentk.runs.memory import check_memory
+    from gatentk.train import TrainingConfig, prepare_training, report, training_memory
 
     if resume and restart:
         raise click.UsageError("--resume and --restart exclude each other")
-    console = Console(highlight=False, markup=False, emoji=False)  # paths and names are printed as they are
-    config = TrainingConfig(**options)
+    console = open_console()
+    config = TrainingConfig(**settings)
     samples = prepare_training(config)
-    _check_memory(config, samples)
+    check_memory(training_memory(config, samples), remedy="take a smaller width= or depth=, or fewer samples with n=")
     for text in _remarks(config, samples):
         console.print(text, style="yellow", soft_wrap=True)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        result = _run(console, config, samples, out, checkpoint_every, resume=resume, restart=restart)
+        result = _run(console, config, samples, folder, checkpoint_every, resume=resume, restart=restart)
     for warning in caught:
         console.print(f"Warning: {warning.message}", style="yellow", soft_wrap=True)
-    path = report.write(out, samples, result, command_line(config))
+    path = report.write(folder, samples, result, command_line(config))
     _show(console, result)
     for sentence in report.headline(samples, result):
         console.print(sentence, soft_wrap=True)
@@ -233,13 +217,6 @@ def command_line(config: TrainingConfig, out: str = "DIR") -> str:
     return shlex.join([*words, "--out", out])
 
 
-def _check_memory(config: TrainingConfig, samples: TrainingSamples) -> None:
-    from gatentk.runs.memory import check_memory
-    from gatentk.train import training_memory
-
-    check_memory(training_memory(config, samples), remedy="take a smaller width= or depth=, or fewer samples with n=")
-
-
 def _remarks(config: TrainingConfig, samples: TrainingSamples) -> list[str]:
     """What a user should know before waiting."""
     remarks = []
@@ -260,63 +237,47 @@ def _run(
     console: Console,
     config: TrainingConfig,
     samples: TrainingSamples,
-    out: Path,
+    folder: Path,
     checkpoint_every: int,
     *,
     resume: bool,
     restart: bool,
 ) -> Result:
     """Train behind a progress bar; Ctrl-C says what is kept."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    from gatentk.cli import Interrupted
-    from gatentk.study import JOURNAL
+    from gatentk.study.folder import JOURNAL
     from gatentk.train import checkpoint_paths, run_all
 
-    if (out / JOURNAL).exists():
-        raise click.BadParameter(f"{out} holds results of gatentk ntk; choose another folder", param_hint="--out")
-    try:
-        if not resume:
-            out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise click.BadParameter(f"cannot write to {out}: {error.strerror or error}", param_hint="--out") from error
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=None),
-        TextColumn("{task.percentage:3.0f}%"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        bar = progress.add_task(samples.name, total=config.seeds * config.epochs)
+    if (folder / JOURNAL).exists():
+        raise click.BadParameter(f"{folder} holds results of gatentk ntk; choose another folder", param_hint="--out")
+    done = 0
+    with progress_bar(console, samples.name) as show:
 
-        def show(record: EpochRecord, trial: bool) -> None:
-            progress.update(bar, advance=0 if trial else min(record.epoch, 1), description=_status(record, trial))
+        def report(record: EpochRecord, trial: bool) -> None:
+            nonlocal done
+            done += 0 if trial else min(record.epoch, 1)
+            show(done / (config.seeds * config.epochs), _status(record, trial))
 
         try:
             return run_all(
                 config,
                 samples,
-                out,
+                folder,
                 resume=resume,
                 restart=restart,
                 checkpoint_every=checkpoint_every,
-                callback=show,
+                callback=report,
             )
         except KeyboardInterrupt:
-            kept = ", ".join(path.name for path in checkpoint_paths(out))
+            kept = ", ".join(path.name for path in checkpoint_paths(folder))
             raise Interrupted(
-                f"interrupted; {kept} in {out} {'are' if ',' in kept else 'is'} kept, and the same command with "
+                f"interrupted; {kept} in {folder} {'are' if ',' in kept else 'is'} kept, and the same command with "
                 "--resume goes on from there"
                 if kept
-                else f"interrupted before the first checkpoint; the same command with --resume starts again in {out}"
+                else f"interrupted before the first checkpoint; the same command with --resume starts again in {folder}"
             ) from None
 
 
 def _status(record: EpochRecord, trial: bool) -> str:
-    from gatentk.reporting.text import number
-
     loss = "not finite" if record.train_loss is None else number(record.train_loss)
     if trial:
         return f"trial of learning rate {record.rate:g}, epoch {record.epoch}, loss {loss}"
@@ -325,22 +286,17 @@ def _status(record: EpochRecord, trial: bool) -> str:
 
 def _show(console: Console, result: Result) -> None:
     """The outcome as a table, a row a seed."""
-    from rich.table import Table
-
-    from gatentk.reporting.text import number
-
     for trial in result.trials:
         loss = "diverged" if trial.train_loss is None else f"train loss {number(trial.train_loss)}"
         console.print(f"Learning rate {trial.rate:g}: {loss}" + (", taken" if trial.rate == result.rate else ""))
     columns = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
     lasts = [result.run(seed)[-1] for seed in range(result.config.seeds)]
     shown = [name for name in columns if any(getattr(last, name) is not None for last in lasts)]
-    table = Table(box=None)
-    for name in ("seed", "epochs", *(name.replace("_", " ") for name in shown), "seconds"):
-        table.add_column(name, justify="right")
+    rows = []
     for last in lasts:
         values = [getattr(last, name) for name in shown]
         seconds = sum(record.seconds for record in result.run(last.seed))
         cells = ["diverged" if last.diverged else "" if value is None else number(value) for value in values]
-        table.add_row(str(last.seed), str(last.epoch), *cells, number(seconds))
-    console.print(table)
+        rows.append([str(last.seed), str(last.epoch), *cells, number(seconds)])
+    titles = [name.replace("_", " ") for name in shown]
+    console.print(number_table(["seed", "epochs", *titles, "seconds"], rows))

@@ -1,7 +1,6 @@
 """The command `gatentk paper`: all of one experiment or several, stopped and continued, errors in one line."""
 
 import json
-import math
 import os
 import signal
 import subprocess
@@ -12,10 +11,9 @@ from pathlib import Path
 import pytest
 from cases.experiments import Toy
 from click.testing import CliRunner
-from rich.progress import Progress
 
 import gatentk
-from gatentk import cli, paper_cli, papers
+from gatentk import cli, papers
 from gatentk.errors import DataError
 from gatentk.papers.frame.record import JOURNAL
 from gatentk.runs import memory
@@ -183,26 +181,6 @@ def test_a_long_run_is_announced(toys, tmp_path, monkeypatch):
     toys["toy"].estimate = (1_500_000, 1800.0)
     outcome = invoke("toy", "--out", tmp_path)
     assert "toy: about 30 minutes and 0.0 GB of memory." in outcome.output
-
-
-def test_the_time_left_is_known_from_the_start():
-    clock = [0.0]
-    column = paper_cli._time_left(400.0)
-    progress = Progress(column, get_time=lambda: clock[0], speed_estimate_period=math.inf)
-    bar = progress.add_task("cells", total=10.0)
-    (task,) = progress.tasks
-
-    def shown():
-        column._renderable_cache.clear()
-        return str(column(task))
-
-    assert shown() == "about 0:06:40"
-    clock[0] = 100.0
-    assert shown() == "about 0:05:00"
-    progress.update(bar, advance=2.0)
-    clock[0] = 200.0
-    progress.update(bar, advance=2.0)
-    assert shown() == "0:05:00"  # 6 of 10 to do, at 2 in 100 seconds
 
 
 def test_a_real_experiment_runs(tmp_path, monkeypatch):

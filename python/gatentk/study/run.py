@@ -1,110 +1,23 @@
-"""The main job: minimal gradient angles and condition numbers by depth, one resumable task at a time."""
+"""The kernels of a study, one resumable task at a time."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from gatentk import data, nn, ntk
-from gatentk.checks import check_choice, check_integer
-from gatentk.errors import GateNTKError, RunError
-from gatentk.runs import journal
-from gatentk.runs.identity import array_digest
+from gatentk import nn, ntk
+from gatentk.errors import GateNTKError
 from gatentk.spectra import Spectrum, spectrum
+from gatentk.study.config import StudyConfig, StudyError
+from gatentk.study.samples import StudySamples
 
-ACTIVATIONS = ("relu", "linear")
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
-JOURNAL = "records.jsonl"
-FORMAT = 1  # of the journal; raised when a task would compute something else
-
-
-class StudyError(RunError):
-    """A study cannot start or go on as asked; the message says what to change."""
-
-
-@dataclass(frozen=True)
-class Config:
-    """What to compute.
-
-    Attributes:
-        data, path, n, data_seed: the arguments of `gatentk.data.load`.
-        drop_zero_rows, drop_duplicates: remove rows that have no angle, or equal an earlier row.
-        depths: numbers of hidden layers, ascending.
-        activations: some of "relu", "linear".
-        width: of the finite networks; None leaves them out.
-        infinite: whether to compute infinite width.
-        seeds: number of finite networks a depth and activation, seeded 0 .. seeds - 1.
-        subset: number of samples for finite width, drawn with `data_seed`; None means all. Infinite width is
-            then computed on all samples and on the subset, so that the two widths can be compared.
-        batch: size of random disjoint mini-batches, each with a kernel of its own; None means one kernel.
-        dtype: "float64" or "float32", of the networks and kernels.
-        certify: prove intervals for the extreme eigenvalues.
-    """
-
-    data: str
-    path: str | None = None
-    n: int | None = None
-    data_seed: int = 0
-    drop_zero_rows: bool = False
-    drop_duplicates: bool = False
-    depths: tuple[int, ...] = tuple(range(11))
-    activations: tuple[str, ...] = ACTIVATIONS
-    width: int | None = 512
-    infinite: bool = True
-    seeds: int = 5
-    subset: int | None = None
-    batch: int | None = None
-    dtype: str = "float64"
-    certify: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.depths or list(self.depths) != sorted(set(self.depths)):
-            raise ValueError(f"depths: expected different depths in ascending order, got {self.depths}")
-        check_integer("depths", self.depths[0], 0)
-        if not self.activations or len(set(self.activations)) != len(self.activations):
-            raise ValueError(f"activation: expected different names, got {self.activations}")
-        for activation in self.activations:
-            check_choice("activation", activation, ACTIVATIONS)
-        check_choice("dtype", self.dtype, tuple(DTYPES))
-        if self.width is None and not self.infinite:
-            raise ValueError("width: expected a finite width, inf, or both")
-        check_integer("seeds", self.seeds, 1)
-        for name, minimum in (("width", 1), ("subset", 2), ("batch", 2)):
-            if getattr(self, name) is not None:
-                check_integer(name, getattr(self, name), minimum)
-
-
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """The rows a study works on, and what was found in them.
-
-    Attributes:
-        x: (n, d), in the dtype of the study.
-        name: of the data set.
-        duplicates: rows of x that equal an earlier row.
-        dropped_zero_rows, dropped_duplicates: rows that were removed on request.
-        digest: SHA-256 of x.
-        subset: the rows for finite width; None if it uses all.
-    """
-
-    x: torch.Tensor
-    name: str
-    duplicates: int
-    dropped_zero_rows: int
-    dropped_duplicates: int
-    digest: str
-    subset: torch.Tensor | None
-
-    def rows(self, which: str) -> torch.Tensor:
-        """The samples that a task calls "all" or "subset"."""
-        return self.x if which == "all" or self.subset is None else self.x[self.subset]
 
 
 class Task(NamedTuple):
@@ -124,7 +37,7 @@ class Task(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Record:
+class StudyRecord:
     """What is known of one kernel; one row of results.csv.
 
     Attributes:
@@ -159,63 +72,10 @@ class Record:
     lmax_high: float | None = None
 
 
-FIELDS = tuple(field.name for field in fields(Record))
+FIELDS = tuple(field.name for field in fields(StudyRecord))
 
 
-def prepare(config: Config) -> Samples:
-    """Load the data and look for rows that have no angle or an angle of zero.
-
-    Raises:
-        DataError, TypeError, ValueError: as `gatentk.data.load`.
-        StudyError: an all-zero row, or too few rows for what is asked.
-    """
-    dataset = data.load(config.data, n=config.n, seed=config.data_seed, path=config.path)
-    x = dataset.x.to(DTYPES[config.dtype])
-    x, zero_rows = _without_zero_rows(x, config.drop_zero_rows)
-    first = _first_occurrences(x)
-    duplicates, dropped = len(x) - len(first), 0
-    if config.drop_duplicates:
-        x, duplicates, dropped = x[first], 0, duplicates
-    _check_sizes(config, len(x))
-    subset = None
-    if config.subset is not None and config.subset < len(x) and config.width is not None:
-        order = np.random.default_rng((config.data_seed, 1)).permutation(len(x))
-        subset = torch.from_numpy(order[: config.subset])
-    return Samples(x, dataset.name, duplicates, zero_rows, dropped, array_digest(x.numpy()), subset)
-
-
-def _without_zero_rows(x: torch.Tensor, drop: bool) -> tuple[torch.Tensor, int]:
-    zero = ~(x != 0).any(dim=1)
-    count = int(zero.sum())
-    if count and not drop:
-        first = int(torch.nonzero(zero)[0])
-        others = f" and {count - 1} more" if count > 1 else ""
-        raise StudyError(
-            f"row {first}{others} (counted from 0) of the data is all zero, so its angle to other rows is "
-            "undefined; drop_zero_rows=True leaves such rows out"
-        )
-    return x[~zero] if count else x, count
-
-
-def _first_occurrences(x: torch.Tensor) -> torch.Tensor:
-    """Indices of the rows that equal no earlier row."""
-    seen: dict[bytes, int] = {}
-    for index, row in enumerate((x + 0.0).numpy()):  # + 0.0 makes -0.0 equal to 0.0
-        seen.setdefault(row.tobytes(), index)
-    return torch.tensor(list(seen.values()))
-
-
-def _check_sizes(config: Config, n: int) -> None:
-    if n < 2:
-        raise StudyError(f"an angle needs at least two samples, the data has {n}")
-    if config.width is not None and config.subset is not None and config.subset > n:
-        raise StudyError(f"subset={config.subset}: the data has {n} samples")
-    smallest = n if config.subset is None or config.width is None else config.subset
-    if config.batch is not None and config.batch > smallest:
-        raise StudyError(f"batch={config.batch}: there are {smallest} samples to take mini-batches from")
-
-
-def plan(config: Config, samples: Samples) -> list[Task]:
+def plan(config: StudyConfig, samples: StudySamples) -> list[Task]:
     """All tasks of a study, in the order in which they run."""
     finite_rows = "all" if samples.subset is None else "subset"
     infinite_rows = dict.fromkeys((finite_rows, "all")) if config.infinite else ()
@@ -226,7 +86,7 @@ def plan(config: Config, samples: Samples) -> list[Task]:
     return tasks
 
 
-def cost(config: Config, samples: Samples, task: Task) -> float:
+def cost(config: StudyConfig, samples: StudySamples, task: Task) -> float:
     """Expected work of a task in multiples of one multiply-add of a matrix product."""
     n = float(len(samples.rows(task.rows)))
     size = n if config.batch is None else float(config.batch)
@@ -235,7 +95,7 @@ def cost(config: Config, samples: Samples, task: Task) -> float:
     return n / size * (size**2 * (samples.x.shape[1] + 2 * layers * width + 50) + size**3 / 2)
 
 
-def memory_needed(config: Config, samples: Samples) -> int:
+def study_memory(config: StudyConfig, samples: StudySamples) -> int:
     """Peak bytes of the kernels of a study: one depth at a time, never all of them."""
     itemsize = DTYPES[config.dtype].itemsize
     peak = 0.0
@@ -253,12 +113,14 @@ def memory_needed(config: Config, samples: Samples) -> int:
     return int(peak)
 
 
-def run(config: Config, samples: Samples, done: set[str] | None = None) -> Iterator[tuple[Task, list[Record]]]:
+def run_tasks(
+    config: StudyConfig, samples: StudySamples, done: Collection[str] = ()
+) -> Iterator[tuple[Task, list[StudyRecord]]]:
     """Compute the tasks whose keys are not in `done`, one after another."""
     solved: dict[str, Spectrum] = {}
     input_angles: dict[str, list[float]] = {}
     for task in plan(config, samples):
-        if done and task.key in done:
+        if task.key in done:
             continue
         batches = _batches(config, samples.rows(task.rows))
         if task.kind == "finite":
@@ -267,7 +129,7 @@ def run(config: Config, samples: Samples, done: set[str] | None = None) -> Itera
             yield task, _infinite(config, task, batches, solved, input_angles)
 
 
-def _batches(config: Config, x: torch.Tensor) -> torch.Tensor:
+def _batches(config: StudyConfig, x: torch.Tensor) -> torch.Tensor:
     """(batches, size, d): all samples as one batch, or random disjoint mini-batches without a remainder."""
     if config.batch is None:
         return x.unsqueeze(0)
@@ -276,7 +138,7 @@ def _batches(config: Config, x: torch.Tensor) -> torch.Tensor:
     return x[torch.from_numpy(order[: count * config.batch]).view(count, config.batch)]
 
 
-def _finite(config: Config, task: Task, batches: torch.Tensor) -> list[Record]:
+def _finite(config: StudyConfig, task: Task, batches: torch.Tensor) -> list[StudyRecord]:
     assert config.width is not None
     assert task.seed is not None
     net = nn.MLP(
@@ -307,8 +169,12 @@ def _min_angle_from_kernel(K: torch.Tensor) -> float | None:
 
 
 def _infinite(
-    config: Config, task: Task, batches: torch.Tensor, solved: dict[str, Spectrum], input_angles: dict[str, list[float]]
-) -> list[Record]:
+    config: StudyConfig,
+    task: Task,
+    batches: torch.Tensor,
+    solved: dict[str, Spectrum],
+    input_angles: dict[str, list[float]],
+) -> list[StudyRecord]:
     """At depth 0, and for linear networks at any depth, K = (L+1) G: the Gram matrix is solved once."""
     # A certificate holds for the kernel as stored, not for a multiple of another.
     reuse = (task.activation == "linear" or task.depth == 0) and not config.certify
@@ -354,13 +220,13 @@ def _spectrum(task: Task, K: torch.Tensor, certify: bool) -> Spectrum:
 
 
 def _records(
-    config: Config,
+    config: StudyConfig,
     task: Task,
     result: Spectrum,
     angles: list[float | None],
     samples: int,
     scale: int = 1,
-) -> list[Record]:
+) -> list[StudyRecord]:
     """One record a batch entry of `result`, eigenvalues multiplied by `scale`."""
     records = []
     for index, angle in enumerate(angles):
@@ -368,7 +234,7 @@ def _records(
         lmin_low, lmin_high = _interval(result.lmin_interval, index)
         lmax_low, lmax_high = _interval(result.lmax_interval, index)
         records.append(
-            Record(
+            StudyRecord(
                 kind=task.kind,
                 activation=task.activation,
                 width=config.width if task.kind == "finite" else None,
@@ -399,43 +265,3 @@ def _interval(ends: tuple[Any, Any] | None, index: int) -> tuple[float | None, f
         return None, None
     low, high = (float(end[index]) for end in ends)
     return low if math.isfinite(low) else None, high if math.isfinite(high) else None
-
-
-# Resuming
-
-
-def fingerprint(config: Config, samples: Samples, version: str) -> dict[str, Any]:
-    """All that results depend on: a journal with another fingerprint is not continued."""
-    return {"format": FORMAT, "version": version, **asdict(config), "sha256": samples.digest}
-
-
-class Journal(journal.Journal):
-    """Finished tasks of one study in its output folder; the identity is the study's `fingerprint`.
-
-    Attributes:
-        done: keys of the finished tasks.
-        records: what they computed.
-
-    Raises:
-        StudyError: the folder holds another study, or another process is writing to it.
-    """
-
-    file_name = JOURNAL
-    kind = "study"
-    error = StudyError
-
-    def __init__(self, folder: Path, identity: dict[str, Any], restart: bool | None = False) -> None:
-        self.records: list[Record] = []
-        self.done: set[str] = set()
-        super().__init__(folder, identity, restart)
-
-    def take(self, entry: dict[str, Any]) -> None:
-        """Remember a finished task."""
-        self.done.add(entry["task"])
-        self.records.extend(Record(**record) for record in entry["records"])
-
-    def append(self, task: Task, records: list[Record]) -> None:
-        """Add a finished task."""
-        self.write({"task": task.key, "records": [asdict(record) for record in records]})
-        self.done.add(task.key)
-        self.records.extend(records)

@@ -1,0 +1,58 @@
+"""Options that several commands share, each declared once; defaults come from what the commands configure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gatentk.data import registry
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def data(help_text: str) -> Decorator:
+    """--data: a data set by its name."""
+    return click.option("--data", required=True, metavar="NAME", help=help_text)
+
+
+def path() -> Decorator:
+    """--path: the user's files of a data set."""
+    return click.option("--path", metavar="PATH", help=registry.path_help())
+
+
+def n() -> Decorator:
+    """-n: a random part of the samples."""
+    return click.option(
+        "-n", "n", type=click.IntRange(2), metavar="N", help="Take N samples at random.  [default: all]"
+    )
+
+
+def data_seed(default: int, drawn: str) -> Decorator:
+    """--data-seed: of what is drawn from the data."""
+    help_text = f"Seed of everything that is drawn from the data: {drawn}."
+    return click.option("--data-seed", type=click.IntRange(0), default=default, show_default=True, help=help_text)
+
+
+def seeds(default: int, help_text: str) -> Decorator:
+    """--seeds: how many networks."""
+    return click.option("--seeds", type=click.IntRange(1), default=default, show_default=True, help=help_text)
+
+
+def dtype(default: str, choices: tuple[str, ...], help_text: str) -> Decorator:
+    """--dtype: precision."""
+    return click.option("--dtype", type=click.Choice(choices), default=default, show_default=True, help=help_text)
+
+
+def restart(help_text: str) -> Decorator:
+    """--restart: forget what the folder holds."""
+    return click.option("--restart", is_flag=True, help=help_text)
+
+
+def out(help_text: str = "Folder of the results.", **default: Any) -> Decorator:
+    """--out, the argument `folder` of a runner; required where no `default` is given."""
+    default = {"show_default": True, **default} if default else {"required": True}
+    folder = click.Path(path_type=Path)
+    return click.option("--out", "folder", type=folder, metavar="DIR", help=help_text, **default)

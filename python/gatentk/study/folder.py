@@ -1,0 +1,125 @@
+"""A study in a folder: what is missing is computed, what is there is kept, all files are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import gatentk
+from gatentk.reporting.environment import environment
+from gatentk.runs import journal
+from gatentk.runs.files import write_aside
+from gatentk.runs.memory import check_memory
+from gatentk.runs.progress import Progress
+from gatentk.study import page
+from gatentk.study.config import StudyConfig, StudyError
+from gatentk.study.result import Study, document_text, table_text
+from gatentk.study.run import StudyRecord, Task, cost, plan, run_tasks, study_memory
+from gatentk.study.samples import StudySamples, prepare_study
+
+JOURNAL = "records.jsonl"
+PAGE = "report.html"
+FORMAT = 1  # of the journal; raised when a task would compute something else
+
+
+def run_study(
+    config: StudyConfig,
+    folder: Path,
+    samples: StudySamples | None = None,
+    *,
+    restart: bool | None = False,
+    command: str | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> Study:
+    """Compute the kernels that the folder lacks and write report.html, results.json, results.csv and two plots.
+
+    Args:
+        config: what to compute.
+        folder: of the results; created if it is not there.
+        samples: those of `prepare_study(config)` if left out.
+        restart: forget what the folder holds; None to do so only if it belongs to another study.
+        command: what repeats the study, for its files; the call of this function if left out.
+        report: called before the first task and after each.
+
+    Raises:
+        DataError, TypeError, ValueError, StudyError: as `prepare_study`.
+        MemoryError: less is free than the study needs; nothing is written.
+        StudyError: the folder holds another study, cannot be written, or another process is writing to it; a kernel
+            has no spectrum.
+    """
+    samples = prepare_study(config) if samples is None else samples
+    check_memory(
+        study_memory(config, samples),
+        remedy="take fewer samples with n= (or subset=, if finite width is the larger part), or mini-batches with "
+        "batch=",
+    )
+    with Journal(folder, identity(config, samples), restart) as finished:
+        _compute(config, samples, finished, report or (lambda progress: None))
+        records = list(finished.records)
+    study = Study(config, samples, records, environment(), command or f"run_study({config!r}, Path('DIR'))")
+    write(folder, study)
+    return study
+
+
+def _compute(config: StudyConfig, samples: StudySamples, finished: Journal, report: Callable[[Progress], None]) -> None:
+    costs = {task.key: cost(config, samples, task) for task in plan(config, samples)}
+    total = sum(costs.values())
+
+    def progress(last: str | None) -> Progress:
+        return Progress(len(costs), len(finished.done), sum(costs[key] for key in finished.done) / total, last)
+
+    report(progress(None))
+    for task, records in run_tasks(config, samples, frozenset(finished.done)):
+        finished.append(task, records)
+        report(progress(task.key))
+
+
+def write(folder: Path, study: Study) -> None:
+    """Write all files of a study."""
+    contents = {
+        "results.json": document_text(study).encode(),
+        "results.csv": table_text(study.records).encode(),
+        **study.plots,
+        PAGE: page.html([study]).encode(),
+    }
+    for name, content in contents.items():
+        write_aside(folder / name, content)
+
+
+def identity(config: StudyConfig, samples: StudySamples) -> dict[str, Any]:
+    """All that results depend on: a journal with another identity is not continued."""
+    return {"format": FORMAT, "version": gatentk.__version__, **asdict(config), "sha256": samples.digest}
+
+
+class Journal(journal.Journal):
+    """Finished tasks of one study in its output folder.
+
+    Attributes:
+        done: keys of the finished tasks.
+        records: what they computed.
+
+    Raises:
+        StudyError: the folder holds another study, cannot be written, or another process is writing to it.
+    """
+
+    file_name = JOURNAL
+    kind = "study"
+    error = StudyError
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any], restart: bool | None = False) -> None:
+        self.records: list[StudyRecord] = []
+        self.done: set[str] = set()
+        super().__init__(folder, identity, restart)
+
+    def take(self, entry: dict[str, Any]) -> None:
+        """Remember a finished task."""
+        self.done.add(entry["task"])
+        self.records.extend(StudyRecord(**record) for record in entry["records"])
+
+    def append(self, task: Task, records: list[StudyRecord]) -> None:
+        """Add a finished task; the disk has it when this returns."""
+        self.write({"task": task.key, "records": [asdict(record) for record in records]})
+        self.done.add(task.key)
+        self.records.extend(records)

@@ -1,0 +1,91 @@
+"""The rows that a study works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gatentk import data
+from gatentk.runs.identity import array_digest
+from gatentk.study.config import StudyConfig, StudyError
+
+
+@dataclass(frozen=True, eq=False)
+class StudySamples:
+    """The rows a study works on, and what was found in them.
+
+    Attributes:
+        x: (n, d), in the dtype of the study.
+        name: of the data set.
+        duplicates: rows of x that equal an earlier row.
+        dropped_zero_rows, dropped_duplicates: rows that were removed on request.
+        digest: SHA-256 of x.
+        subset: the rows for finite width; None if it uses all.
+    """
+
+    x: torch.Tensor
+    name: str
+    duplicates: int
+    dropped_zero_rows: int
+    dropped_duplicates: int
+    digest: str
+    subset: torch.Tensor | None
+
+    def rows(self, which: str) -> torch.Tensor:
+        """The samples that a task calls "all" or "subset"."""
+        return self.x if which == "all" or self.subset is None else self.x[self.subset]
+
+
+def prepare_study(config: StudyConfig) -> StudySamples:
+    """Load the data and look for rows that have no angle or an angle of zero.
+
+    Raises:
+        DataError, TypeError, ValueError: as `gatentk.data.load`.
+        StudyError: an all-zero row, or too few rows for what is asked.
+    """
+    dataset = data.load(config.data, n=config.n, seed=config.data_seed, path=config.path)
+    x = dataset.x.to(getattr(torch, config.dtype))
+    x, zero_rows = _without_zero_rows(x, config.drop_zero_rows)
+    first = _first_occurrences(x)
+    duplicates, dropped = len(x) - len(first), 0
+    if config.drop_duplicates:
+        x, duplicates, dropped = x[first], 0, duplicates
+    _check_sizes(config, len(x))
+    subset = None
+    if config.subset is not None and config.subset < len(x) and config.width is not None:
+        order = np.random.default_rng((config.data_seed, 1)).permutation(len(x))
+        subset = torch.from_numpy(order[: config.subset])
+    return StudySamples(x, dataset.name, duplicates, zero_rows, dropped, array_digest(x.numpy()), subset)
+
+
+def _without_zero_rows(x: torch.Tensor, drop: bool) -> tuple[torch.Tensor, int]:
+    zero = ~(x != 0).any(dim=1)
+    count = int(zero.sum())
+    if count and not drop:
+        first = int(torch.nonzero(zero)[0])
+        others = f" and {count - 1} more" if count > 1 else ""
+        raise StudyError(
+            f"row {first}{others} (counted from 0) of the data is all zero, so its angle to other rows is "
+            "undefined; drop_zero_rows=True leaves such rows out"
+        )
+    return x[~zero] if count else x, count
+
+
+def _first_occurrences(x: torch.Tensor) -> torch.Tensor:
+    """Indices of the rows that equal no earlier row."""
+    seen: dict[bytes, int] = {}
+    for index, row in enumerate((x + 0.0).numpy()):  # + 0.0 makes -0.0 equal to 0.0
+        seen.setdefault(row.tobytes(), index)
+    return torch.tensor(list(seen.values()))
+
+
+def _check_sizes(config: StudyConfig, n: int) -> None:
+    if n < 2:
+        raise StudyError(f"an angle needs at least two samples, the data has {n}")
+    if config.width is not None and config.subset is not None and config.subset > n:
+        raise StudyError(f"subset={config.subset}: the data has {n} samples")
+    smallest = n if config.subset is None or config.width is None else config.subset
+    if config.batch is not None and config.batch > smallest:
+        raise StudyError(f"batch={config.batch}: there are {smallest} samples to take mini-batches from")

@@ -1,0 +1,52 @@
+"""A study in words."""
+
+import re
+from types import SimpleNamespace
+
+import pytest
+import torch
+from cases.studies import finished
+
+from gatentk import data
+from gatentk.reporting.text import number
+from gatentk.study.sentences import headline, notes
+
+
+@pytest.fixture(scope="module")
+def synthetic():
+    """More samples than features: linear networks are not resolved."""
+    return finished(data="synthetic", n=30, subset=12)
+
+
+@pytest.fixture(scope="module")
+def batches():
+    return finished(batch=8, subset=16, n=40)
+
+
+def test_the_headline_has_the_key_numbers(synthetic):
+    relu, linear, unresolved = headline(synthetic.config, synthetic.samples, synthetic.series)
+    first, last = synthetic.series[0].points[0], synthetic.series[0].points[-1]
+    assert f"grows from {number(first.angle)}° at depth 0 to {number(last.angle)}° at depth 3" in relu
+    assert "is not resolved at depth 0." in relu
+    assert "at every depth; the condition number is not resolved at any depth, but at least" in linear
+    assert "with 30 samples and 5 features the kernel is singular" in unresolved
+
+
+def test_a_headline_without_unresolved_values_has_no_excuses(batches):
+    sentences = headline(batches.config, batches.samples, batches.series)
+    assert len(sentences) == 2
+    assert "on mini-batches of 8" in sentences[0]
+    assert re.search(r"falls from [\d,.]+ at depth 0 to [\d,.]+ at depth 3", sentences[0])
+
+
+def test_notes_count_repeated_and_dropped_rows(monkeypatch):
+    rows = torch.tensor([[1.0, 0, 0], [0, 0, 0], [0, 1, 1], [1, 0, 0], [0, 2, 2]])
+    monkeypatch.setattr(data, "load", lambda *_, **__: SimpleNamespace(x=rows.double(), y=None, name="rows"))
+    found = finished(drop_zero_rows=True, depths=(0, 1))
+    text = " ".join(notes(found.config, found.samples, found.series))
+    assert "1 all-zero rows were left out" in text
+    assert "One row is equal to an earlier one: their angle is zero" in text
+    found = finished(drop_zero_rows=True, drop_duplicates=True, depths=(0, 1))
+    text = " ".join(notes(found.config, found.samples, found.series))
+    assert "1 rows equal to an earlier one were left out" in text
+    assert "Two different rows point in exactly the same direction" in text
