@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from gatentk import data, nn, ntk
+from gatentk.data.rows import first_occurrences
 from gatentk.papers import trainings
 from gatentk.papers.experiment import Cell, Claim, Experiment, Findings, Numbers, Plot, Scale, Settings, Table
 from gatentk.papers.kernel_descent import KernelDescent
@@ -50,7 +51,7 @@ def unit_rows(name: str, n: int, seed: int, path: str | None = None) -> tuple[to
     kept = dataset.x.any(dim=1)
     x = dataset.x[kept]
     x = x / x.norm(dim=1, keepdim=True)
-    first = _first_of_equal(x)
+    first = first_occurrences(x)
     x = x[first]
     if dataset.y is None:
         return x, None
@@ -58,13 +59,6 @@ def unit_rows(name: str, n: int, seed: int, path: str | None = None) -> tuple[to
     targets = y.double().unsqueeze(1) if y.is_floating_point() else torch.nn.functional.one_hot(y).double()
     targets = targets - targets.mean(dim=0)
     return x, targets / targets.square().mean().sqrt()
-
-
-def _first_of_equal(x: torch.Tensor) -> torch.Tensor:
-    seen: dict[bytes, int] = {}
-    for index, row in enumerate(x.numpy()):
-        seen.setdefault(row.tobytes(), index)
-    return torch.tensor(list(seen.values()))
 
 
 class GreluConditioning(Experiment):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from gatentk import data
+from gatentk.data.rows import first_occurrences
 from gatentk.runs.identity import array_digest
 from gatentk.study.config import StudyConfig, StudyError
 
@@ -48,7 +49,7 @@ def prepare_study(config: StudyConfig) -> StudySamples:
     dataset = data.load(config.data, n=config.n, seed=config.data_seed, path=config.path)
     x = dataset.x.to(getattr(torch, config.dtype))
     x, zero_rows = _without_zero_rows(x, config.drop_zero_rows)
-    first = _first_occurrences(x)
+    first = first_occurrences(x)
     duplicates, dropped = len(x) - len(first), 0
     if config.drop_duplicates:
         x, duplicates, dropped = x[first], 0, duplicates
@@ -71,14 +72,6 @@ def _without_zero_rows(x: torch.Tensor, drop: bool) -> tuple[torch.Tensor, int]:
             "undefined; drop_zero_rows=True leaves such rows out"
         )
     return x[~zero] if count else x, count
-
-
-def _first_occurrences(x: torch.Tensor) -> torch.Tensor:
-    """Indices of the rows that equal no earlier row."""
-    seen: dict[bytes, int] = {}
-    for index, row in enumerate((x + 0.0).numpy()):  # + 0.0 makes -0.0 equal to 0.0
-        seen.setdefault(row.tobytes(), index)
-    return torch.tensor(list(seen.values()))
 
 
 def _check_sizes(config: StudyConfig, n: int) -> None:
