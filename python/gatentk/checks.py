@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+Samples = torch.Tensor | np.ndarray[Any, Any]  # as users pass them
+
 FLOATS: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
 
 

@@ -1,0 +1,16 @@
+"""Conversion between GReLU and ReLU networks, and low-rank predictors of gates for inference."""
+
+from gatentk.convert.exact import ConversionReport, LayerFit, grelu_to_relu, relu_to_grelu
+from gatentk.convert.low_rank import GatePrediction, LowRankReport, low_rank_gates
+from gatentk.convert.predicted_gates import LowRankGated
+
+__all__ = [
+    "ConversionReport",
+    "GatePrediction",
+    "LayerFit",
+    "LowRankGated",
+    "LowRankReport",
+    "grelu_to_relu",
+    "low_rank_gates",
+    "relu_to_grelu",
+]

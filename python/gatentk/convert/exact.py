@@ -1,0 +1,190 @@
+"""Conversions that keep values: from GReLU to ReLU on the training set, from ReLU to GReLU everywhere."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gatentk import ops
+from gatentk.checks import Samples, as_tensor, check_finite, check_samples, describe
+from gatentk.convert.least_squares import fit_weight
+from gatentk.convert.norms import frobenius_norm, ratio
+from gatentk.gates import GateNetwork, GateTable
+from gatentk.nn import GReLUNetwork, ReLUNetwork
+
+# Above this relative error a conversion is not exact but a least squares fit, which is worth a warning.
+_EXACT = {torch.float32: 1e-4, torch.float64: 1e-9}
+
+
+@dataclass(frozen=True)
+class LayerFit:
+    """How one layer of a GReLU network was converted.
+
+    Attributes:
+        layer: k, from 1.
+        residual: `|h_k - t_k|_F / |t_k|_F` on the samples, h_k as the ReLU network computes it.
+        max_residual: `max|h_k - t_k| / max|t_k|`.
+        rank: numerical rank of the layer's inputs relu(h_{k-1}); n if the fit is exact whatever t_k is.
+        norm: Frobenius norm of the new weight.
+        change: Frobenius norm of its difference from the old one.
+        method: "cholesky" of the Gram matrix, "qr", "svd" where the rank is not full, "zero" without inputs.
+    """
+
+    layer: int
+    residual: float
+    max_residual: float
+    rank: int
+    norm: float
+    change: float
+    method: str
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What `grelu_to_relu` did; printed as a table.
+
+    Attributes:
+        n, width: samples that were fitted and neurons of a layer.
+        layers: one entry for each of W_1 .. W_depth.
+    """
+
+    n: int
+    width: int
+    layers: tuple[LayerFit, ...]
+
+    @property
+    def residual(self) -> float:
+        """The largest `residual` of a layer."""
+        return max(fit.residual for fit in self.layers)
+
+    def __str__(self) -> str:
+        rows = [
+            f"{fit.layer:5d}  {fit.residual:8.1e}  {fit.max_residual:12.1e}  {fit.rank:5d}  {fit.norm:9.4g}  "
+            f"{fit.change:9.4g}  {fit.method}"
+            for fit in self.layers
+        ]
+        title = f"GReLU to ReLU on n = {self.n} samples, width {self.width}"
+        head = "layer  residual  max residual   rank     |W~|_F  |W~ - W|_F  method"
+        return "\n".join([title, head, *rows])
+
+
+def grelu_to_relu(
+    gnet: GReLUNetwork, x: Samples, gates: GateTable | None = None
+) -> tuple[ReLUNetwork, ConversionReport]:
+    """The ReLU network with the intermediate values and outputs of a GReLU network on its training set ([G], Thm 2).
+
+    Each weight is the one of least norm with `W~_k relu(h_{k-1}) = t_k` on all samples, `W~_k = t_k R^+` with the
+    columns of R = relu(h_{k-1}) ([G, Eq. 49] prints the factors swapped). That is exact if R has rank n, so n <= width
+    is necessary; otherwise it is the least squares solution, and a warning says how far it is off. In exact arithmetic
+    h_{k-1} = t_{k-1}; R is made of the ReLU network's own values because the weights amplify errors by up to
+    cond(R). Measured in float32 at n = width = 400, where layer 2 is off by 3e-2: with t_{k-1} the errors grow to 0.6
+    and 9 in layers 3 and 4, with h_{k-1} they stay at 4e-2 and 6e-2.
+
+    Solved in float64 whatever the network's dtype. Besides the new network, memory is a few (n, width) arrays.
+
+    Args:
+        gnet: the network; it stays as it is, and the new one has copies of its C and B.
+        x: (n, d_in) samples of the network's dtype, tensor or numpy array.
+        gates: their gate table; computed if left out.
+
+    Returns:
+        A `ReLUNetwork` with `last_relu=False`, and a `ConversionReport`.
+
+    Warns:
+        UserWarning: n > width, or a layer that is not fitted to 1e-4 (float32) or 1e-9 (float64) because the rank of
+            its inputs is too small for it or they are too ill-conditioned for the dtype.
+
+    Raises:
+        TypeError, ValueError: samples or gates that do not fit the network, values that are not finite.
+        GateTableError: gates of another gate network.
+    """
+    if not isinstance(gnet, GReLUNetwork):
+        raise TypeError(f"gnet: expected a GReLUNetwork, got {describe(gnet)}")
+    x = as_tensor("x", x)
+    check_samples("x", x)
+    with torch.no_grad():
+        patterns = [layer.bits for layer in gnet._gate_layers(x, gates)]
+        rnet = ReLUNetwork(
+            gnet.d_in, gnet.width, gnet.depth, gnet.d_out, False, torch.Generator(), gnet.input_weight.dtype
+        )
+        rnet.to(x.device)
+        _copy_ends(gnet, rnet)
+        fits = []
+        t = ops.masked_linear(x, gnet.input_weight, None, patterns[0], gnet.method)
+        h = ops.masked_linear(x, rnet.input_weight, method=rnet.method)
+        for k, (old, new) in enumerate(zip(gnet.weights, rnet.weights, strict=True), 1):
+            t = ops.masked_linear(t, old, patterns[k - 1], patterns[k], gnet.method)
+            check_finite(f"gnet: values of layer {k}", t)
+            r = torch.relu(h)
+            rank, method = fit_weight(new, r, t)
+            h = ops.masked_linear(r, new, method=rnet.method)
+            fits.append(_layer_fit(k, h - t, t, new, old, rank, method))
+    report = ConversionReport(len(x), gnet.width, tuple(fits))
+    _warn_unless_exact(report, x.dtype)
+    return rnet, report
+
+
+def _copy_ends(source: GReLUNetwork | ReLUNetwork, target: GReLUNetwork | ReLUNetwork) -> None:
+    """C, B and the method of products."""
+    target.input_weight.copy_(source.input_weight)
+    target.output_weight.copy_(source.output_weight)
+    target.method = source.method
+
+
+def _layer_fit(layer: int, error: Tensor, t: Tensor, new: Tensor, old: Tensor, rank: int, method: str) -> LayerFit:
+    return LayerFit(
+        layer=layer,
+        residual=ratio(frobenius_norm(error), frobenius_norm(t)),
+        max_residual=ratio(float(error.abs().max()), float(t.abs().max())),
+        rank=rank,
+        norm=frobenius_norm(new),
+        change=frobenius_norm(new - old),
+        method=method,
+    )
+
+
+def _warn_unless_exact(report: ConversionReport, dtype: torch.dtype) -> None:
+    worst = max(report.layers, key=lambda fit: fit.residual)
+    least_squares = f"relative residual up to {worst.residual:.2g} (layer {worst.layer}, rank {worst.rank})"
+    if report.n > report.width:
+        message = (
+            f"x: n = {report.n} samples are more than the width m = {report.width}, so the weights are a least "
+            f"squares fit, {least_squares}"
+        )
+    elif max(worst.residual, worst.max_residual) > _EXACT[dtype]:
+        message = (
+            f"x: n = {report.n} samples are not fitted exactly at width m = {report.width}, {least_squares}: similar "
+            f"samples or dead neurons leave inputs of too small a rank, or of too large a condition number for {dtype}"
+        )
+    else:
+        return
+    warnings.warn(message, UserWarning, stacklevel=3)
+
+
+def relu_to_grelu(rnet: ReLUNetwork) -> GReLUNetwork:
+    """The GReLU network whose gates are the activation patterns of a ReLU network as it is now: Psi_k = W_k.
+
+    Both have the same W_k and C, so `t_k = relu(h_k)` for every input, up to rounding, until one of them is trained
+    further. The outputs agree if the ReLU network has a ReLU before B. With `last_relu=False` its output is `B h_L`
+    where the GReLU network's is `B relu(h_L)`: what negative values of the last layer contribute is missing.
+
+    Args:
+        rnet: the network; it stays as it is, and the new one has copies of its weights.
+
+    Raises:
+        TypeError, ValueError: no `ReLUNetwork`, or its C is not finite.
+    """
+    if not isinstance(rnet, ReLUNetwork):
+        raise TypeError(f"rnet: expected a ReLUNetwork, got {describe(rnet)}")
+    sizes, unused = (rnet.d_in, rnet.width, rnet.depth), torch.Generator()
+    gate_net = GateNetwork(*sizes, unused, input_weight=rnet.input_weight)
+    gnet = GReLUNetwork(*sizes, rnet.d_out, gate_net, unused, rnet.input_weight.dtype)
+    with torch.no_grad():
+        _copy_ends(rnet, gnet)
+        for weight, psi, source in zip(gnet.weights, gate_net.weights, rnet.weights, strict=True):
+            weight.copy_(source)
+            psi.copy_(source)
+    return gnet
