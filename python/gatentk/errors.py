@@ -13,6 +13,10 @@ class RunError(GateNTKError):
     """A run cannot start or go on as asked; the message says what to change, with arguments as `name=value`."""
 
 
+class TrainingError(RunError):
+    """A training cannot start or go on as asked; the message says what to change."""
+
+
 class SpectrumError(GateNTKError, ValueError):
     """A matrix is not what a spectrum is defined for: not symmetric, not finite, or indefinite."""
 

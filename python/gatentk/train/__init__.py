@@ -10,11 +10,11 @@ From Python, in memory:
 """
 
 from gatentk.activations import MODELS
+from gatentk.errors import TrainingError
 from gatentk.train.checkpoints import checkpoint_paths, read_checkpoint, write_checkpoint
 from gatentk.train.config import BATCH, DTYPES, NORMALIZATIONS, OPTIMIZERS, TrainingConfig
 from gatentk.train.descent import Descent, Progress
 from gatentk.train.diagnostics import DIAGNOSTICS, Monitor, Probe
-from gatentk.train.errors import TrainingError
 from gatentk.train.folder import FORMAT, Result, identity, run_all
 from gatentk.train.linearisation import Linearisation
 from gatentk.train.log import LOG, Log

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
+from gatentk.errors import TrainingError
 from gatentk.runs.files import open_aside
 from gatentk.runs.identity import changes_text, differing_names
-from gatentk.train.errors import TrainingError
 
 
 def checkpoint_paths(folder: Path) -> list[Path]:

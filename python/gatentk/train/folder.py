@@ -9,10 +9,10 @@ from typing import Any
 
 import gatentk
 from gatentk.checks import check_integer
+from gatentk.errors import TrainingError
 from gatentk.runs.identity import as_stored
 from gatentk.train.checkpoints import checkpoint_path, checkpoint_paths, read_checkpoint, write_checkpoint
 from gatentk.train.config import TrainingConfig
-from gatentk.train.errors import TrainingError
 from gatentk.train.log import Log
 from gatentk.train.rates import Trial, candidate_rates, choose_rate
 from gatentk.train.record import EpochRecord

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from gatentk.errors import TrainingError
 from gatentk.runs.journal import Journal
-from gatentk.train.errors import TrainingError
 from gatentk.train.rates import Trial
 from gatentk.train.record import EpochRecord
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from gatentk.errors import TrainingError
 from gatentk.nn import FixedEndsNetwork
 from gatentk.train.config import TrainingConfig
 from gatentk.train.descent import Descent, Progress
-from gatentk.train.errors import TrainingError
 from gatentk.train.linearisation import Linearisation
 from gatentk.train.record import EpochRecord
 from gatentk.train.samples import Split

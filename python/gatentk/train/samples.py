@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from gatentk import data
+from gatentk.errors import TrainingError
 from gatentk.gates import GateTable
 from gatentk.runs.identity import array_digest
 from gatentk.train.config import DTYPES, TrainingConfig
-from gatentk.train.errors import TrainingError
 
 BLOCK_ROWS = 2048  # samples that go through the network at a time where gradients or losses are added up
 CLASS_LIMIT = 10_000
