@@ -1,0 +1,281 @@
+"""The table of activation patterns as bits, in memory or mapped from a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gatentk import ops
+from gatentk.checks import check_integer, describe
+from gatentk.errors import GateTableError
+from gatentk.gates.blocks import block_rows, blocks, count_ones, padding_is_set
+from gatentk.gates.file import Header, check_sums, map_bits, read_bits, read_header, write
+from gatentk.gates.index import Index, rows_of
+from gatentk.ops import GateLayer
+
+_ALIGNMENT = 64  # bytes, a cache line
+
+
+class GateTable:
+    """Activation patterns D_0 .. D_L of n samples as bits ([G], Sec. 2); they never change.
+
+    A table that is mapped from a file is read as it is used, so it may be larger than the memory. It is pickled as
+    the file's path, and the file must then stay as it is; other tables are pickled with their bits. A table in the
+    memory of a CUDA device serves samples that lie there.
+
+    Args:
+        bits: uint8, (layers, n, row_bytes(width)), as of `ops.pack_bits`; copied if not contiguous and aligned.
+        width: neurons of a layer.
+        fingerprint: of the gate network that drew the gates, if known.
+
+    Attributes:
+        bits: uint8, (layers, n, row_bytes(width)), contiguous, starting at a multiple of 64 bytes.
+        width, fingerprint: as given.
+
+    Raises:
+        TypeError: bits that are no uint8 tensor, a fingerprint that is no string.
+        ValueError: a shape that does not fit the width, padding bits that are not zero, a tensor on a device other
+            than the CPU or a CUDA one, a fingerprint that is not 64 hexadecimal digits.
+    """
+
+    def __init__(self, bits: Tensor, width: int, fingerprint: str | None = None) -> None:
+        width = check_integer("width", width, 0)
+        _check_bits(bits, width)
+        _check_fingerprint(fingerprint)
+        aligned = bits.is_contiguous() and bits.data_ptr() % _ALIGNMENT == 0
+        self._set(bits if aligned else bits.clone(memory_format=torch.contiguous_format), width, fingerprint)
+        if any(padding_is_set(block, width) for _, block in blocks(self.bits)):
+            raise ValueError(f"bits: expected zeros in the padding of rows of width {width}")
+
+    def _set(
+        self, bits: Tensor, width: int, fingerprint: str | None, source: tuple[str, bytes] | None = None
+    ) -> GateTable:
+        self.bits = bits
+        self.width = width
+        self.fingerprint = fingerprint
+        self._source = source  # path and header of the file that is mapped
+        self._layers: dict[int, GateLayer] = {}
+        return self
+
+    @staticmethod
+    def _of(bits: Tensor, width: int, fingerprint: str | None, source: tuple[str, bytes] | None = None) -> GateTable:
+        """A table of bits that need no check."""
+        return GateTable.__new__(GateTable)._set(bits, width, fingerprint, source)
+
+    @staticmethod
+    def from_bool(mask: Tensor | np.ndarray[Any, Any]) -> GateTable:
+        """Table of a mask.
+
+        Args:
+            mask: bool, (layers, n, width), tensor or numpy array.
+
+        Raises:
+            TypeError, ValueError: another dtype or number of dimensions.
+
+        >>> GateTable.from_bool(torch.tensor([[[True, False, True], [False, False, True]]]))
+        GateTable(layers=1, n=2, width=3)
+        """
+        if isinstance(mask, np.ndarray) and mask.dtype == np.bool_:
+            mask = torch.from_numpy(np.ascontiguousarray(mask) if mask.flags.writeable else mask.copy())
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+            raise TypeError(f"mask: expected a bool tensor or numpy array, got {describe(mask)}")
+        if mask.dim() != 3:
+            raise ValueError(f"mask: expected shape (layers, n, width), got {describe(mask)}")
+        return GateTable(ops.pack_bits(mask), mask.shape[-1])
+
+    @property
+    def layers(self) -> int:
+        """Patterns of a sample: one more than the depth of the network."""
+        return self.bits.shape[0]
+
+    @property
+    def n(self) -> int:
+        """Samples."""
+        return self.bits.shape[1]
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __repr__(self) -> str:
+        origin = "" if self.fingerprint is None else f", fingerprint={self.fingerprint[:12]}..."
+        return f"GateTable(layers={self.layers}, n={self.n}, width={self.width}{origin})"
+
+    def __getitem__(self, index: Index) -> GateTable:
+        """The table of some samples, a copy in memory.
+
+        Args:
+            index: an integer (the table of one sample), integers (list, tensor or array, in any order and repeated
+                as they are; negative ones count from the end), n bools, or a slice.
+
+        Raises:
+            IndexError: an integer outside of -n .. n-1, or bools that are not n.
+            TypeError: anything else.
+
+        >>> table = GateTable.from_bool(torch.tensor([[[True, False], [False, False], [True, True]]]))
+        >>> table[[-1, 0]].to_bool()
+        tensor([[[ True,  True],
+                 [ True, False]]])
+        """
+        rows = rows_of(index, self.n)
+        if isinstance(rows, slice):
+            bits = self.bits[:, rows].clone(memory_format=torch.contiguous_format)
+        else:
+            bits = self.bits.index_select(1, rows.to(self.bits.device))
+        return GateTable._of(bits, self.width, self.fingerprint)
+
+    def to(self, device: torch.device | str | int) -> GateTable:
+        """The same table in the memory of a device; itself if it is there already."""
+        bits = self.bits.to(device)
+        return self if bits is self.bits else GateTable._of(bits, self.width, self.fingerprint)
+
+    def layer(self, k: int) -> GateLayer:
+        """Gates D_k, always the same object, so that its plans are built once; IndexError unless 0 <= k < layers."""
+        self._check_layer(k)
+        if k not in self._layers:
+            self._layers[k] = GateLayer(self.bits[k], self.width)
+        return self._layers[k]
+
+    def neuron_major(self, k: int) -> Tensor:
+        """Gates D_k with one row a neuron: uint8 (width, row_bytes(n)).
+
+        >>> GateTable.from_bool(torch.tensor([[[True, False], [True, True]]])).neuron_major(0)[:, 0]
+        tensor([3, 2], dtype=torch.uint8)
+        """
+        self._check_layer(k)
+        return ops.transpose_bits(self.bits[k], self.width)
+
+    def _check_layer(self, k: int) -> None:
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
+            raise TypeError(f"k: expected an integer, got {describe(k)}")
+        if not 0 <= k < self.layers:
+            raise IndexError(f"k: expected a layer from 0 to {self.layers - 1}, got {k}")
+
+    def to_bool(self) -> Tensor:
+        """The mask: bool (layers, n, width), eight times the size of the table."""
+        return ops.unpack_bits(self.bits, self.width)
+
+    def density(self) -> float:
+        """Share of gates that are on, over all layers; ValueError if the table has no gates.
+
+        >>> GateTable.from_bool(torch.tensor([[[True, False, True, True]]])).density()
+        0.75
+        """
+        self._check_not_empty("density")
+        ones = sum(count_ones(block) for _, block in blocks(self.bits))
+        return ones / (self.layers * self.n * self.width)
+
+    def hamming(self, other: GateTable) -> Tensor:
+        """Mean share of neurons of a sample whose gate differs, layer by layer.
+
+        Args:
+            other: table of the same layers, n and width.
+
+        Returns:
+            float64 (layers,), from 0 (the same patterns) to 1.
+
+        Raises:
+            TypeError, ValueError: `other` is no table, has other sizes or is on another device; the tables have no
+                gates.
+
+        >>> mask = torch.tensor([[[True, False, True, True]]])
+        >>> GateTable.from_bool(mask).hamming(GateTable.from_bool(mask.flip(-1)))
+        tensor([0.5000], dtype=torch.float64)
+        """
+        if not isinstance(other, GateTable):
+            raise TypeError(f"other: expected a GateTable, got {describe(other)}")
+        if (other.layers, other.n, other.width) != (self.layers, self.n, self.width):
+            raise ValueError(
+                f"other: expected layers={self.layers}, n={self.n}, width={self.width}, got layers={other.layers}, "
+                f"n={other.n}, width={other.width}"
+            )
+        if other.bits.device != self.bits.device:
+            raise ValueError(f"other: expected a table on {self.bits.device}, got one on {other.bits.device}")
+        self._check_not_empty("Hamming distance")
+        differing = torch.zeros(self.layers, dtype=torch.float64)
+        for (layer, block), (_, other_block) in zip(blocks(self.bits), blocks(other.bits), strict=True):
+            differing[layer] += count_ones(block ^ other_block)
+        return differing / (self.n * self.width)
+
+    def _check_not_empty(self, quantity: str) -> None:
+        if 0 in (self.layers, self.n, self.width):
+            raise ValueError(
+                f"a table without gates has no {quantity}: layers={self.layers}, n={self.n}, width={self.width}"
+            )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the table to a file, which is there whole or not at all whatever happens meanwhile."""
+        step = block_rows(self.bits)
+        header = Header(self.layers, self.n, self.width, self.fingerprint)
+        write(Path(path), header, (self.bits[:, start : start + step] for start in range(0, self.n, step)))
+
+    @staticmethod
+    def load(path: str | os.PathLike[str], mmap: bool = True, verify: bool = True) -> GateTable:
+        """Table of a file written by `save` or `GateNetwork.table`.
+
+        Args:
+            path: the file.
+            mmap: map the file into memory instead of reading it. The file must not be changed in place while it is
+                mapped; `save` never does that, it puts a new file in its place.
+            verify: read all of it once to check sum and padding, which takes 0.5 s for each GB where the file is in
+                the page cache (AMD EPYC, one core). Header and sizes are checked in any case.
+
+        Raises:
+            OSError: the file cannot be read.
+            GateTableError: it is no gate table, is damaged, or needs a newer version of this package.
+        """
+        path = Path(path)
+        with path.open("rb") as file:
+            header = read_header(path, file)
+            bits = map_bits(file, header) if mmap else read_bits(path, file, header)
+        if verify:
+            check_sums(path, bits, header)
+        source = (str(path.absolute()), header.pack()) if mmap else None
+        return GateTable._of(bits, header.width, header.fingerprint, source)
+
+    def __reduce__(self) -> tuple[Callable[..., GateTable], tuple[Any, ...]]:
+        if self._source is not None:
+            return _reopen, self._source
+        whole = self.bits.untyped_storage().nbytes() == self.bits.numel()
+        return GateTable, (self.bits if whole else self.bits.clone(), self.width, self.fingerprint)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> GateTable:
+        # Bits never change, so a copy of a mapped table may share them and needs no memory.
+        bits = self.bits.clone() if self._source is None else self.bits
+        return GateTable._of(bits, self.width, self.fingerprint, self._source)
+
+
+def _check_bits(bits: object, width: int) -> None:
+    if not isinstance(bits, Tensor) or bits.dtype != torch.uint8:
+        raise TypeError(f"bits: expected packed bits (a uint8 tensor), got {describe(bits)}")
+    if bits.device.type not in ("cpu", "cuda"):
+        raise ValueError(
+            f"bits: expected a tensor in CPU memory or on a CUDA device, got {describe(bits)}; use bits.cpu()"
+        )
+    if bits.dim() != 3 or bits.shape[-1] != ops.row_bytes(width):
+        raise ValueError(
+            f"bits: expected shape (layers, n, {ops.row_bytes(width)}) for width {width}, got {describe(bits)}"
+        )
+
+
+def _check_fingerprint(fingerprint: object) -> None:
+    if fingerprint is None:
+        return
+    if not isinstance(fingerprint, str):
+        raise TypeError(f"fingerprint: expected a string or None, got {describe(fingerprint)}")
+    if len(fingerprint) != 64 or not set(fingerprint) <= set("0123456789abcdef"):
+        raise ValueError(f"fingerprint: expected 64 hexadecimal digits, got {fingerprint!r}")
+
+
+def _reopen(path: str, header: bytes) -> GateTable:
+    """A table that was pickled as its file."""
+    table = GateTable.load(path, verify=False)
+    assert table._source is not None
+    if table._source[1] != header:
+        raise GateTableError(f"{path}: another table since this one was pickled; pickle it again")
+    return table

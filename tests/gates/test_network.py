@@ -1,0 +1,425 @@
+"""Gates by their definition in float64, and the weights that draw them."""
+
+import copy
+import hashlib
+import io
+import math
+import os
+import pickle
+import re
+import struct
+
+import numpy as np
+import pytest
+import torch
+from cases.tables import same
+
+from gatentk import ops, reference
+from gatentk.gates import GateNetwork, GateTable, network
+
+
+def numpy_gates(net, x):
+    """Pre-activations in float64, and how far rounding can move those of the network: per layer."""
+    unit = torch.finfo(net.input_weight.dtype).eps
+    z, error = np.asarray(x, np.float64), np.zeros(x.shape)
+    for weight in [net.input_weight, *net.weights]:
+        weight = weight.numpy().astype(np.float64)
+        pre = z @ weight.T
+        # Chains of k additions in this precision and in float64, on top of what the factors are off.
+        error = error @ np.abs(weight).T + (z.shape[1] + 2) * unit * (np.abs(z) + error) @ np.abs(weight).T
+        yield pre, error
+        z = np.maximum(pre, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_gates_are_those_of_the_definition(dtype, depth, generator):
+    net = GateNetwork(7, 130, depth, generator, dtype)
+    x = torch.randn(25, 7, generator=generator, dtype=dtype)
+    table = net.table(x)
+    assert (table.layers, table.n, table.width, table.fingerprint) == (depth + 1, 25, 130, net.fingerprint)
+    assert table.bits.data_ptr() % 64 == 0
+    for mask, (pre, error) in zip(table.to_bool().numpy(), numpy_gates(net, x), strict=True):
+        certain = np.abs(pre) > error
+        assert certain.mean() > 0.95
+        np.testing.assert_array_equal(mask[certain], pre[certain] > 0)
+
+
+def test_exactly_zero_is_off():
+    weight = torch.tensor([[1.0, -1.0], [1e-45, 0.0], [0.0, 0.0], [-1.0, 0.5], [0.0, -0.0], [2.0, 3.0]])
+    net = GateNetwork(2, 6, 1, input_weight=weight)
+    table = net.table(torch.tensor([[1.0, 1.0], [0.0, 0.0], [-1.0, -1.0]]))
+    on = [[False, True, False, False, False, True], [False] * 6, [False, False, False, True, False, False]]
+    assert table.to_bool()[0].tolist() == on
+    assert not table.to_bool()[1, 1].any()
+
+
+def test_about_half_of_the_gates_of_gaussian_data_are_on(generator):
+    net = GateNetwork(40, 512, 3, generator)
+    mask = net.table(torch.randn(200, 40, generator=generator)).to_bool().double()
+    # Given the layer below, the neurons are independent and on with probability 1/2, by symmetry of their weights.
+    assert (mask.mean((1, 2)) - 0.5).abs().max() < 5 * 0.5 / math.sqrt(512)
+    # Neither a sample nor a neuron is dead.
+    assert 0 < mask.mean(2).min() < mask.mean(2).max() < 1
+    assert 0 < mask[0].mean(0).min() < mask[0].mean(0).max() < 1
+
+
+def test_distance_of_patterns_is_the_angle_of_the_samples(generator):
+    net = GateNetwork(3, 4096, 0, generator)
+    x = torch.tensor([[1.0, 0.0, 0.0]])
+    for degrees in (1, 30, 90, 170):
+        theta = math.radians(degrees)
+        z = torch.tensor([[math.cos(theta), math.sin(theta), 0.0]])
+        distance, share = float(net.table(x).hamming(net.table(z))), theta / math.pi
+        assert abs(distance - share) < 5 * math.sqrt(share * (1 - share) / 4096)
+    assert net.table(x).hamming(net.table(-x)).tolist() == [1.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_batches_files_and_threads_change_no_bit(path, dtype, generator):
+    net = GateNetwork(9, 150, 2, generator, dtype)
+    x = torch.randn(31, 9, generator=generator, dtype=dtype)
+    expected = torch.stack([net.gates(row[None])[:, 0] for row in x], 1)
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            for batch_size in (1, 3, 31, 1000, None):
+                assert torch.equal(net.table(x, batch_size=batch_size).bits, expected)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(net.gates(x), expected)
+    assert torch.equal(net.table(x.T.contiguous().T.numpy()).bits, expected)
+    mapped = net.table(x, path, batch_size=4)
+    assert same(mapped, net.table(x))
+    assert mapped.bits.data_ptr() % 64 == 0
+    assert same(GateTable.load(path), mapped)
+    assert len(pickle.dumps(mapped)) < 10_000
+    mapped.save(path.with_name("again"))
+    assert path.with_name("again").read_bytes() == path.read_bytes()
+
+
+def test_gates_are_the_same_on_every_instruction_set(isa):
+    generator = torch.Generator().manual_seed(3)
+    net = GateNetwork(20, 140, 2, generator)
+    x = torch.randn(9, 20, generator=generator)
+    z, expected = x, []
+    for weight in [net.input_weight, *net.weights]:
+        z = reference.ordered_linear(z, weight, relu=True)
+        expected.append(z > 0)
+    assert torch.equal(net.table(x).to_bool(), torch.stack(expected))
+
+
+@pytest.mark.parametrize("to_file", [False, True])
+def test_no_samples(path, to_file):
+    net = GateNetwork(4, 5, 2)
+    table = net.table(torch.zeros(0, 4), path if to_file else None)
+    assert table.bits.shape == (3, 0, 16)
+    assert table.fingerprint == net.fingerprint
+
+
+def test_batches_hold_the_memory_budget(monkeypatch, generator):
+    rows = []
+
+    def counted(x, weight, relu=False):
+        rows.append(x.shape[0])
+        return reference.ordered_linear(x, weight, relu)
+
+    net, x = GateNetwork(10, 100, 1, generator), torch.randn(1000, 10, generator=generator)
+    expected = net.table(x)
+    monkeypatch.setattr(ops, "ordered_linear", counted)
+    monkeypatch.setattr(network, "_ACTIVATION_BYTES", 50_000)
+    assert same(net.table(x), expected)
+    assert sum(rows) == 2 * 1000
+    # Two layers of float32 activations and the mask at a time.
+    assert 20 < max(rows) <= 50_000 // (4 * 2 * 100 + 100)
+
+
+def test_read_only_and_mapped_samples(tmp_path, generator):
+    net = GateNetwork(6, 20, 1, generator)
+    x = torch.randn(12, 6, generator=generator)
+    np.save(tmp_path / "x.npy", x.numpy())
+    assert same(net.table(np.load(tmp_path / "x.npy", mmap_mode="r"), batch_size=5), net.table(x))
+
+
+def test_samples_are_converted_to_the_dtype_of_the_weights(generator):
+    net = GateNetwork(6, 200, 2, generator)
+    x = torch.randn(12, 6, generator=generator, dtype=torch.float64)
+    assert same(net.table(x), net.table(x.float()))
+    assert torch.equal(net.gates(x), net.gates(x.float()))
+
+
+def with_value(value, row=5, column=2, n=8, dtype=torch.float32):
+    x = torch.ones(n, 3, dtype=dtype)
+    x[row, column] = value
+    return x
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "x"),
+    [
+        (ValueError, r"x: expected finite values, got nan at index \(5, 2\)", with_value(math.nan)),
+        (ValueError, r"x: expected finite values, got -inf at index \(5, 2\)", with_value(-math.inf).numpy()),
+        (ValueError, r"x: values exceed torch.float32 at row 5", with_value(1e300, dtype=torch.float64)),
+        (ValueError, r"x: activations of layer 0 exceed torch.float32 at row 5", with_value(3e38)),
+        (ValueError, r"x: expected shape \(n, 3\), got a tensor of shape \(8, 4\)", torch.ones(8, 4)),
+        (ValueError, r"x: expected shape \(n, 3\), got a tensor of shape \(3,\)", torch.ones(3)),
+        (ValueError, r"x: expected shape \(n, 3\), got a tensor of shape \(2, 4, 3\)", torch.ones(2, 4, 3)),
+        (
+            ValueError,
+            "x: expected a tensor on cpu as the gate network, got .* on meta",
+            torch.ones(8, 3, device="meta"),
+        ),
+        (TypeError, "x: expected float32 or float64, got a tensor of shape .*int64", torch.ones(8, 3).long()),
+        (TypeError, "x: expected float32 or float64, got a tensor of shape .*int64", torch.ones(0, 3).long()),
+        (TypeError, "x: expected float32 or float64, got an array .*float16", np.ones((8, 3), np.float16)),
+        (TypeError, "x: expected a torch tensor or numpy array, got list", [[1.0, 2.0, 3.0]]),
+    ],
+)
+def test_samples_that_do_not_fit(path, monkeypatch, error, message, x):
+    monkeypatch.setattr(network, "_ACTIVATION_BYTES", 60)  # two rows at a time: the index is that in all of x
+    net = GateNetwork(3, 4, 1, input_weight=torch.ones(4, 3) * 10)
+    for file in (None, path):
+        with pytest.raises(error, match=message):
+            net.table(x, file)
+    assert os.listdir(path.parent) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "batch_size"),
+    [(ValueError, "batch_size: expected an integer of at least 1, got 0", 0), (TypeError, "batch_size", 2.0)],
+)
+def test_batch_sizes_that_are_none(error, message, batch_size):
+    with pytest.raises(error, match=message):
+        GateNetwork(3, 4, 1).table(torch.ones(2, 3), batch_size=batch_size)
+
+
+def test_a_file_that_cannot_be_written_is_noticed_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(ops, "ordered_linear", lambda *arguments, **options: pytest.fail("gates were computed"))
+    for path, error in ((tmp_path, IsADirectoryError), (tmp_path / "missing" / "gates", FileNotFoundError)):
+        with pytest.raises(error, match=re.escape(str(tmp_path))):
+            GateNetwork(3, 4, 1).table(torch.ones(2, 3), path)
+
+
+def test_an_interrupt_leaves_no_file(path, monkeypatch):
+    net, calls = GateNetwork(3, 4, 1), []
+
+    def interrupted(x, weight, relu=False):
+        calls.append(x)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return reference.ordered_linear(x, weight, relu)
+
+    monkeypatch.setattr(ops, "ordered_linear", interrupted)
+    path.write_bytes(b"what was there")
+    with pytest.raises(KeyboardInterrupt):
+        net.table(torch.ones(8, 3), path, batch_size=2)
+    assert len(calls) == 5
+    assert path.read_bytes() == b"what was there"
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize(("progress", "terminal"), [(True, True), (True, False), (False, True)])
+def test_a_progress_bar_is_for_terminals(monkeypatch, capsys, progress, terminal):
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    else:
+        monkeypatch.delenv("FORCE_COLOR", raising=False)
+    net = GateNetwork(3, 4, 1)
+    assert same(net.table(torch.ones(8, 3), batch_size=2, progress=progress), net.table(torch.ones(8, 3)))
+    out = capsys.readouterr().out
+    if progress and terminal:
+        assert "gates" in out
+        assert "100%" in out
+    else:
+        assert out == ""
+
+
+# Weights of gate networks
+
+
+def test_weights_are_gaussian_and_drawn_in_order():
+    net = GateNetwork(50, 400, 2, torch.Generator().manual_seed(5))
+    assert [tuple(w.shape) for w in (net.input_weight, *net.weights)] == [(400, 50), (400, 400), (400, 400)]
+    assert [name for name, _ in net.named_buffers()] == ["input_weight", "psi_1", "psi_2"]
+    assert list(net.parameters()) == []
+    assert net.weights[1] is net.psi_2
+    for weight, fan_in in ((net.input_weight, 50), (net.psi_1, 400), (net.psi_2, 400)):
+        count = weight.numel()
+        assert abs(float(weight.mean())) < 5 * math.sqrt(2 / fan_in / count)
+        assert abs(float(weight.var()) * fan_in / 2 - 1) < 5 * math.sqrt(2 / count)
+    same_draws = torch.Generator().manual_seed(5)
+    for weight, fan_in in ((net.input_weight, 50), (net.psi_1, 400), (net.psi_2, 400)):
+        assert torch.equal(weight, torch.randn(weight.shape, generator=same_draws) * math.sqrt(2 / fan_in))
+
+
+def test_an_input_weight_that_is_given_is_not_drawn():
+    given_weight = torch.randn(20, 6, dtype=torch.float64)
+    net = GateNetwork(6, 20, 1, torch.Generator().manual_seed(5), input_weight=given_weight)
+    assert torch.equal(net.input_weight, given_weight)
+    assert net.input_weight.data_ptr() != given_weight.data_ptr()
+    first = torch.randn(20, 20, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    assert torch.equal(net.psi_1, first * math.sqrt(2 / 20))
+
+
+def test_dtype_is_that_asked_for_or_the_default_one():
+    assert GateNetwork(3, 4, 1).psi_1.dtype == torch.float32
+    assert GateNetwork(3, 4, 1, dtype=torch.float64).psi_1.dtype == torch.float64
+    assert GateNetwork(3, 4, 1, input_weight=torch.ones(4, 3).double()).psi_1.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "arguments", "options"),
+    [
+        (ValueError, "d_in: expected an integer of at least 1, got 0", (0, 4, 1), {}),
+        (ValueError, "width: expected an integer of at least 1, got 0", (3, 0, 1), {}),
+        (ValueError, "depth: expected an integer of at least 0, got -1", (3, 4, -1), {}),
+        (TypeError, "depth: expected an integer, got float 1.0", (3, 4, 1.0), {}),
+        (
+            TypeError,
+            "dtype: expected torch.float32 or torch.float64, got torch.float16",
+            (3, 4, 1, None, torch.half),
+            {},
+        ),
+        (TypeError, "input_weight: expected a float32 or float64 tensor", (3, 4, 1), {"input_weight": [1.0]}),
+        (TypeError, "input_weight: expected a float32 or float64", (3, 4, 1), {"input_weight": torch.ones(4, 3).int()}),
+        (
+            TypeError,
+            "input_weight: expected a torch.float64 tensor",
+            (3, 4, 1, None, torch.float64),
+            {"input_weight": torch.ones(4, 3)},
+        ),
+        (ValueError, r"input_weight: expected shape \(4, 3\)", (3, 4, 1), {"input_weight": torch.ones(3, 4)}),
+        (ValueError, "input_weight: expected finite", (3, 4, 1), {"input_weight": torch.full((4, 3), math.nan)}),
+    ],
+)
+def test_bad_networks_are_refused(error, message, arguments, options):
+    with pytest.raises(error, match=message):
+        GateNetwork(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda net: net.double(),
+        lambda net: net.half(),
+        lambda net: net.to(torch.float64),
+        lambda net: net.to("cpu", torch.bfloat16),
+        lambda net: torch.nn.ModuleList([net]).double()[0],
+        lambda net: net.type(torch.float64),
+        lambda net: net.requires_grad_(False).eval(),
+    ],
+)
+def test_a_dtype_changes_no_gate(change, generator):
+    net, x = GateNetwork(5, 30, 2, generator), torch.randn(6, 5, generator=generator)
+    table = net.table(x)
+    changed = change(net)
+    assert {weight.dtype for weight in changed.buffers()} == {torch.float32}
+    assert changed.fingerprint == table.fingerprint
+    assert same(changed.table(x), table)
+
+
+def test_a_device_moves_the_weights_as_they_are(generator):
+    net = GateNetwork(5, 30, 1, generator).to("meta", torch.float64)
+    assert {(weight.device.type, weight.dtype) for weight in net.buffers()} == {("meta", torch.float32)}
+
+
+def clone_by_state(net):
+    other = GateNetwork(net.d_in, net.width, net.depth)
+    other.load_state_dict(net.state_dict())
+    return other
+
+
+def stored(net):
+    buffer = io.BytesIO()
+    torch.save(net.state_dict(), buffer)
+    buffer.seek(0)
+    other = GateNetwork(net.d_in, net.width, net.depth)
+    other.load_state_dict(torch.load(buffer, weights_only=True))
+    return other
+
+
+@pytest.mark.parametrize("make", [clone_by_state, stored, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_copies_have_the_same_gates(make, generator):
+    net, x = GateNetwork(5, 30, 2, generator), torch.randn(6, 5, generator=generator)
+    table = net.table(x)
+    twin = make(net)
+    assert twin.fingerprint == table.fingerprint
+    assert same(twin.table(x), table)
+    assert table.fingerprint.encode() not in pickle.dumps(net)
+    twin.psi_1.neg_()
+    assert twin.fingerprint != net.fingerprint == table.fingerprint
+
+
+def test_the_fingerprint_is_of_sizes_dtype_and_weights():
+    net = GateNetwork(5, 30, 2, dtype=torch.float64)
+    content = b"gatentk gate network 1\n" + struct.pack("<QQQ", 5, 30, 2) + b"float64\n"
+    for weight in (net.input_weight, net.psi_1, net.psi_2):
+        content += weight.numpy().astype("<f8").tobytes()
+    assert net.fingerprint == hashlib.sha256(content).hexdigest()
+
+
+def swap(net):
+    net.psi_1, net.psi_2 = net.psi_2, net.psi_1
+
+
+def one_bit(net):
+    net.psi_2.view(torch.int32)[3, 4] ^= 1
+
+
+def new_data(net):
+    net.psi_1.data = net.psi_1.data + 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        swap,
+        one_bit,
+        new_data,
+        lambda net: net.input_weight.mul_(2),
+        lambda net: setattr(net, "psi_1", net.psi_1.clone().flip(0)),
+        lambda net: net.load_state_dict(GateNetwork(5, 30, 2).state_dict()),
+        lambda net: net.load_state_dict(GateNetwork(5, 30, 2).state_dict(), assign=True),
+    ],
+)
+def test_a_changed_weight_changes_the_fingerprint(change, generator):
+    net = GateNetwork(5, 30, 2, generator)
+    before = net.fingerprint
+    change(net)
+    assert net.fingerprint != before
+
+
+def test_the_fingerprint_is_computed_once(monkeypatch, generator):
+    net, calls, compute = GateNetwork(5, 30, 2, generator), [], network._fingerprint
+
+    def counted(*arguments):
+        calls.append(1)
+        return compute(*arguments)
+
+    monkeypatch.setattr(network, "_fingerprint", counted)
+    first = net.fingerprint
+    net.table(torch.ones(3, 5))
+    assert net.fingerprint == first
+    assert len(calls) == 1
+    net.psi_1.add_(0)
+    assert net.fingerprint == first
+    assert len(calls) == 2
+
+
+def test_weights_of_inference_mode():
+    with torch.inference_mode():
+        net = GateNetwork(5, 30, 1)
+        before = net.fingerprint
+        net.psi_1.neg_()
+        assert net.fingerprint != before
+
+
+def test_repr_tells_the_sizes():
+    assert "GateNetwork(d_in=3, width=4, depth=1)" in repr(GateNetwork(3, 4, 1))
+
+
+def test_gates_compile_without_graph_breaks(generator):
+    net, x = GateNetwork(5, 130, 2, generator), torch.randn(6, 5, generator=generator)
+    compiled = torch.compile(net.gates, backend="aot_eager", fullgraph=True)
+    assert torch.equal(compiled(x), net.gates(x))
