@@ -1,6 +1,6 @@
-#include "gatentk/gate_gram.hpp"
-#include "register.hpp"
-#include "views.hpp"
+#include "bind/register.hpp"
+#include "bind/views.hpp"
+#include "cpu/gate_gram.hpp"
 
 namespace py = pybind11;
 
@@ -13,7 +13,7 @@ void register_gate_gram(py::module_& m) {
           const GateGram problem{gate_view(rows), gate_view(columns),        row_count, column_count, row_bytes,
                                  symmetric,       pointer<std::int32_t>(out)};
           const py::gil_scoped_release release;
-          gate_gram(problem, threads);
+          cpu::gate_gram(problem, threads);
         });
 }
 

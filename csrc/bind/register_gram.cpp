@@ -1,6 +1,6 @@
-#include "gatentk/gram.hpp"
-#include "register.hpp"
-#include "views.hpp"
+#include "bind/register.hpp"
+#include "bind/views.hpp"
+#include "cpu/gram.hpp"
 
 namespace py = pybind11;
 
@@ -24,7 +24,7 @@ void run_gram(std::int64_t rows, std::int64_t columns, bool symmetric, const std
   problem.out = pointer<T>(out);
   problem.out_stride = out_stride;
   const py::gil_scoped_release release;
-  gram(problem, threads);
+  cpu::gram(problem, threads);
 }
 
 }  // namespace

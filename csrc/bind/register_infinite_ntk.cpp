@@ -1,6 +1,6 @@
-#include "gatentk/infinite_ntk.hpp"
-#include "register.hpp"
-#include "views.hpp"
+#include "bind/register.hpp"
+#include "bind/views.hpp"
+#include "cpu/infinite_ntk.hpp"
 
 namespace py = pybind11;
 
@@ -22,19 +22,14 @@ void run_infinite_ntk(Quantity quantity, const std::vector<std::int64_t>& depths
   problem.out_slice = out_slice;
   problem.out_stride = out_stride;
   const py::gil_scoped_release release;
-  infinite_ntk(problem, threads);
+  cpu::infinite_ntk(problem, threads);
 }
 
 }  // namespace
 
 void register_infinite_ntk(py::module_& m) {
-  py::enum_<Quantity>(m, "Quantity")
-      .value("relu", Quantity::relu)
-      .value("relu_components", Quantity::relu_components)
-      .value("relu_angle", Quantity::relu_angle)
-      .value("grelu", Quantity::grelu)
-      .value("grelu_angle", Quantity::grelu_angle)
-      .value("embedding_angle", Quantity::embedding_angle);
+  py::enum_<Quantity> names(m, "Quantity");
+  for (const NamedQuantity& named : quantities) names.value(named.name, named.quantity);
   m.def("infinite_ntk_f32", &run_infinite_ntk<float>);
   m.def("infinite_ntk_f64", &run_infinite_ntk<double>);
 }

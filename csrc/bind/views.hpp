@@ -1,4 +1,4 @@
-// Arguments that Python passes for a matrix: addresses, sizes and strides, checked in gatentk/ops.py.
+// Arguments that Python passes for a matrix: addresses, sizes and strides, checked in python/gatentk/ops.
 #pragma once
 
 #include <pybind11/pybind11.h>

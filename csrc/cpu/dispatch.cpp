@@ -5,10 +5,10 @@
 #include <stdexcept>
 #include <string>
 
-#include "gatentk/kernel_table.hpp"
-#include "isa/tables.hpp"
+#include "cpu/isa/tables.hpp"
+#include "cpu/kernel_table.hpp"
 
-namespace gatentk {
+namespace gatentk::cpu {
 
 namespace {
 
@@ -99,4 +99,4 @@ void select_isa(const char* name) {
   active().store(table_of(*choice), std::memory_order_release);
 }
 
-}  // namespace gatentk
+}  // namespace gatentk::cpu

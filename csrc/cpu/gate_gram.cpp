@@ -1,20 +1,20 @@
-#include "gatentk/gate_gram.hpp"
+#include "cpu/gate_gram.hpp"
 
 #include <algorithm>
 #include <cstddef>
 #include <vector>
 
-#include "gatentk/pack_bits.hpp"
-#include "tiles.hpp"
+#include "cpu/pack_bits.hpp"
+#include "cpu/tile_walk.hpp"
 
-namespace gatentk {
+namespace gatentk::cpu {
 
 namespace {
 
 // Groups of rows that go through a panel together: their lists (80 KB at width 4096 on AVX2) and sums (50 KB) stay in
 // L2, and each block of a panel in L1.
-constexpr std::int64_t chunk_size = 8;
-constexpr std::int64_t chunk_rows = chunk_size * group_rows;
+constexpr std::int64_t tile_groups = 8;
+constexpr std::int64_t tile_rows = tile_groups * group_rows;
 
 int digits(std::int64_t number) {
   int count = 0;
@@ -22,15 +22,15 @@ int digits(std::int64_t number) {
   return count;
 }
 
-class GateGramRun {
+class GateGramDriver {
  public:
-  GateGramRun(const GateGram& problem, int threads)
+  GateGramDriver(const GateGram& problem, int threads)
       : problem_(problem),
-        kernel_(kernels().bits),
+        kernel_(kernels().gate_gram),
         threads_(threads),
-        columns_(kernel_.gate_panel_columns),
+        columns_(kernel_.panel_columns),
         vector_bytes_(columns_ / 8),
-        block_bytes_(kernel_.gate_block_neurons / 8),
+        block_bytes_(kernel_.block_neurons / 8),
         blocks_(ceil_div(problem.row_bytes, block_bytes_)),
         panels_(ceil_div(problem.column_count, columns_)),
         plane_count_(std::max(7, digits(8 * problem.row_bytes))),
@@ -42,18 +42,18 @@ class GateGramRun {
 
   void run() {
     parallel_for(panels_ * blocks_, threads_, [&](std::int64_t task, int) { pack(task / blocks_, task % blocks_); });
-    parallel_for(ceil_div(problem_.row_count, chunk_rows), threads_,
-                 [&](std::int64_t chunk, int thread) { count(chunk * chunk_rows, scratch_[thread]); });
+    parallel_for(ceil_div(problem_.row_count, tile_rows), threads_,
+                 [&](std::int64_t down, int thread) { count(down * tile_rows, scratch_[thread]); });
   }
 
  private:
   struct Scratch {
     Scratch(std::int64_t blocks, std::int64_t sums_stride, std::int64_t tile_stride)
-        : lists(static_cast<std::size_t>(blocks * chunk_size)),
-          sums(static_cast<std::size_t>(chunk_size * sums_stride)),
-          tile(static_cast<std::size_t>(chunk_rows * tile_stride)) {}
-    Buffer<GateLists> lists;  // [blocks][chunk_size]
-    Buffer<std::byte> sums;   // [chunk_size][sums_stride]
+        : lists(static_cast<std::size_t>(blocks * tile_groups)),
+          sums(static_cast<std::size_t>(tile_groups * sums_stride)),
+          tile(static_cast<std::size_t>(tile_rows * tile_stride)) {}
+    Buffer<GateLists> lists;  // [blocks][tile_groups]
+    Buffer<std::byte> sums;   // [tile_groups][sums_stride]
     Buffer<std::int32_t> tile;
   };
 
@@ -69,9 +69,11 @@ class GateGramRun {
   void pack(std::int64_t p, std::int64_t b) const {
     const std::int64_t first = p * columns_;
     std::byte* out = panel(p, b);
-    transpose_bits(problem_.columns.bits + first * problem_.columns.stride + b * block_bytes_, problem_.columns.stride,
-                   std::min(columns_, problem_.column_count - first), 8 * bytes_of(b),
-                   reinterpret_cast<std::uint8_t*>(out), vector_bytes_, 1);
+    const GateView& bits = problem_.columns;
+    transpose_bits({bits.bits + first * bits.stride + b * block_bytes_, bits.stride,
+                    std::min(columns_, problem_.column_count - first), 8 * bytes_of(b),
+                    reinterpret_cast<std::uint8_t*>(out), vector_bytes_},
+                   1);
     std::fill_n(out + gate_block_bytes, vector_bytes_, std::byte{0});
   }
 
@@ -82,22 +84,22 @@ class GateGramRun {
         for (std::int64_t r = 0, i = row0 + g * group_rows; r < group_rows; ++r, ++i)
           rows[r] = (i < problem_.row_count ? problem_.rows.bits + i * problem_.rows.stride : no_row_.get()) +
                     b * block_bytes_;
-        kernel_.gate_lists(rows, bytes_of(b), lists + b * chunk_size + g);
+        kernel_.make_lists(rows, bytes_of(b), lists + b * tile_groups + g);
       }
   }
 
   void count(std::int64_t row0, Scratch& scratch) const {
-    const std::int64_t rows = std::min(chunk_rows, problem_.row_count - row0), groups = ceil_div(rows, group_rows);
+    const std::int64_t rows = std::min(tile_rows, problem_.row_count - row0), groups = ceil_div(rows, group_rows);
     make_lists(row0, groups, scratch.lists.get());
     for (std::int64_t p = problem_.symmetric ? row0 / columns_ : 0; p < panels_; ++p) {
       std::byte* sums = scratch.sums.get();
       std::fill_n(sums, groups * sums_stride(), std::byte{0});
       for (std::int64_t b = 0; b < blocks_; ++b)
         for (std::int64_t g = 0; g < groups; ++g)
-          kernel_.gate_sums(panel(p, b), scratch.lists.get()[b * chunk_size + g], plane_count_,
+          kernel_.add_lists(panel(p, b), scratch.lists.get()[b * tile_groups + g], plane_count_,
                             sums + g * sums_stride());
       for (std::int64_t g = 0; g < groups; ++g)
-        kernel_.gate_counts(sums + g * sums_stride(), plane_count_, scratch.tile.get() + g * group_rows * tile_stride(),
+        kernel_.read_counts(sums + g * sums_stride(), plane_count_, scratch.tile.get() + g * group_rows * tile_stride(),
                             tile_stride());
       const PanelExtent extent{row0, rows, p * columns_, std::min(columns_, problem_.column_count - p * columns_)};
       write_panel(extent, problem_.symmetric, problem_.symmetric, scratch.tile.get(), tile_stride(), problem_.out,
@@ -106,7 +108,7 @@ class GateGramRun {
   }
 
   const GateGram& problem_;
-  const BitKernels& kernel_;
+  const GateGramKernels& kernel_;
   int threads_;
   std::int64_t columns_, vector_bytes_, block_bytes_, blocks_, panels_;
   std::int64_t plane_count_;
@@ -120,7 +122,7 @@ class GateGramRun {
 void gate_gram(const GateGram& problem, int threads) {
   if (!problem.row_count || !problem.column_count) return;
   advise_huge_pages(problem.out, static_cast<std::size_t>(problem.row_count * problem.column_count) * 4);
-  GateGramRun(problem, threads).run();
+  GateGramDriver(problem, threads).run();
 }
 
-}  // namespace gatentk
+}  // namespace gatentk::cpu

@@ -7,12 +7,12 @@
 
 #include <cstdint>
 
-#include "gatentk/gate_lists.hpp"
-#include "gatentk/plan.hpp"
-#include "plan_kernel.hpp"
-#include "simd.hpp"
+#include "cpu/gate_lists.hpp"
+#include "cpu/kernel_table.hpp"
+#include "cpu/plan.hpp"
+#include "cpu/simd.hpp"
 
-namespace gatentk::GATENTK_ISA {
+namespace gatentk::cpu::GATENTK_ISA {
 
 using Slice = Vector<std::uint64_t>;  // one bit of every column of a panel
 
@@ -67,7 +67,7 @@ static GATENTK_INLINE Slice add_at(Slice* planes, int plane, Slice carry) {
   return before & carry;
 }
 
-static void gate_sums(const std::byte* panel, const GateLists& lists, std::int64_t plane_count, std::byte* sums) {
+static void add_lists(const std::byte* panel, const GateLists& lists, std::int64_t plane_count, std::byte* sums) {
   const std::uint16_t* offset = lists.offsets;
   Slice* planes = reinterpret_cast<Slice*>(sums);
   for (int pattern = 1; pattern <= all_on; ++pattern, planes += plane_count) {
@@ -96,7 +96,7 @@ static void gate_sums(const std::byte* panel, const GateLists& lists, std::int64
   }
 }
 
-static void gate_lists(const std::uint8_t* const* rows, std::int64_t bytes, GateLists* lists) {
+static void make_lists(const std::uint8_t* const* rows, std::int64_t bytes, GateLists* lists) {
   std::uint16_t sorted[all_on + 1][gate_block + 8];
   std::uint16_t* end[all_on + 1];
   for (int pattern = 0; pattern <= all_on; ++pattern) end[pattern] = sorted[pattern];
@@ -168,7 +168,7 @@ static void read_planes(const Slice* planes, std::int64_t plane_count, std::int3
   }
 }
 
-static void gate_counts(std::byte* sums, std::int64_t plane_count, std::int32_t* counts, std::int64_t stride) {
+static void read_counts(std::byte* sums, std::int64_t plane_count, std::int32_t* counts, std::int64_t stride) {
   Slice* planes = reinterpret_cast<Slice*>(sums);
   const auto of = [&](int pattern) { return planes + (pattern - 1) * plane_count; };
   for (int row = group_rows - 1; row >= 0; --row) {
@@ -182,4 +182,8 @@ static void gate_counts(std::byte* sums, std::int64_t plane_count, std::int32_t*
   }
 }
 
-}  // namespace gatentk::GATENTK_ISA
+static GateGramKernels gate_gram_kernels() {
+  return {gate_columns, gate_block, make_lists, add_lists, read_counts};
+}
+
+}  // namespace gatentk::cpu::GATENTK_ISA

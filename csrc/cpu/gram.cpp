@@ -1,15 +1,17 @@
-#include "gatentk/gram.hpp"
+#include "cpu/gram.hpp"
 
+#include <algorithm>
 #include <memory>
+#include <vector>
 
-#include "tiles.hpp"
+#include "cpu/tile_walk.hpp"
 
-namespace gatentk {
+namespace gatentk::cpu {
 
 namespace {
 
 // Rows of a tile: 32 groups amortise loading a panel block (18 KB) into L1.
-constexpr std::int64_t chunk_rows = 128;
+constexpr std::int64_t tile_rows = 128;
 // Sums of a tile (two products and their total) that may lie in L2 beside the packed rows.
 constexpr std::int64_t tile_budget = 200 << 10;
 // Packed rows of all terms that are held at once.
@@ -41,14 +43,14 @@ struct ThreadTiles {
 };
 
 template <class T>
-class GramRun {
+class GramDriver {
  public:
-  GramRun(const GramProblem<T>& problem, int threads)
+  GramDriver(const GramProblem<T>& problem, int threads)
       : problem_(problem), kernels_(product_kernels<T>(kernels())), threads_(threads) {
     tile_panels_ = std::max<std::int64_t>(
-        1, tile_budget / (chunk_rows * kernels_.panel_columns * std::int64_t{2 * sizeof(T) + sizeof(double)}));
+        1, tile_budget / (tile_rows * kernels_.panel_columns * std::int64_t{2 * sizeof(T) + sizeof(double)}));
     for (int t = 0; t < threads; ++t)
-      tiles_.emplace_back(static_cast<std::size_t>(tile_panels_ * chunk_rows * kernels_.panel_columns));
+      tiles_.emplace_back(static_cast<std::size_t>(tile_panels_ * tile_rows * kernels_.panel_columns));
   }
 
   void run() {
@@ -101,7 +103,7 @@ class GramRun {
     for (std::int64_t t = begin; t < end; ++t)
       for (const std::int64_t width : {problem_.terms[t].act.rows.width, problem_.terms[t].delta.rows.width})
         row_bytes += RowStore<T>::row_bytes(width, kernels_);
-    Blocking blocking{problem_.rows, problem_.columns,      problem_.symmetric, chunk_rows, 0,
+    Blocking blocking{problem_.rows, problem_.columns,      problem_.symmetric, tile_rows, 0,
                       tile_panels_,  kernels_.panel_columns};
     blocking.fit(row_bytes, row_budget);
     return blocking;
@@ -146,10 +148,10 @@ template <class T>
 void gram(const GramProblem<T>& problem, int threads) {
   if (!problem.rows || !problem.columns) return;
   advise_huge_pages(problem.out, static_cast<std::size_t>(problem.rows * problem.out_stride) * sizeof(T));
-  GramRun<T>(problem, threads).run();
+  GramDriver<T>(problem, threads).run();
 }
 
 template void gram(const GramProblem<float>&, int);
 template void gram(const GramProblem<double>&, int);
 
-}  // namespace gatentk
+}  // namespace gatentk::cpu

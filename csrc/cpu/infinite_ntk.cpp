@@ -1,15 +1,17 @@
-#include "gatentk/infinite_ntk.hpp"
+#include "cpu/infinite_ntk.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
-#include "tiles.hpp"
+#include "cpu/tile_walk.hpp"
 
-namespace gatentk {
+namespace gatentk::cpu {
 
 namespace {
 
 // Rows per tile: the tiles of eleven depths (64 x 12 doubles each) stay in L2, a mirrored run is 512 bytes.
-constexpr std::int64_t chunk_rows = 64;
+constexpr std::int64_t tile_rows = 64;
 constexpr std::int64_t tile_panels = 4;
 constexpr std::int64_t row_budget = std::int64_t{64} << 20;
 
@@ -33,16 +35,15 @@ struct Norms {
 };
 
 template <class T>
-class InfiniteRun {
+class InfiniteDriver {
  public:
-  InfiniteRun(const InfiniteProblem<T>& problem, int threads)
+  InfiniteDriver(const InfiniteProblem<T>& problem, int threads)
       : problem_(problem),
         product_(product_kernels<T>(kernels())),
         infinite_(infinite_kernels<T>(kernels())),
         threads_(threads),
         blocking_(blocking_of(problem, product_)),
-        outputs_(problem.quantity == Quantity::relu_components ? problem.depths[0] + 1
-                                                               : static_cast<std::int64_t>(problem.depths.size())),
+        outputs_(problem.outputs()),
         rows_(problem.x, product_, ceil_div(blocking_.batch_rows, group_rows)),
         panels_(problem.z, product_),
         x_norms_(problem.x, ceil_div(problem.x.rows, group_rows) * group_rows),
@@ -56,8 +57,6 @@ class InfiniteRun {
     }
   }
 
-  std::int64_t outputs() const { return outputs_; }
-
   void run() {
     parallel_for(panels_.panels(), threads_, [&](std::int64_t p, int) { panels_.pack(p); });
     for_each_tile(
@@ -68,7 +67,7 @@ class InfiniteRun {
 
  private:
   static Blocking blocking_of(const InfiniteProblem<T>& problem, const ProductKernels<T>& product) {
-    Blocking blocking{problem.x.rows, problem.z.rows,       problem.symmetric, chunk_rows, 0,
+    Blocking blocking{problem.x.rows, problem.z.rows,       problem.symmetric, tile_rows, 0,
                       tile_panels,    product.panel_columns};
     blocking.fit(RowStore<T>::row_bytes(problem.x.width, product), row_budget);
     return blocking;
@@ -99,7 +98,7 @@ class InfiniteRun {
     tile.z = problem_.z;
     tile.scratch = scratch_[thread].get();
     tile.out = result_[thread].get();
-    tile.out_rows = blocking_.chunk_rows;
+    tile.out_rows = blocking_.tile_rows;
     infinite_.pairs(tile);
     for (std::int64_t o = 0; o < outputs_; ++o)
       write_panel(extent, problem_.symmetric, problem_.symmetric, tile.out + o * blocking_.panel_size(),
@@ -110,26 +109,12 @@ class InfiniteRun {
   void set_diagonals() const {
     for (std::int64_t o = 0; o < outputs_; ++o) {
       if (problem_.quantity == Quantity::relu && problem_.depths[o] == 0) continue;  // the Gram matrix as it is
+      const std::int64_t depth = problem_.depths[by_layer(problem_.quantity) ? 0 : o];
+      const double factor = diagonal_factor(problem_.quantity, static_cast<double>(depth));
       for (std::int64_t i = 0; i < problem_.x.rows; ++i)
         problem_.out[o * problem_.out_slice + i * (problem_.out_stride + 1)] =
-            static_cast<T>(diagonal_factor(o) * x_norms_.squared[i]);
+            static_cast<T>(factor * x_norms_.squared[i]);
     }
-  }
-
-  double diagonal_factor(std::int64_t output) const {
-    switch (problem_.quantity) {
-      case Quantity::relu:
-        return static_cast<double>(problem_.depths[output] + 1);
-      case Quantity::relu_components:
-        return 1;
-      case Quantity::grelu:
-        return static_cast<double>(problem_.depths[output]);
-      case Quantity::relu_angle:
-      case Quantity::grelu_angle:
-      case Quantity::embedding_angle:
-        return 0;
-    }
-    return 0;
   }
 
   const InfiniteProblem<T>& problem_;
@@ -149,14 +134,14 @@ class InfiniteRun {
 template <class T>
 void infinite_ntk(const InfiniteProblem<T>& problem, int threads) {
   if (!problem.x.rows || !problem.z.rows || problem.depths.empty()) return;
-  InfiniteRun<T> run(problem, threads);
-  for (std::int64_t o = 0; o < run.outputs(); ++o)
+  InfiniteDriver<T> driver(problem, threads);
+  for (std::int64_t o = 0; o < problem.outputs(); ++o)
     advise_huge_pages(problem.out + o * problem.out_slice,
                       static_cast<std::size_t>(problem.x.rows * problem.out_stride) * sizeof(T));
-  run.run();
+  driver.run();
 }
 
 template void infinite_ntk(const InfiniteProblem<float>&, int);
 template void infinite_ntk(const InfiniteProblem<double>&, int);
 
-}  // namespace gatentk
+}  // namespace gatentk::cpu

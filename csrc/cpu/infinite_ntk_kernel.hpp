@@ -8,12 +8,12 @@
 
 #include <cstdint>
 
+#include "cpu/kernel_table.hpp"
+#include "cpu/packing_kernel.hpp"
+#include "cpu/simd.hpp"
 #include "gatentk/arc_polynomials.hpp"
-#include "gatentk/kernel_table.hpp"
-#include "product_kernel.hpp"
-#include "simd.hpp"
 
-namespace gatentk::GATENTK_ISA {
+namespace gatentk::cpu::GATENTK_ISA {
 
 // Below this eps (18 degrees, and as much around 180) the Gram matrix does not determine the angle well enough:
 // its error of a few ulp, divided by sin theta, would show in the kernel. The pair is recomputed from its samples.
@@ -23,7 +23,7 @@ constexpr double pi = 3.14159265358979323846;
 // Pairs are taken in strips of six vectors, two rows of a tile or one of the widest: the two polynomials of a layer
 // are then twelve independent chains, enough to keep two FMA units busy.
 constexpr int strip_vectors = 6;
-constexpr int strip_rows = strip_vectors / tile_vectors;
+constexpr int strip_rows = strip_vectors / panel_vectors;
 
 template <class T>
 using Strip = Vector<T>[strip_vectors];
@@ -166,8 +166,8 @@ static GATENTK_INLINE void input_angles(const PairTile<T>& tile, std::int64_t fi
   auto close = zero < zero;
   for (int v = 0; v < strip_vectors; ++v) {
     cosine[v] = load(tile.gram + first * panel_columns<T> + v * lanes) *
-                broadcast(tile.row_inverse[first + v / tile_vectors]) *
-                load(tile.column_inverse + v % tile_vectors * lanes);
+                broadcast(tile.row_inverse[first + v / panel_vectors]) *
+                load(tile.column_inverse + v % panel_vectors * lanes);
     const Vector<T> size = cosine[v] < 0 ? -cosine[v] : cosine[v];
     eps[v] = size < one ? one - size : zero;
     close |= eps[v] < T(close_pair);
@@ -194,8 +194,8 @@ struct StripWriter {
     return tile.out + (output * tile.out_rows + first) * panel_columns<T> + v * Simd<T>::lanes;
   }
   GATENTK_INLINE void kernel(std::int64_t output, int v, Vector<T> value) const {
-    const Vector<T> norms =
-        broadcast(tile.row_norm[first + v / tile_vectors]) * load(tile.column_norm + v % tile_vectors * Simd<T>::lanes);
+    const Vector<T> norms = broadcast(tile.row_norm[first + v / panel_vectors]) *
+                            load(tile.column_norm + v % panel_vectors * Simd<T>::lanes);
     store(at(output, v), norms * value);
   }
   GATENTK_INLINE void angle(std::int64_t output, int v, Vector<T> tau) const {
@@ -363,4 +363,4 @@ static InfiniteKernels<T> infinite_kernels() {
   return {pairs<T>};
 }
 
-}  // namespace gatentk::GATENTK_ISA
+}  // namespace gatentk::cpu::GATENTK_ISA

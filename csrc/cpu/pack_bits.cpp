@@ -1,12 +1,12 @@
-#include "gatentk/pack_bits.hpp"
+#include "cpu/pack_bits.hpp"
 
 #include <algorithm>
 #include <cstring>
 
-#include "gatentk/kernel_table.hpp"
-#include "gatentk/parallel.hpp"
+#include "cpu/kernel_table.hpp"
+#include "cpu/parallel.hpp"
 
-namespace gatentk {
+namespace gatentk::cpu {
 
 namespace {
 
@@ -37,36 +37,36 @@ void transpose_square(std::uint64_t* square) {
 
 }  // namespace
 
-void pack_bits(const std::uint8_t* mask, std::int64_t mask_stride, std::int64_t rows, std::int64_t width,
-               std::uint8_t* bits, std::int64_t row_bytes, int threads) {
+void pack_bits(const PackBits& problem, int threads) {
   const BitKernels& kernel = kernels().bits;
-  const std::int64_t used = (width + 7) / 8;
-  for_each_row(rows, width, threads, [&](std::int64_t i) {
-    kernel.pack(mask + i * mask_stride, width, bits + i * row_bytes);
-    std::memset(bits + i * row_bytes + used, 0, static_cast<std::size_t>(row_bytes - used));
+  const std::int64_t used = (problem.width + 7) / 8;
+  for_each_row(problem.rows, problem.width, threads, [&](std::int64_t i) {
+    std::uint8_t* row = problem.bits + i * problem.row_bytes;
+    kernel.pack(problem.mask + i * problem.mask_stride, problem.width, row);
+    std::memset(row + used, 0, static_cast<std::size_t>(problem.row_bytes - used));
   });
 }
 
-void unpack_bits(const std::uint8_t* bits, std::int64_t bits_stride, std::int64_t rows, std::int64_t width,
-                 std::uint8_t* mask, int threads) {
+void unpack_bits(const UnpackBits& problem, int threads) {
   const BitKernels& kernel = kernels().bits;
-  for_each_row(rows, width, threads,
-               [&](std::int64_t i) { kernel.unpack(bits + i * bits_stride, width, mask + i * width); });
+  for_each_row(problem.rows, problem.width, threads, [&](std::int64_t i) {
+    kernel.unpack(problem.bits + i * problem.bits_stride, problem.width, problem.mask + i * problem.width);
+  });
 }
 
-void transpose_bits(const std::uint8_t* bits, std::int64_t bits_stride, std::int64_t rows, std::int64_t width,
-                    std::uint8_t* out, std::int64_t out_bytes, int threads) {
-  parallel_for((width + 63) / 64, threads, [&](std::int64_t task, int) {
-    const std::int64_t k0 = task * 64, columns = std::min<std::int64_t>(64, width - k0);
-    for (std::int64_t i0 = 0; i0 < 8 * out_bytes; i0 += 64) {
+void transpose_bits(const TransposeBits& problem, int threads) {
+  parallel_for((problem.width + 63) / 64, threads, [&](std::int64_t task, int) {
+    const std::int64_t k0 = task * 64, columns = std::min<std::int64_t>(64, problem.width - k0);
+    for (std::int64_t i0 = 0; i0 < 8 * problem.out_bytes; i0 += 64) {
       std::uint64_t square[64] = {};
       const std::size_t bytes = static_cast<std::size_t>((columns + 7) / 8);
-      for (std::int64_t r = 0; r < 64 && i0 + r < rows; ++r)
-        std::memcpy(square + r, bits + (i0 + r) * bits_stride + k0 / 8, bytes);
+      for (std::int64_t r = 0; r < 64 && i0 + r < problem.rows; ++r)
+        std::memcpy(square + r, problem.bits + (i0 + r) * problem.bits_stride + k0 / 8, bytes);
       transpose_square(square);
-      for (std::int64_t c = 0; c < columns; ++c) std::memcpy(out + (k0 + c) * out_bytes + i0 / 8, square + c, 8);
+      for (std::int64_t c = 0; c < columns; ++c)
+        std::memcpy(problem.out + (k0 + c) * problem.out_bytes + i0 / 8, square + c, 8);
     }
   });
 }
 
-}  // namespace gatentk
+}  // namespace gatentk::cpu

@@ -3,12 +3,10 @@
 
 #include <cstdint>
 
-#include "gate_gram_kernel.hpp"
-#include "gatentk/kernel_table.hpp"
-#include "plan_kernel.hpp"
-#include "simd.hpp"
+#include "cpu/kernel_table.hpp"
+#include "cpu/simd.hpp"
 
-namespace gatentk::GATENTK_ISA {
+namespace gatentk::cpu::GATENTK_ISA {
 
 // Eight bytes, each 0 or not, to one byte: the product gathers the eight flags in the top byte.
 static GATENTK_INLINE std::uint8_t gather_bits(const std::uint8_t* mask) {
@@ -53,7 +51,7 @@ static void unpack_row(const std::uint8_t* bits, std::int64_t width, std::uint8_
 }
 
 static BitKernels bit_kernels() {
-  return {pack_row, unpack_row, plan_chunk, gate_columns, gate_block, gate_lists, gate_sums, gate_counts};
+  return {pack_row, unpack_row};
 }
 
-}  // namespace gatentk::GATENTK_ISA
+}  // namespace gatentk::cpu::GATENTK_ISA

@@ -1,4 +1,4 @@
-#include "gatentk/parallel.hpp"
+#include "cpu/parallel.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -7,7 +7,7 @@
 #include <omp.h>
 #endif
 
-namespace gatentk {
+namespace gatentk::cpu {
 
 void parallel_for(std::int64_t count, int threads, void* context, LoopBody body) {
   const int team = static_cast<int>(std::min<std::int64_t>(threads, count));
@@ -28,4 +28,4 @@ void parallel_for(std::int64_t count, int threads, void* context, LoopBody body)
 #endif
 }
 
-}  // namespace gatentk
+}  // namespace gatentk::cpu

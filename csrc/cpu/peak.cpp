@@ -1,12 +1,12 @@
-#include "gatentk/peak.hpp"
+#include "cpu/peak.hpp"
 
 #include <algorithm>
 #include <chrono>
 
-#include "gatentk/kernel_table.hpp"
-#include "gatentk/parallel.hpp"
+#include "cpu/kernel_table.hpp"
+#include "cpu/parallel.hpp"
 
-namespace gatentk {
+namespace gatentk::cpu {
 
 namespace {
 
@@ -44,4 +44,4 @@ double measure_fma_peak(int threads) {
 template double measure_fma_peak<float>(int);
 template double measure_fma_peak<double>(int);
 
-}  // namespace gatentk
+}  // namespace gatentk::cpu

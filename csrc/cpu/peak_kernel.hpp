@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
-#include "simd.hpp"
+#include "cpu/simd.hpp"
 
-namespace gatentk::GATENTK_ISA {
+namespace gatentk::cpu::GATENTK_ISA {
 
 // Runs `rounds` rounds of fma_chains multiply-adds and returns the number of floating-point operations.
 template <class T>
@@ -25,4 +25,4 @@ static double multiply_adds(std::int64_t rounds) {
   return 2.0 * chains * Simd<T>::lanes * static_cast<double>(rounds);
 }
 
-}  // namespace gatentk::GATENTK_ISA
+}  // namespace gatentk::cpu::GATENTK_ISA

@@ -5,17 +5,12 @@
 #include <cstdint>
 #include <initializer_list>
 
-#include "gatentk/plan.hpp"
+#include "cpu/kernel_table.hpp"
+#include "cpu/plan.hpp"
+#include "cpu/simd.hpp"
 #include "gatentk/views.hpp"
-#include "simd.hpp"
 
-namespace gatentk::GATENTK_ISA {
-
-// Each bit of a byte becomes a byte 0 or 1: bit b lands in byte b.
-static GATENTK_INLINE std::uint64_t spread_bits(std::uint64_t byte) {
-  const std::uint64_t isolated = byte * 0x0101010101010101u & 0x8040201008040201u;
-  return (isolated + 0x7f7f7f7f7f7f7f7fu) >> 7 & 0x0101010101010101u;
-}
+namespace gatentk::cpu::GATENTK_ISA {
 
 // pattern[k] of columns k0..k0+columns, k0 a multiple of 8, i0 of 4; `pattern` has room for a multiple of 8.
 static inline void patterns_from_gates(const GateView& gates, bool transposed, std::int64_t i0, int rows,
@@ -280,4 +275,8 @@ static void plan_chunk(const GateView& gates, bool transposed, std::int64_t rows
   plan_patterns(patterns, groups, columns, plan, plan_stride);
 }
 
-}  // namespace gatentk::GATENTK_ISA
+static PlanKernels plan_kernels() {
+  return {plan_chunk};
+}
+
+}  // namespace gatentk::cpu::GATENTK_ISA

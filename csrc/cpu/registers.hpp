@@ -1,11 +1,11 @@
 // Many vectors that must stay in registers, and loops over them that are gone after compilation.
 #pragma once
 
-#include "simd.hpp"
+#include "cpu/simd.hpp"
 
-namespace gatentk::GATENTK_ISA {
+namespace gatentk::cpu::GATENTK_ISA {
 
-// The sums of a tile, addressed by constants only: an array, even one whose every loop is unrolled, is kept in
+// The sums of a micro-tile, addressed by constants only: an array, even one whose every loop is unrolled, is kept in
 // memory by GCC and written back between runs of visits.
 template <class T, int count>
 struct Sums : Sums<T, count - 1> {
@@ -32,4 +32,4 @@ static GATENTK_INLINE void unrolled(Function&& f) {
   }
 }
 
-}  // namespace gatentk::GATENTK_ISA
+}  // namespace gatentk::cpu::GATENTK_ISA

@@ -12,7 +12,7 @@
 
 #define GATENTK_INLINE inline __attribute__((always_inline))
 
-namespace gatentk::GATENTK_ISA {
+namespace gatentk::cpu::GATENTK_ISA {
 
 template <int bytes>
 struct IntegerOf {
@@ -60,12 +60,6 @@ static GATENTK_INLINE void keep_order([[maybe_unused]] V& v) {
 #elif defined(__x86_64__) && GATENTK_VECTOR_BYTES <= 32
   __asm__ volatile("" : "+x"(v));
 #endif
-}
-
-// The compiler no longer knows what `p` points to.
-template <class P>
-static GATENTK_INLINE void forget_value(P& p) {
-  __asm__ volatile("" : "+r"(p));
 }
 
 static GATENTK_INLINE Vector<double> load_double(const double* p) {
@@ -129,6 +123,12 @@ static GATENTK_INLINE Vector<double> fused_multiply_add(Vector<double> a, Vector
 #endif
 }
 
+// Each bit of a byte becomes a byte 0 or 1: bit b lands in byte b.
+static GATENTK_INLINE std::uint64_t spread_bits(std::uint64_t byte) {
+  const std::uint64_t isolated = byte * 0x0101010101010101u & 0x8040201008040201u;
+  return (isolated + 0x7f7f7f7f7f7f7f7fu) >> 7 & 0x0101010101010101u;
+}
+
 // One step of a transposition: rows i and i + step exchange the lanes that differ in `step`.
 template <class T, int step>
 static GATENTK_INLINE void exchange(Vector<T>& a, Vector<T>& b) {
@@ -162,4 +162,4 @@ static GATENTK_INLINE void transpose(Vector<T>* rows) {
   }
 }
 
-}  // namespace gatentk::GATENTK_ISA
+}  // namespace gatentk::cpu::GATENTK_ISA

@@ -1,4 +1,4 @@
-#include "gatentk/workspace.hpp"
+#include "cpu/workspace.hpp"
 
 #include <new>
 
@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #endif
 
-namespace gatentk {
+namespace gatentk::cpu {
 
 namespace {
 constexpr std::size_t huge_page = std::size_t{2} << 20;
@@ -31,4 +31,4 @@ void advise_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size
 #endif
 }
 
-}  // namespace gatentk
+}  // namespace gatentk::cpu

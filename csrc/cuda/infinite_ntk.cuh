@@ -12,7 +12,7 @@
 
 #include "device.cuh"
 #include "gatentk/arc_polynomials.hpp"
-#include "gatentk/kernel_table.hpp"
+#include "gatentk/quantities.hpp"
 #include "pair_configurations.hpp"
 #include "pair_tiles.cuh"
 #include "ptx.cuh"

@@ -8,7 +8,7 @@
 
 namespace gatentk::cuda {
 
-// out = left columns^T; the plan is not used, and without gates the product is dense. `precision` counts for floats
+// out = left columns^T; without gates the product is dense. `precision` counts for floats
 // only, see arithmetic_of. T: float, double, Bfloat16 (summed in float). `configuration` is an index into
 // masked_matmul_table of the arithmetic that is asked for, or -1.
 template <class T>

@@ -13,8 +13,7 @@ namespace {
 template <class T>
 void run_masked_matmul(const ViewArgs& left, const ViewArgs& columns, std::uintptr_t out, std::int64_t out_stride,
                        const GateArgs& gates, int precision, const DeviceArgs& device, int configuration) {
-  const MaskedProduct<T> product{view<T>(left),   nullptr,    view<T>(columns),
-                                 pointer<T>(out), out_stride, gate_view(gates)};
+  const MaskedProduct<T> product{view<T>(left), view<T>(columns), pointer<T>(out), out_stride, gate_view(gates)};
   const gatentk::cuda::Precision chosen = precision_of(precision);
   const py::gil_scoped_release release;
   gatentk::cuda::masked_matmul(product, chosen, device_of(device), configuration);

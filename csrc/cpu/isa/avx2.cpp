@@ -3,4 +3,4 @@
 #define GATENTK_ISA_NAME "avx2"
 #define GATENTK_VECTOR_BYTES 32
 #define GATENTK_MAKE_TABLE make_avx2_table
-#include "table.hpp"
+#include "cpu/isa/table.hpp"

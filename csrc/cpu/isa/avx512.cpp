@@ -3,4 +3,4 @@
 #define GATENTK_ISA_NAME "avx512"
 #define GATENTK_VECTOR_BYTES 64
 #define GATENTK_MAKE_TABLE make_avx512_table
-#include "table.hpp"
+#include "cpu/isa/table.hpp"

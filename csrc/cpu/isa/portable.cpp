@@ -3,4 +3,4 @@
 #define GATENTK_ISA_NAME "portable"
 #define GATENTK_VECTOR_BYTES 16
 #define GATENTK_MAKE_TABLE make_portable_table
-#include "table.hpp"
+#include "cpu/isa/table.hpp"

@@ -1,12 +1,13 @@
 // Included once per instruction set, with GATENTK_ISA, GATENTK_VECTOR_BYTES and GATENTK_ISA_NAME defined.
-#include "../gate_gram_kernel.hpp"
-#include "../infinite_ntk_kernel.hpp"
-#include "../pack_bits_kernel.hpp"
-#include "../peak_kernel.hpp"
-#include "../product_kernel.hpp"
-#include "tables.hpp"
+#include "cpu/gate_gram_kernel.hpp"
+#include "cpu/infinite_ntk_kernel.hpp"
+#include "cpu/isa/tables.hpp"
+#include "cpu/pack_bits_kernel.hpp"
+#include "cpu/peak_kernel.hpp"
+#include "cpu/plan_kernel.hpp"
+#include "cpu/product_kernel.hpp"
 
-namespace gatentk {
+namespace gatentk::cpu {
 
 KernelTable GATENTK_MAKE_TABLE() {
   using namespace GATENTK_ISA;
@@ -17,8 +18,10 @@ KernelTable GATENTK_MAKE_TABLE() {
           GATENTK_ISA::infinite_kernels<float>(),
           GATENTK_ISA::infinite_kernels<double>(),
           bit_kernels(),
+          plan_kernels(),
+          gate_gram_kernels(),
           multiply_adds<float>,
           multiply_adds<double>};
 }
 
-}  // namespace gatentk
+}  // namespace gatentk::cpu

@@ -1,9 +1,9 @@
 // One maker of a kernel table per instruction set that the build has.
 #pragma once
 
-#include "gatentk/kernel_table.hpp"
+#include "cpu/kernel_table.hpp"
 
-namespace gatentk {
+namespace gatentk::cpu {
 
 KernelTable make_portable_table();
 KernelTable make_wide_table();
@@ -12,4 +12,4 @@ KernelTable make_avx2_table();
 KernelTable make_avx512_table();
 #endif
 
-}  // namespace gatentk
+}  // namespace gatentk::cpu

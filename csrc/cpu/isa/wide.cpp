@@ -3,4 +3,4 @@
 #define GATENTK_ISA_NAME "wide"
 #define GATENTK_VECTOR_BYTES 64
 #define GATENTK_MAKE_TABLE make_wide_table
-#include "table.hpp"
+#include "cpu/isa/table.hpp"

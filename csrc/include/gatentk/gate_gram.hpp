@@ -15,6 +15,4 @@ struct GateGram {
   std::int32_t* out = nullptr;  // [row_count][column_count], written
 };
 
-void gate_gram(const GateGram& problem, int threads);
-
 }  // namespace gatentk

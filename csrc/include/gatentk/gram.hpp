@@ -8,7 +8,7 @@
 
 namespace gatentk {
 
-// One side of a product P = rows columns^T: the same matrix twice for a symmetric problem.
+// The two sides of a product P = rows columns^T: the same matrix twice for a symmetric problem.
 template <class T>
 struct Factor {
   RowsView<T> rows, columns;
@@ -21,6 +21,7 @@ struct GramTerm {
   double bias = 0;
 };
 
+// out = sum over the terms. The row side of every factor is masked by its gates, or else by its exact zeros.
 template <class T>
 struct GramProblem {
   std::int64_t rows = 0, columns = 0;
@@ -29,10 +30,5 @@ struct GramProblem {
   T* out = nullptr;  // [rows][columns], written
   std::int64_t out_stride = 0;
 };
-
-// out = sum over the terms. The row side of every factor is masked by its gates, or else by its exact zeros.
-// Sums over terms are kept in double for both types. The result does not depend on the number of threads.
-template <class T>
-void gram(const GramProblem<T>& problem, int threads);
 
 }  // namespace gatentk

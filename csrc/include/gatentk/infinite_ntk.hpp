@@ -4,22 +4,24 @@
 #include <cstdint>
 #include <vector>
 
-#include "gatentk/kernel_table.hpp"
+#include "gatentk/quantities.hpp"
+#include "gatentk/views.hpp"
 
 namespace gatentk {
 
 template <class T>
 struct InfiniteProblem {
   Quantity quantity = Quantity::relu;
-  std::vector<std::int64_t> depths;  // rising, distinct; relu_components: one depth, with depth + 1 outputs
+  std::vector<std::int64_t> depths;  // rising, distinct; of quantities by layer: one depth
   bool symmetric = false;            // z is x
   RowsView<T> x, z;                  // samples, no row zero
-  T* out = nullptr;                  // [outputs][x.rows][z.rows]
+  T* out = nullptr;                  // [outputs][x.rows][z.rows], written
   std::int64_t out_slice = 0;        // elements between outputs
   std::int64_t out_stride = 0;       // elements between rows
-};
 
-template <class T>
-void infinite_ntk(const InfiniteProblem<T>& problem, int threads);
+  std::int64_t outputs() const {
+    return by_layer(quantity) ? depths.front() + 1 : static_cast<std::int64_t>(depths.size());
+  }
+};
 
 }  // namespace gatentk

@@ -1,18 +1,34 @@
-// Masks to packed bits and back: LSB first, rows padded with zeros to a multiple of 16 bytes.
+// Masks and their packed bits: LSB first, rows padded with zeros to a multiple of 16 bytes.
 #pragma once
 
 #include <cstdint>
 
 namespace gatentk {
 
-// mask: [rows][width] bytes, 0 or not 0, `mask_stride` bytes between rows; bits: rows of `row_bytes` bytes.
-void pack_bits(const std::uint8_t* mask, std::int64_t mask_stride, std::int64_t rows, std::int64_t width,
-               std::uint8_t* bits, std::int64_t row_bytes, int threads);
-void unpack_bits(const std::uint8_t* bits, std::int64_t bits_stride, std::int64_t rows, std::int64_t width,
-                 std::uint8_t* mask, int threads);
+// bits[i] = mask[i], packed.
+struct PackBits {
+  const std::uint8_t* mask = nullptr;  // [rows][width] bytes, 0 or not 0
+  std::int64_t mask_stride = 0;
+  std::int64_t rows = 0, width = 0;
+  std::uint8_t* bits = nullptr;  // rows of row_bytes bytes, written
+  std::int64_t row_bytes = 0;
+};
 
-// out: `width` rows of `out_bytes` bytes; bit i of row k is bit k of row i. Padding becomes zero.
-void transpose_bits(const std::uint8_t* bits, std::int64_t bits_stride, std::int64_t rows, std::int64_t width,
-                    std::uint8_t* out, std::int64_t out_bytes, int threads);
+// mask[i] = bits[i], unpacked.
+struct UnpackBits {
+  const std::uint8_t* bits = nullptr;
+  std::int64_t bits_stride = 0;  // bytes between rows
+  std::int64_t rows = 0, width = 0;
+  std::uint8_t* mask = nullptr;  // [rows][width] bytes, 0 or 1, written
+};
+
+// Bit i of row k of `out` is bit k of row i of `bits`; padding becomes zero.
+struct TransposeBits {
+  const std::uint8_t* bits = nullptr;
+  std::int64_t bits_stride = 0;  // bytes between rows
+  std::int64_t rows = 0, width = 0;
+  std::uint8_t* out = nullptr;  // `width` rows of out_bytes bytes, written
+  std::int64_t out_bytes = 0;
+};
 
 }  // namespace gatentk

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace gatentk {
+namespace gatentk::cpu {
 
 // A block of a panel of transposed bits: a vector for each neuron and one of zeros, about half of a first-level cache.
 constexpr int gate_block_bytes = 16384;
@@ -17,4 +17,4 @@ struct GateLists {
   std::uint16_t offsets[gate_block_neurons + 15 * 7];
 };
 
-}  // namespace gatentk
+}  // namespace gatentk::cpu

@@ -1,14 +1,15 @@
-// Function tables of the kernels, one per instruction set; the drivers in csrc/cpu call through the active one.
+// Function tables of the kernels, one per instruction set; the drivers call through the active one.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-#include "gatentk/gate_lists.hpp"
-#include "gatentk/plan.hpp"
+#include "cpu/gate_lists.hpp"
+#include "cpu/plan.hpp"
+#include "gatentk/quantities.hpp"
 #include "gatentk/views.hpp"
 
-namespace gatentk {
+namespace gatentk::cpu {
 
 // A chunk of groups of rows in one k-block, ready to be multiplied, one group every `stride` bytes: how many visits
 // ([runs], see PlanBlock), and from visits_at on, for each step, where its one or two columns lie in the panel and
@@ -19,7 +20,7 @@ struct PackedChunk {
 };
 constexpr int visits_at = 64;
 
-// Products whose left factor is masked, in tiles of group_rows x panel_columns.
+// Products whose left factor is masked, in micro-tiles of group_rows x panel_columns.
 template <class T>
 struct ProductKernels {
   int panel_columns;
@@ -30,10 +31,10 @@ struct ProductKernels {
   // the exact zeros. `plan`, if not null, is what plan_chunk makes of the gates, a block every `plan_stride`.
   void (*pack_rows)(const RowsView<T>& source, std::int64_t i0, std::int64_t groups, std::int64_t k0,
                     std::int64_t columns, const PlanBlock* plan, std::int64_t plan_stride, const PackedChunk& packed);
-  // tile[4][panel_columns] = or += rows (a packed group) times panel.
-  void (*multiply)(const T* panel, const std::byte* rows, T* tile, bool first);
-  // tile[4][panel_columns] = or += rows times panel, all columns in rising order, each step one fused multiply-add.
-  void (*multiply_ordered)(const T* panel, const T* const* rows, std::int64_t columns, T* tile, bool first);
+  // The micro-kernel: micro_tile[4][panel_columns] = or += rows (a packed group) times panel.
+  void (*multiply)(const T* panel, const std::byte* rows, T* micro_tile, bool first);
+  // The same of rows as they are, all columns in rising order, each step one fused multiply-add.
+  void (*multiply_ordered)(const T* panel, const T* const* rows, std::int64_t columns, T* micro_tile, bool first);
   // Sum of a[k] b[k].
   T (*dot)(const T* a, const T* b, std::int64_t count);
   // row[first + c] = sums[c] for c < columns, or 0 where bit first + c of `bits` (if not null) is 0.
@@ -42,13 +43,11 @@ struct ProductKernels {
   void (*multiply_add)(const T* a, const T* b, double bias, double* sum, std::int64_t count, bool first);
 };
 
-enum class Quantity : int { relu, relu_components, relu_angle, grelu, grelu_angle, embedding_angle };
-
 // A tile of pairs (i, j) of the infinite-width kernels: `rows` rows of panel_columns pairs.
 template <class T>
 struct PairTile {
   Quantity quantity;
-  const std::int64_t* depths;  // rising; relu_components: one depth
+  const std::int64_t* depths;  // rising; of quantities by layer: one depth
   int depth_count;
   std::int64_t rows, columns;  // valid extent of the tile; rows are padded to a multiple of group_rows
   std::int64_t row0, column0;  // of its first pair, in x and z
@@ -69,24 +68,30 @@ struct InfiniteKernels {
   void (*pairs)(const PairTile<T>& tile);
 };
 
+// One row: `width` bytes (0 or not 0) to packed bits, LSB first, and back to 0 / 1.
 struct BitKernels {
-  // One row: `width` bytes (0 or not 0) to packed bits, LSB first, and back to 0 / 1.
   void (*pack)(const std::uint8_t* mask, std::int64_t width, std::uint8_t* bits);
   void (*unpack)(const std::uint8_t* bits, std::int64_t width, std::uint8_t* mask);
+};
+
+struct PlanKernels {
   // The order of visits for `groups` groups from row i0 on, columns k0..k0+columns; see RowsView for `transposed`.
   void (*plan_chunk)(const GateView& gates, bool transposed, std::int64_t rows, std::int64_t i0, std::int64_t groups,
                      std::int64_t k0, std::int64_t columns, PlanBlock* plan, std::int64_t plan_stride);
-  // Counts of neurons that four rows have on in common with each of gate_panel_columns others. A panel block holds the
-  // others' bits transposed, gate_block_neurons vectors and one of zeros.
-  int gate_panel_columns;
-  int gate_block_neurons;
+};
+
+// Counts of neurons that four rows have on in common with each of panel_columns others. A panel block holds the others'
+// bits transposed, block_neurons vectors and one of zeros.
+struct GateGramKernels {
+  int panel_columns;
+  int block_neurons;
   // The lists of a block from `bytes` bytes of four rows.
-  void (*gate_lists)(const std::uint8_t* const* rows, std::int64_t bytes, GateLists* lists);
+  void (*make_lists)(const std::uint8_t* const* rows, std::int64_t bytes, GateLists* lists);
   // Adds the vectors of each list to the sum of its pattern: sums[15][plane_count] are numbers in bit slices, a vector
   // for each binary digit; plane_count is at least 7 and enough for the count.
-  void (*gate_sums)(const std::byte* panel, const GateLists& lists, std::int64_t plane_count, std::byte* sums);
-  // counts[4][gate_panel_columns], rows `stride` apart, of the sums, which are overwritten.
-  void (*gate_counts)(std::byte* sums, std::int64_t plane_count, std::int32_t* counts, std::int64_t stride);
+  void (*add_lists)(const std::byte* panel, const GateLists& lists, std::int64_t plane_count, std::byte* sums);
+  // counts[4][panel_columns], rows `stride` apart, of the sums, which are overwritten.
+  void (*read_counts)(std::byte* sums, std::int64_t plane_count, std::int32_t* counts, std::int64_t stride);
 };
 
 struct KernelTable {
@@ -97,6 +102,8 @@ struct KernelTable {
   InfiniteKernels<float> infinite_f32;
   InfiniteKernels<double> infinite_f64;
   BitKernels bits;
+  PlanKernels plan;
+  GateGramKernels gate_gram;
   double (*multiply_adds_f32)(std::int64_t rounds);  // see peak.hpp; return the operations done
   double (*multiply_adds_f64)(std::int64_t rounds);
 };
@@ -133,4 +140,4 @@ const char* const* available_isas();
 // Switches the table for the whole process; throws std::invalid_argument for a name that is not available.
 void select_isa(const char* name);
 
-}  // namespace gatentk
+}  // namespace gatentk::cpu

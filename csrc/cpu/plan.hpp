@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
-namespace gatentk {
+#include "gatentk/views.hpp"
+
+namespace gatentk::cpu {
 
 constexpr int group_rows = 4;  // rows that share one visit of a column
 // Columns of a k-block: an index fits one byte and a panel takes 18 KB of L1 (AVX2). Blocks of 256 are up to 4% faster,
@@ -28,4 +30,8 @@ struct PlanBlock {
   std::uint8_t index[block_visits];  // columns in visit order: runs 1..7, then 0
 };
 
-}  // namespace gatentk
+// Plan of `rows` x `columns` gates: [groups][blocks].
+void build_plan(const GateView& gates, bool transposed, std::int64_t rows, std::int64_t columns, PlanBlock* plan,
+                int threads);
+
+}  // namespace gatentk::cpu

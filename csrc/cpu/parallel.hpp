@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace gatentk {
+namespace gatentk::cpu {
 
 using LoopBody = void (*)(void* context, std::int64_t index, int thread);
 
@@ -18,4 +18,4 @@ void parallel_for(std::int64_t count, int threads, Function&& function) {
   });
 }
 
-}  // namespace gatentk
+}  // namespace gatentk::cpu

@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <memory>
 
-namespace gatentk {
+namespace gatentk::cpu {
 
 struct FreeMemory {
   void operator()(void* memory) const { std::free(memory); }
@@ -34,4 +34,4 @@ Buffer<T>::Buffer(std::size_t count) : memory_(allocate(count * sizeof(T))) {}
 // a 256 MB matrix then costs 128 page faults instead of 65,536. A hint only; small ranges are left alone.
 void advise_huge_pages(void* memory, std::size_t bytes);
 
-}  // namespace gatentk
+}  // namespace gatentk::cpu

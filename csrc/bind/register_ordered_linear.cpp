@@ -1,0 +1,26 @@
+#include "bind/register.hpp"
+#include "bind/views.hpp"
+#include "cpu/ordered_linear.hpp"
+
+namespace py = pybind11;
+
+namespace gatentk::bind {
+
+namespace {
+
+template <class T>
+void run_ordered_linear(const ViewArgs& x, const ViewArgs& weight, bool relu, std::uintptr_t out,
+                        std::int64_t out_stride, int threads) {
+  const OrderedProduct<T> product{view<T>(x), view<T>(weight), relu, pointer<T>(out), out_stride};
+  const py::gil_scoped_release release;
+  cpu::ordered_linear(product, threads);
+}
+
+}  // namespace
+
+void register_ordered_linear(py::module_& m) {
+  m.def("ordered_linear_f32", &run_ordered_linear<float>);
+  m.def("ordered_linear_f64", &run_ordered_linear<double>);
+}
+
+}  // namespace gatentk::bind

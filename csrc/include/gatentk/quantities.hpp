@@ -1,0 +1,46 @@
+// What the infinite-width kernels compute. A new activation adds its quantities here, their recurrences to
+// cpu/infinite_ntk_kernel.hpp and cuda/infinite_ntk/sweep.cuh, and a row to python/gatentk/activations.py.
+#pragma once
+
+namespace gatentk {
+
+enum class Quantity : int { relu, relu_components, relu_angle, grelu, grelu_angle, embedding_angle };
+
+struct NamedQuantity {
+  const char* name;
+  Quantity quantity;
+};
+
+// All of them, each at the index that is its value.
+inline constexpr NamedQuantity quantities[] = {
+    {"relu", Quantity::relu},
+    {"relu_components", Quantity::relu_components},
+    {"relu_angle", Quantity::relu_angle},
+    {"grelu", Quantity::grelu},
+    {"grelu_angle", Quantity::grelu_angle},
+    {"embedding_angle", Quantity::embedding_angle},
+};
+
+// Whether one depth gives depth + 1 outputs, one for each layer, and not one output for each depth.
+constexpr bool by_layer(Quantity quantity) {
+  return quantity == Quantity::relu_components;
+}
+
+// The quantity of a sample x and itself in units of |x|^2, exactly; an angle is 0.
+constexpr double diagonal_factor(Quantity quantity, double depth) {
+  switch (quantity) {
+    case Quantity::relu:
+      return depth + 1;
+    case Quantity::relu_components:
+      return 1;
+    case Quantity::grelu:
+      return depth;
+    case Quantity::relu_angle:
+    case Quantity::grelu_angle:
+    case Quantity::embedding_angle:
+      return 0;
+  }
+  return 0;
+}
+
+}  // namespace gatentk
