@@ -11,14 +11,10 @@
 #include "cpu/kernel_table.hpp"
 #include "cpu/packing_kernel.hpp"
 #include "cpu/simd.hpp"
+#include "gatentk/angles.hpp"
 #include "gatentk/arc_polynomials.hpp"
 
 namespace gatentk::cpu::GATENTK_ISA {
-
-// Below this eps (18 degrees, and as much around 180) the Gram matrix does not determine the angle well enough:
-// its error of a few ulp, divided by sin theta, would show in the kernel. The pair is recomputed from its samples.
-constexpr double close_pair = 0.05;
-constexpr double pi = 3.14159265358979323846;
 
 // Pairs are taken in strips of six vectors, two rows of a tile or one of the widest: the two polynomials of a layer
 // are then twelve independent chains, enough to keep two FMA units busy.

@@ -17,12 +17,14 @@ from pathlib import Path
 
 import pybind11
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
+ROOT = Path(__file__).resolve().parents[2]
+EMULATION = ROOT / "tests" / "cuda_emulation"
+PROGRAMS = EMULATION / "programs"
 CACHE = ROOT / "build" / "cuda_emulation"
 CUDA = ROOT / "csrc" / "cuda"
 BIND = ROOT / "csrc" / "bind" / "cuda"
-RUNTIME = sorted(HERE / f"{name}.cpp" for name in ("arena", "block", "fiber", "fibers", "races", "threads"))
+RUNTIME = sorted((EMULATION / "emulator").glob("*.cpp"))
+CONTROL = PROGRAMS / "control.cpp"
 PARALLEL_COMPILES = 2
 
 FLAGS = [
@@ -39,7 +41,7 @@ FLAGS = [
     "-DGATENTK_CUDA_EMULATION",
     # The runtime's variables of a thread are few: they fit into what the loader keeps for libraries that come late.
     *(["-ftls-model=initial-exec"] if platform.system() == "Linux" else []),
-    *(f"-I{folder}" for folder in (HERE, ROOT / "csrc" / "include", CUDA, ROOT / "csrc" / "bind")),
+    *(f"-I{folder}" for folder in (EMULATION, ROOT / "csrc", ROOT / "csrc" / "include")),
 ]
 
 # -Og: masked_matmul.cu takes 11 s to compile, with -O1 20 s.
@@ -166,7 +168,7 @@ def emulated_module():
     missing = [family for family in families() if family not in there]
     if missing and names is None:
         raise CompileError(f"csrc/bind/cuda has no register_<family>.cpp for {', '.join(missing)}")
-    sources = [*chosen(CUDA.glob("*.cu")), *bindings, BIND / "module.cpp", *RUNTIME, HERE / "control.cpp"]
+    sources = [*chosen(CUDA.glob("*/*.cu")), *bindings, BIND / "module.cpp", *RUNTIME, CONTROL]
     if missing:
         sources.append(empty_registrations(missing))
     shared = ["-shared"] if platform.system() != "Darwin" else ["-bundle", "-undefined", "dynamic_lookup"]
@@ -175,18 +177,18 @@ def emulated_module():
 
 def instructions():
     """Path of a library whose functions run single instructions, for ctypes."""
-    return link("instructions.so", [HERE / "instructions.cu", HERE / "control.cpp", *RUNTIME], ["-shared"])
+    return link("instructions.so", [PROGRAMS / "instructions.cu", CONTROL, *RUNTIME], ["-shared"])
 
 
 def planted_bugs(sanitizer=None):
     """Path of the program that runs planted bugs, with "address" or "thread" under that sanitizer."""
-    sources = [HERE / "planted_bugs.cu", HERE / "planted_bugs_main.cpp", *RUNTIME]
+    sources = [PROGRAMS / "planted_bugs.cu", PROGRAMS / "planted_bugs_main.cpp", *RUNTIME]
     return link(f"planted_bugs_{sanitizer or 'plain'}", sources, sanitizer=sanitizer)
 
 
 def sanitizer_cases(sanitizer):
     """Path of the program that runs every family on small problems under a sanitizer."""
-    sources = [*sorted(CUDA.glob("*.cu")), HERE / "sanitizer_cases.cpp", *RUNTIME]
+    sources = [*sorted(CUDA.glob("*/*.cu")), PROGRAMS / "sanitizer_cases.cpp", *RUNTIME]
     return link(f"sanitizer_cases_{sanitizer}", sources, sanitizer=sanitizer)
 
 
@@ -195,7 +197,7 @@ def empty_registrations(names):
     CACHE.mkdir(parents=True, exist_ok=True)
     source = CACHE / f"without_{'_'.join(names)}.cpp"
     calls = "".join(f"void register_{name}(pybind11::module_&) {{}}\n" for name in names)
-    source.write_text(f'#include "cuda/register.hpp"\nnamespace gatentk::bind::cuda {{\n{calls}}}\n')
+    source.write_text(f'#include "bind/cuda/register.hpp"\nnamespace gatentk::bind::cuda {{\n{calls}}}\n')
     return source
 
 

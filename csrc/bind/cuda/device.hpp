@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <tuple>
 
-#include "../../cuda/device.hpp"
+#include "cuda/device/device.hpp"
 
 namespace gatentk::bind::cuda {
 

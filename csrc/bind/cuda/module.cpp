@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "register.hpp"
+#include "bind/cuda/register.hpp"
 
 // The build names what it compiles for; a build without a device compiler stands for all of them.
 #ifndef GATENTK_CUDA_ARCHITECTURES
@@ -17,5 +17,6 @@ PYBIND11_MODULE(_cuda, m) {
   gatentk::bind::cuda::register_gram(m);
   gatentk::bind::cuda::register_infinite_ntk(m);
   gatentk::bind::cuda::register_masked_matmul(m);
+  gatentk::bind::cuda::register_ordered_linear(m);
   gatentk::bind::cuda::register_pack_bits(m);
 }

@@ -1,8 +1,13 @@
-#include "../../cuda/gate_gram.hpp"
-#include "../../cuda/pair_configurations.hpp"
-#include "../views.hpp"
-#include "device.hpp"
-#include "register.hpp"
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bind/cuda/configurations.hpp"
+#include "bind/cuda/device.hpp"
+#include "bind/cuda/register.hpp"
+#include "bind/views.hpp"
+#include "cuda/gate_gram/configurations.hpp"
+#include "cuda/gate_gram/gate_gram.hpp"
 
 namespace py = pybind11;
 
@@ -11,20 +16,17 @@ namespace gatentk::bind::cuda {
 namespace {
 
 template <int index>
-py::dict configuration_entry() {
+py::dict indexed_entry() {
   constexpr gatentk::cuda::GateGramConfiguration configuration = gatentk::cuda::gate_gram_configurations[index];
   using Layout = gatentk::cuda::GateGramLayout<configuration.side, configuration.tensor>;
-  py::dict entry;
-  entry["name"] = configuration.name;
-  entry["kernels"] = std::vector<std::string>{"gate_gram_tile<" + std::to_string(configuration.side) + ", " +
-                                              (configuration.tensor ? "true>" : "false>")};
-  entry["threads"] = Layout::threads;
+  const std::string arguments = std::to_string(configuration.side) + ", " + (configuration.tensor ? "true" : "false");
+  py::dict entry = configuration_entry(configuration.name, {"gate_gram_tile<" + arguments + ">"}, Layout::threads,
+                                       Layout::shared_bytes);
   entry["tile_rows"] = configuration.side;
   entry["tile_columns"] = configuration.side;
   entry["stages"] = Layout::stages;
-  entry["shared_bytes"] = Layout::shared_bytes;
   std::vector<int> architectures;
-  for (const int architecture : {80, 90, 100})
+  for (const int architecture : all_architectures)
     if (gatentk::cuda::serves(configuration, architecture)) architectures.push_back(architecture);
   entry["architectures"] = architectures;
   return entry;
@@ -33,7 +35,7 @@ py::dict configuration_entry() {
 template <int... index>
 py::list configuration_entries(std::integer_sequence<int, index...>) {
   py::list result;
-  (result.append(configuration_entry<index>()), ...);
+  (result.append(indexed_entry<index>()), ...);
   return result;
 }
 

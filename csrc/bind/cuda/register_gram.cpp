@@ -1,8 +1,9 @@
-#include "../../cuda/gram.hpp"
-#include "../views.hpp"
-#include "device.hpp"
-#include "register.hpp"
-#include "tile_configurations.hpp"
+#include "bind/cuda/configurations.hpp"
+#include "bind/cuda/device.hpp"
+#include "bind/cuda/register.hpp"
+#include "bind/views.hpp"
+#include "cuda/gram/configurations.hpp"
+#include "cuda/gram/gram.hpp"
 
 namespace py = pybind11;
 

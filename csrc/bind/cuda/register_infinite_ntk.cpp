@@ -1,10 +1,14 @@
 #include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
 
-#include "../../cuda/infinite_ntk.hpp"
-#include "../../cuda/pair_configurations.hpp"
-#include "../views.hpp"
-#include "device.hpp"
-#include "register.hpp"
+#include "bind/cuda/configurations.hpp"
+#include "bind/cuda/device.hpp"
+#include "bind/cuda/register.hpp"
+#include "bind/views.hpp"
+#include "cuda/infinite_ntk/configurations.hpp"
+#include "cuda/infinite_ntk/infinite_ntk.hpp"
 
 namespace py = pybind11;
 
@@ -13,9 +17,9 @@ namespace gatentk::bind::cuda {
 namespace {
 
 Quantity quantity_of(int index) {
-  if (index < 0 || index > static_cast<int>(Quantity::embedding_angle))
+  if (index < 0 || index >= static_cast<int>(std::size(quantities)))
     throw std::invalid_argument("quantity: expected an index in Quantity, got " + std::to_string(index));
-  return static_cast<Quantity>(index);
+  return quantities[index].quantity;
 }
 
 template <class T>
@@ -48,24 +52,16 @@ void run_infinite_ntk(int quantity, const std::vector<std::int64_t>& depths, boo
   gatentk::cuda::infinite_ntk(problem, pointer<T>(workspace), device_of(device), configuration);
 }
 
-py::dict kernel_entry(const std::string& name, const std::vector<std::string>& kernels, int threads, int shared_bytes) {
-  py::dict entry;
-  entry["name"] = name;
-  entry["kernels"] = kernels;
-  entry["threads"] = threads;
-  entry["shared_bytes"] = shared_bytes;
-  entry["architectures"] = std::vector<int>{80, 90, 100};
-  return entry;
-}
-
 template <int index>
-py::dict configuration_entry() {
+py::dict indexed_entry() {
   constexpr gatentk::cuda::InfiniteConfiguration configuration = gatentk::cuda::infinite_configurations[index];
   using Layout = gatentk::cuda::InfiniteLayout<configuration.side, configuration.element_bytes>;
   const std::string arguments = std::string(configuration.element_bytes == 4 ? "<float, " : "<double, ") +
                                 std::to_string(configuration.side) + ">";
-  py::dict entry = kernel_entry(configuration.name, {"infinite_sweep" + arguments, "infinite_components" + arguments},
-                                Layout::threads, Layout::shared_bytes);
+  py::dict entry =
+      configuration_entry(configuration.name, {"infinite_sweep" + arguments, "infinite_components" + arguments},
+                          Layout::threads, Layout::shared_bytes);
+  entry["architectures"] = all_architectures;
   entry["tile_rows"] = configuration.side;
   entry["tile_columns"] = configuration.side;
   entry["stages"] = Layout::stages;
@@ -76,8 +72,11 @@ py::dict configuration_entry() {
 template <int... index>
 py::list configuration_entries(std::integer_sequence<int, index...>) {
   py::list result;
-  (result.append(configuration_entry<index>()), ...);
-  result.append(kernel_entry("norms", {"sample_norms<float>", "sample_norms<double>"}, gatentk::cuda::norm_threads, 0));
+  (result.append(indexed_entry<index>()), ...);
+  py::dict norms =
+      configuration_entry("norms", {"sample_norms<float>", "sample_norms<double>"}, gatentk::cuda::norm_threads, 0);
+  norms["architectures"] = all_architectures;
+  result.append(norms);
   return result;
 }
 

@@ -1,8 +1,9 @@
-#include "../../cuda/masked_matmul.hpp"
-#include "../views.hpp"
-#include "device.hpp"
-#include "register.hpp"
-#include "tile_configurations.hpp"
+#include "bind/cuda/configurations.hpp"
+#include "bind/cuda/device.hpp"
+#include "bind/cuda/register.hpp"
+#include "bind/views.hpp"
+#include "cuda/masked_matmul/configurations.hpp"
+#include "cuda/masked_matmul/masked_matmul.hpp"
 
 namespace py = pybind11;
 
@@ -20,14 +21,6 @@ void run_masked_matmul(const ViewArgs& left, const ViewArgs& columns, std::uintp
 }
 
 template <class T>
-void run_ordered_linear(const ViewArgs& x, const ViewArgs& weight, bool relu, std::uintptr_t out,
-                        std::int64_t out_stride, const DeviceArgs& device) {
-  const RowsView<T> rows = view<T>(x), columns = view<T>(weight);
-  const py::gil_scoped_release release;
-  gatentk::cuda::ordered_linear(rows, columns, relu, pointer<T>(out), out_stride, device_of(device));
-}
-
-template <class T>
 void define_masked_matmul(py::module_& m, const char* name) {
   m.def(name, &run_masked_matmul<T>, py::arg("left"), py::arg("columns"), py::arg("out"), py::arg("out_stride"),
         py::arg("gates"), py::arg("precision"), py::arg("device"), py::arg("configuration") = -1);
@@ -39,8 +32,6 @@ void register_masked_matmul(py::module_& m) {
   define_masked_matmul<float>(m, "masked_matmul_f32");
   define_masked_matmul<double>(m, "masked_matmul_f64");
   define_masked_matmul<gatentk::cuda::Bfloat16>(m, "masked_matmul_bf16");
-  m.def("ordered_linear_f32", &run_ordered_linear<float>);
-  m.def("ordered_linear_f64", &run_ordered_linear<double>);
   m.def("masked_matmul_configurations", [] {
     return tile_configurations(gatentk::cuda::masked_matmul_table, "masked_matmul_kernel",
                                &gatentk::cuda::masked_matmul_shared_bytes);

@@ -35,12 +35,9 @@ constexpr double diagonal_factor(Quantity quantity, double depth) {
       return 1;
     case Quantity::grelu:
       return depth;
-    case Quantity::relu_angle:
-    case Quantity::grelu_angle:
-    case Quantity::embedding_angle:
+    default:
       return 0;
   }
-  return 0;
 }
 
 }  // namespace gatentk

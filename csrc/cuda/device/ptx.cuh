@@ -1,0 +1,122 @@
+// Every piece of inline PTX, one function each: asynchronous copies, matrix loads and the tensor cores' products.
+//
+// Fragments of a matrix product are named as in the PTX ISA ("Matrix Fragments for mma"): with group = lane / 4 and
+// member = lane % 4, every 16 x 8 or 8 x 8 result d holds
+//   d[e] = (row group + 8 (e / 2), column 2 member + e % 2).
+#pragma once
+
+#include "cuda/device/language.cuh"
+#include "cuda/device/shared.cuh"
+
+#ifdef GATENTK_CUDA_EMULATION
+#include "emulator/ptx.hpp"
+#else
+
+namespace gatentk::cuda {
+
+// Copies `bytes` = 4, 8 or 16 from global to element `index` of `dst` in the background, both aligned to `bytes`; the
+// first `valid` bytes (0 or `bytes`) come from src, the rest become zero; with valid = 0 nothing is read. Copies of 16
+// bytes bypass L1: a tile is read once per block.
+template <int bytes, class T>
+__device__ __forceinline__ void copy_async(Shared<T> dst, int index, const T* src, int valid = bytes) {
+  static_assert(bytes == 4 || bytes == 8 || bytes == 16);
+  if constexpr (bytes == 16) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(dst.address(index)), "l"(src), "r"(valid)
+                 : "memory");
+  } else {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(dst.address(index)), "l"(src), "n"(bytes),
+                 "r"(valid)
+                 : "memory");
+  }
+}
+
+// Closes the group of copies that this thread has started since its last group.
+__device__ __forceinline__ void commit_copies() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+// Waits until at most the `left` youngest groups of this thread are still under way.
+template <int left>
+__device__ __forceinline__ void wait_copies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory");
+}
+
+// Four matrices of 8 rows of 16 bytes: lane l gives the address of row l % 8 of matrix l / 8 as element `index` of
+// `span`, aligned to 16 bytes. r[j] is 32-bit word l % 4 of row l / 4 of matrix j.
+template <class T>
+__device__ __forceinline__ void load_matrix_x4(unsigned (&r)[4], Shared<T> span, int index) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(span.address(index)));
+}
+
+// Two such matrices; the addresses of lanes 16 to 31 are not used.
+template <class T>
+__device__ __forceinline__ void load_matrix_x2(unsigned (&r)[2], Shared<T> span, int index) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+               : "=r"(r[0]), "=r"(r[1])
+               : "r"(span.address(index)));
+}
+
+// The nearest TF32 number (10 bits of mantissa, ties away from zero), as a float's bits with 13 zeros at the end.
+__device__ __forceinline__ unsigned to_tf32(float x) {
+  unsigned bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+  return bits;
+}
+
+// d += a b for a (16 x 8) and b (8 x 8) of TF32 numbers.
+//   a[e] = (group + 8 (e % 2), member + 4 (e / 2)),  b[e] = (member + 4 e, group)
+__device__ __forceinline__ void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// d += a b for a (16 x 16) and b (16 x 8) of bfloat16 numbers, two in a register, the first in its low half.
+//   a[e] = (group + 8 (e % 2), 2 member + 8 (e / 2) + 0..1),  b[e] = (2 member + 8 e + 0..1, group)
+__device__ __forceinline__ void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// d += a b for a (8 x 4) and b (4 x 8).
+//   a = (group, member),  b = (member, group)
+__device__ __forceinline__ void mma_f64(double (&d)[2], double a, double b) {
+  asm volatile("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
+               : "+d"(d[0]), "+d"(d[1])
+               : "d"(a), "d"(b));
+}
+
+// d += popcount(a and b) for a (16 x 256) and b (256 x 8) of bits, 32 in a register, the first in its lowest bit.
+//   a[e] = (group + 8 (e % 2), 32 member + 128 (e / 2) + 0..31),  b[e] = (32 member + 128 e + 0..31, group)
+__device__ __forceinline__ void mma_and_popc(int (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.and.popc {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// Square root within one unit in the last place in one instruction; subnormal arguments count as zero.
+__device__ __forceinline__ float approximate_sqrt(float x) {
+  float root;
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(root) : "f"(x));
+  return root;
+}
+
+// 1/sqrt(x) to about 20 bits, the start of an iteration: only the upper halves of x > 0 and of the result are used.
+__device__ __forceinline__ double approximate_rsqrt(double x) {
+  double inverse;
+  asm("rsqrt.approx.ftz.f64 %0, %1;" : "=d"(inverse) : "d"(x));
+  return inverse;
+}
+
+}  // namespace gatentk::cuda
+
+#endif

@@ -1,0 +1,78 @@
+// The shape of a block's work, and how its tiles lie in shared memory.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "cuda/device/bfloat16.hpp"
+#include "cuda/device/language.cuh"
+#include "cuda/tile/configuration.hpp"
+
+namespace gatentk::cuda {
+
+template <Arithmetic arithmetic>
+struct ElementOf {
+  using Type = float;
+};
+template <>
+struct ElementOf<Arithmetic::f64> {
+  using Type = double;
+};
+template <>
+struct ElementOf<Arithmetic::bf16> {
+  using Type = Bfloat16;
+};
+
+// The shape of a block's work. `Element` may be double for Arithmetic::fma too.
+template <Arithmetic arithmetic_, class Element_, int rows_, int columns_, int warps_down_, int warps_across_,
+          int stages_>
+struct Tile {
+  using Element = Element_;
+  using Sum = std::conditional_t<std::is_same_v<Element, double>, double, float>;
+  static constexpr Arithmetic arithmetic = arithmetic_;
+  static constexpr int rows = rows_, columns = columns_, warps_down = warps_down_, warps_across = warps_across_;
+  static constexpr int stages = stages_;
+  static constexpr int warps = warps_down * warps_across, threads = 32 * warps;
+  static constexpr int depth = tile_row_bytes / static_cast<int>(sizeof(Element));  // along k
+  static constexpr int chunk = 16 / static_cast<int>(sizeof(Element));              // elements in 16 bytes
+  static constexpr int stage_elements = (rows + columns) * depth;
+  // Tiles after which running sums are added to a second set: one chain of additions over all k is less accurate than
+  // torch's sums. tf32x3 makes one addition of 16 k. 0: never, where the rounding of the elements outweighs all others.
+  static constexpr int flush_tiles = arithmetic == Arithmetic::tf32 || arithmetic == Arithmetic::bf16 ? 0
+                                     : arithmetic == Arithmetic::tf32x3                               ? 512 / depth
+                                                                                                      : 128 / depth;
+
+  // A thread's sums: sums_down x sums_across.
+  static constexpr bool tensor = arithmetic != Arithmetic::fma;
+  static constexpr int product_rows = !tensor ? 1 : arithmetic == Arithmetic::f64 ? 8 : 16;  // of one instruction
+  static constexpr int product_columns = tensor ? 8 : 1;
+  static constexpr int products_down = rows / warps_down / (tensor ? product_rows : 4);
+  static constexpr int products_across = columns / warps_across / 8;
+  static constexpr int product_sums = tensor ? product_rows * product_columns / 32 : 1;
+  static constexpr int sums_down = products_down * (product_sums == 4 ? 2 : 1);
+  static constexpr int sums_across = products_across * (tensor ? 2 : 1);
+  static constexpr int sums = sums_down * sums_across;
+};
+
+// Every row of a tile starts at bank 0, so its eight 16-byte chunks are permuted: chunk c of row r lies at position
+// c ^ swizzle(r). Eight consecutive rows then have a chunk c in eight different places (a matrix load, and the copies
+// of a transposed factor, 8 rows x 16 bytes, touch all 32 banks once), and as the bits are reversed, so have two
+// consecutive rows their chunks c..c+3 (the 8 lanes x 16 bytes that f64 reads at once) and four their chunks c, c+1
+// (16 lanes x 8 bytes, a transposed factor of doubles).
+__device__ __forceinline__ int swizzle(int row) {
+  return (row & 1) << 2 | (row & 2) | (row >> 2 & 1);
+}
+
+template <class Tile>
+__device__ __forceinline__ int tile_index(int row, int k) {
+  return row * Tile::depth + (k / Tile::chunk ^ swizzle(row)) * Tile::chunk + k % Tile::chunk;
+}
+
+// Gates of one k-tile of a stored row.
+template <class Tile>
+__device__ __forceinline__ unsigned tile_gates(const std::uint8_t* row, int tile) {
+  if constexpr (Tile::depth == 16) return reinterpret_cast<const std::uint16_t*>(row)[tile];
+  return reinterpret_cast<const unsigned*>(row)[tile];
+}
+
+}  // namespace gatentk::cuda

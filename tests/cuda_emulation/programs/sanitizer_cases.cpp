@@ -1,0 +1,278 @@
+// Runs every kernel family on small problems with ragged edges, in memory that ends where the problem ends, so that a
+// sanitizer sees every access: sanitizer_cases fibers|threads. Values are checked elsewhere.
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <deque>
+#include <initializer_list>
+#include <random>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "cuda/gate_gram/configurations.hpp"
+#include "cuda/gate_gram/gate_gram.hpp"
+#include "cuda/gram/configurations.hpp"
+#include "cuda/gram/gram.hpp"
+#include "cuda/infinite_ntk/configurations.hpp"
+#include "cuda/infinite_ntk/infinite_ntk.hpp"
+#include "cuda/masked_matmul/configurations.hpp"
+#include "cuda/masked_matmul/masked_matmul.hpp"
+#include "cuda/ordered_linear/ordered_linear.hpp"
+#include "cuda/pack_bits/pack_bits.hpp"
+#include "emulator/block.hpp"
+
+namespace {
+
+using namespace gatentk;
+using cuda::Device;
+using cuda::Precision;
+
+// Fibers run all cases in every configuration. Threads, of which every warp function takes tens of context switches,
+// run one case of each kernel, in the configuration that the heuristics choose for problems of this size.
+bool all_cases = true;
+
+template <class T>
+std::vector<T> cases(std::initializer_list<T> list) {
+  return all_cases ? std::vector<T>(list) : std::vector<T>{*list.begin()};
+}
+
+const std::vector<Device> devices = {{80, 108, nullptr}, {100, 148, nullptr}};
+
+std::mt19937 generator(0);
+
+std::int64_t row_bytes(std::int64_t width) {
+  return (width + 127) / 128 * 16;
+}
+
+// Arrays that views point into.
+template <class T>
+T* array(std::size_t count) {
+  static std::deque<std::vector<T>> arrays;
+  return arrays.emplace_back(count).data();
+}
+
+template <class T>
+void fill(T* values, std::size_t count) {
+  std::normal_distribution<double> normal;
+  for (std::size_t i = 0; i < count; ++i) {
+    if constexpr (std::is_same_v<T, cuda::Bfloat16>) {
+      values[i].bits = static_cast<std::uint16_t>(0x3f80 + generator() % 128);
+    } else {
+      values[i] = static_cast<T>(normal(generator));
+    }
+  }
+}
+
+// Random bits with zeros behind the last column.
+GateView random_gates(std::int64_t rows, std::int64_t width) {
+  const std::int64_t stride = row_bytes(width);
+  auto* bits = array<std::uint8_t>(static_cast<std::size_t>(rows * stride));
+  for (std::int64_t i = 0; i < rows; ++i) {
+    for (std::int64_t k = 0; k < width; ++k) {
+      bits[i * stride + k / 8] |= static_cast<std::uint8_t>((generator() & 1u) << (k % 8));
+    }
+  }
+  return {bits, stride};
+}
+
+struct Layout {
+  bool transposed, gated;
+  std::int64_t padding;  // elements between stored rows; with 0, rows start at odd places
+};
+constexpr Layout gated{false, true, 3}, dense{false, false, 0}, gated_transposed{true, true, 0},
+    transposed{true, false, 3};
+
+template <class T>
+RowsView<T> random_matrix(std::int64_t rows, std::int64_t width, const Layout& layout) {
+  RowsView<T> view;
+  const std::int64_t stored = layout.transposed ? width : rows, length = layout.transposed ? rows : width;
+  view.rows = rows;
+  view.width = width;
+  view.stride = length + layout.padding;
+  view.transposed = layout.transposed;
+  const auto count = static_cast<std::size_t>((stored - 1) * view.stride + length);
+  T* values = array<T>(count);
+  fill(values, count);
+  view.data = values;
+  if (layout.gated) view.gates = random_gates(stored, length);
+  return view;
+}
+
+template <class T, std::size_t count>
+std::vector<int> configurations(const cuda::TileConfiguration (&table)[count], Precision precision) {
+  constexpr bool floats = std::is_same_v<T, float>, doubles = std::is_same_v<T, double>;
+  const cuda::Arithmetic arithmetic = floats    ? cuda::arithmetic_of(precision, cuda::min_tf32x3_width)
+                                      : doubles ? cuda::Arithmetic::f64
+                                                : cuda::Arithmetic::bf16;
+  std::vector<int> result = {-1};
+  for (int i = 0; all_cases && i < static_cast<int>(count); ++i) {
+    if (table[i].arithmetic == arithmetic) result.push_back(i);
+  }
+  return result;
+}
+
+template <class T>
+std::vector<Precision> precisions() {
+  if constexpr (!std::is_same_v<T, float>) return {Precision::strict};
+  return {Precision::strict, Precision::tf32x3, Precision::tf32};
+}
+
+template <class T>
+void masked_matmul_cases() {
+  for (const Layout& layout : cases({gated, dense, gated_transposed, transposed})) {
+    for (const auto& [rows, columns, width] : cases<std::array<int, 3>>({{33, 37, 69}, {5, 1, 1}})) {
+      MaskedProduct<T> product;
+      product.left = random_matrix<T>(rows, width, layout);
+      product.columns = random_matrix<T>(columns, width, layout);
+      product.out_stride = columns;
+      product.out = array<T>(static_cast<std::size_t>(rows * columns));
+      if (layout.gated) product.gates = random_gates(rows, columns);
+      for (const Precision precision : precisions<T>()) {
+        for (const int configuration : configurations<T>(cuda::masked_matmul_table, precision)) {
+          cuda::masked_matmul(product, precision, devices[0], configuration);
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+void ordered_linear_cases() {
+  for (const Layout& layout : cases({dense, {false, false, 3}})) {
+    const RowsView<T> x = random_matrix<T>(9, 21, layout), weight = random_matrix<T>(35, 21, layout);
+    cuda::ordered_linear(OrderedProduct<T>{x, weight, true, array<T>(9 * 35), 35}, devices[0]);
+  }
+}
+
+template <class T>
+GramTerm<T> gram_term(std::int64_t rows, std::int64_t columns, bool symmetric, const Layout& layout, std::int64_t act,
+                      std::int64_t delta) {
+  GramTerm<T> term;
+  term.act.rows = random_matrix<T>(rows, act, layout);
+  term.act.columns = symmetric ? term.act.rows : random_matrix<T>(columns, act, layout);
+  term.bias = 0.5;
+  if (delta == 0) return term;
+  term.delta.rows = random_matrix<T>(rows, delta, layout);
+  term.delta.columns = symmetric ? term.delta.rows : random_matrix<T>(columns, delta, layout);
+  return term;
+}
+
+template <class T>
+void gram_cases() {
+  for (const bool symmetric : cases({true, false})) {
+    for (const Layout& layout : cases({gated, dense})) {
+      GramProblem<T> problem;
+      problem.rows = 35;
+      problem.columns = symmetric ? 35 : 18;
+      problem.symmetric = symmetric;
+      problem.terms = {gram_term<T>(35, problem.columns, symmetric, layout, 69, 0),
+                       gram_term<T>(35, problem.columns, symmetric, layout, 66, 77)};
+      problem.out_stride = problem.columns;
+      problem.out = array<T>(static_cast<std::size_t>(problem.rows * problem.columns));
+      for (const Precision precision : precisions<T>()) {
+        for (const int configuration : configurations<T>(cuda::gram_table, precision)) {
+          cuda::gram(problem, precision, devices[0], configuration);
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+void infinite_ntk_cases() {
+  for (const auto& [name, quantity] : quantities) {
+    if (!all_cases && quantity != Quantity::relu_components && quantity != Quantity::relu) continue;
+    for (const bool symmetric : cases({true, false})) {
+      InfiniteProblem<T> problem;
+      problem.quantity = quantity;
+      problem.symmetric = symmetric;
+      problem.x = random_matrix<T>(37, 7, dense);
+      problem.z = symmetric ? problem.x : random_matrix<T>(33, 7, dense);
+      problem.depths = {1, 3};
+      if (by_layer(quantity)) problem.depths = {3};
+      problem.out_stride = problem.z.rows;
+      problem.out_slice = problem.x.rows * problem.z.rows;
+      problem.out = array<T>(static_cast<std::size_t>(problem.outputs() * problem.out_slice));
+      T* workspace = array<T>(static_cast<std::size_t>(cuda::infinite_workspace(problem)));
+      cuda::infinite_ntk(problem, workspace, devices[0]);
+      for (int i = 0; all_cases && i < static_cast<int>(std::size(cuda::infinite_configurations)); ++i) {
+        if (cuda::infinite_configurations[i].element_bytes != sizeof(T)) continue;
+        cuda::infinite_ntk(problem, workspace, devices[0], i);
+      }
+    }
+  }
+}
+
+void gate_gram_cases() {
+  constexpr std::int64_t rows = 35, columns = 18, width = 300;
+  for (const bool symmetric : cases({true, false})) {
+    GateGram problem;
+    problem.rows = random_gates(rows, width);
+    problem.row_count = rows;
+    problem.columns = symmetric ? problem.rows : random_gates(columns, width);
+    problem.column_count = symmetric ? rows : columns;
+    problem.row_bytes = row_bytes(width);
+    problem.symmetric = symmetric;
+    problem.out = array<std::int32_t>(static_cast<std::size_t>(rows * problem.column_count));
+    for (const Device& device : devices) cuda::gate_gram(problem, device);
+    for (int i = 0; all_cases && i < static_cast<int>(std::size(cuda::gate_gram_configurations)); ++i) {
+      cuda::gate_gram(problem, devices[0], i);
+    }
+  }
+}
+
+void pack_bits_cases() {
+  for (const std::int64_t width : cases<std::int64_t>({300, 31, 1})) {
+    constexpr std::int64_t rows = 45;
+    const std::int64_t bytes = row_bytes(width), transposed_bytes = row_bytes(rows), stride = width + 1;
+    auto* mask = array<std::uint8_t>(static_cast<std::size_t>((rows - 1) * stride + width));
+    for (std::int64_t i = 0; i < (rows - 1) * stride + width; ++i) mask[i] = generator() % 3;
+    auto* bits = array<std::uint8_t>(static_cast<std::size_t>(rows * bytes));
+    cuda::pack_bits({mask, stride, rows, width, bits, bytes}, devices[0]);
+    cuda::unpack_bits({bits, bytes, rows, width, array<std::uint8_t>(static_cast<std::size_t>(rows * width))},
+                      devices[0]);
+    auto* transposed_bits = array<std::uint8_t>(static_cast<std::size_t>(width * transposed_bytes));
+    cuda::transpose_bits({bits, bytes, rows, width, transposed_bits, transposed_bytes}, devices[0]);
+  }
+}
+
+struct Family {
+  const char* name;
+  void (*run)();
+};
+
+constexpr Family families[] = {
+    {"masked_matmul float", &masked_matmul_cases<float>},
+    {"masked_matmul double", &masked_matmul_cases<double>},
+    {"masked_matmul bfloat16", &masked_matmul_cases<cuda::Bfloat16>},
+    {"ordered_linear float", &ordered_linear_cases<float>},
+    {"ordered_linear double", &ordered_linear_cases<double>},
+    {"gram float", &gram_cases<float>},
+    {"gram double", &gram_cases<double>},
+    {"infinite_ntk float", &infinite_ntk_cases<float>},
+    {"infinite_ntk double", &infinite_ntk_cases<double>},
+    {"gate_gram", &gate_gram_cases},
+    {"pack_bits", &pack_bits_cases},
+};
+
+}  // namespace
+
+int main(int count, char** words) {
+  if (count != 2) return 2;
+  if (std::strcmp(words[1], "threads") == 0) {
+    all_cases = false;
+    emulation::set_runner(emulation::Runner::threads);
+  }
+  for (const Family& family : families) {
+    try {
+      family.run();
+    } catch (const std::exception& error) {
+      std::printf("%s: %s\n", family.name, error.what());
+      return 1;
+    }
+    std::printf("%s\n", family.name);
+    std::fflush(stdout);
+  }
+  return 0;
+}
