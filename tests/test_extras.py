@@ -1,4 +1,5 @@
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -70,3 +71,29 @@ def test_functions_say_which_extra_they_need(monkeypatch, module, package, use):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=rf'needs {package}; install it by: pip install "gatentk\[cli\]"'):
         use()
+
+
+@pytest.mark.parametrize("missing", EXTRAS["cli"])
+def test_the_command_line_says_in_one_line_what_it_needs(missing):
+    start = f"import sys; sys.modules['{missing}'] = None; from gatentk.cli import main; main()"
+    command = [sys.executable, "-c", start, "info"]
+    outcome = subprocess.run(command, capture_output=True, text=True)
+    assert outcome.returncode != 0
+    package = EXTRAS["cli"][missing]
+    assert outcome.stderr == f'Error: gatentk: needs {package}; install it by: pip install "gatentk[cli]"\n'
+
+
+def test_the_numerical_part_needs_no_extra():
+    modules = [module for extra in EXTRAS.values() for module in extra]
+    code = f"""
+import sys
+sys.modules |= dict.fromkeys({modules})
+import torch, gatentk as gt
+x = gt.data.load("synthetic", n=8).x
+net = gt.nn.GReLUNetwork(5, 16, 2, dtype=x.dtype)
+gt.convert.grelu_to_relu(net, x)
+print(gt.spectrum(gt.ntk.infinite(x, depth=2)).resolved, gt.ntk.empirical(net, x).shape)
+run = gt.train.fit(gt.train.Config("synthetic", n=8, width=8, depth=1, epochs=1))
+"""
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert outcome.stdout == "True torch.Size([8, 8])\n", outcome.stderr

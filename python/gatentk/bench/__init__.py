@@ -2,5 +2,5 @@
 
 `case` says what a row of the table is, `cases` is the one table, a module a family (tests take its cases at small
 shapes), `torch_peers` and `neural_tangents_peer` hold the other sides, `training` takes steps for both, `process` talks
-to another interpreter, `run` alternates the two sides, `results` renders what came out, `command` is `gatentk bench`.
+to another interpreter, `run` alternates the two sides, and `results` renders what came out.
 """

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-import gatentk
-from gatentk.bench.command import bench
+from gatentk._version import __version__
+from gatentk.cli.bench import bench
 from gatentk.cli.demo import demo
 from gatentk.cli.errors import Interrupted, one_line
 from gatentk.cli.info import info
@@ -18,6 +18,7 @@ from gatentk.cli.ntk import ntk
 from gatentk.cli.paper import paper
 from gatentk.cli.train import train
 from gatentk.errors import GateNTKError
+from gatentk.extras import require
 
 
 class Commands(click.Group):
@@ -26,6 +27,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         try:
+            require("cli", "gatentk")  # not after hours, where the first plot is drawn
             return super().invoke(ctx)
         except BrokenPipeError:
             raise
@@ -38,7 +40,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(gatentk.__version__, prog_name="gatentk")
+@click.version_option(__version__, prog_name="gatentk")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error. Comes before the command.")
 def main(debug: bool) -> None:
     """How well conditioned is the neural tangent kernel of my data?

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,8 +86,6 @@ def _on_cuda(patterns: Sequence[str], peers: Path | None) -> tuple[list[Case], C
 
 def _load() -> float | None:
     """Load average of the last minute, with a warning if others are at work; None where there is none."""
-    import os
-
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     if load is not None and load > BUSY:
         click.echo(f"Warning: the load average is {load:.1f}; times are worth little beside other programs.", err=True)

@@ -5,6 +5,7 @@ import os
 from dataclasses import replace
 
 import click
+import pytest
 import torch
 from cases.benchmark import FakeClock, measurement
 from click.testing import CliRunner
@@ -12,11 +13,16 @@ from click.testing import CliRunner
 from gatentk.bench import cuda, run
 from gatentk.bench.case import Job, Work
 from gatentk.bench.cases import CASES
-from gatentk.bench.command import bench
 from gatentk.bench.process import PeerError
 from gatentk.cli import main
+from gatentk.cli.bench import bench
 from gatentk.errors import CudaMissingError
 from gatentk.ops import cuda as cuda_ops
+
+
+@pytest.fixture(autouse=True)
+def quick_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gatentk.ops.fma_peak", lambda dtype: 1e11)
 
 
 def invoke(*arguments: str) -> click.testing.Result:
