@@ -49,6 +49,14 @@ class ConversionReport:
     Attributes:
         n, width: samples that were fitted and neurons of a layer.
         layers: one entry for each of W_1 .. W_depth.
+
+    >>> report = ConversionReport(40, 100, (LayerFit(1, 2e-16, 3e-16, 40, 14.1, 9.8, "cholesky"),))
+    >>> report.residual
+    2e-16
+    >>> print(report)
+    GReLU to ReLU on n = 40 samples, width 100
+    layer  residual  max residual   rank     |W~|_F  |W~ - W|_F  method
+        1   2.0e-16       3.0e-16     40       14.1        9.8  cholesky
     """
 
     n: int
@@ -100,6 +108,17 @@ def grelu_to_relu(
     Raises:
         TypeError, ValueError: samples or gates that do not fit the network, values that are not finite.
         GateTableError: gates of another gate network.
+
+    >>> import torch
+    >>> import gatentk as gt
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> gnet = gt.nn.GReLUNetwork(10, 80, 2, generator=generator, dtype=torch.float64)
+    >>> x = torch.randn(20, 10, generator=generator, dtype=torch.float64)
+    >>> rnet, report = gt.convert.grelu_to_relu(gnet, x)
+    >>> torch.allclose(rnet(x), gnet(x)), report.residual < 1e-9
+    (True, True)
+    >>> [fit.rank for fit in report.layers]
+    [20, 20]
     """
     if not isinstance(gnet, GReLUNetwork):
         raise TypeError(f"gnet: expected a GReLUNetwork, got {describe(gnet)}")
@@ -176,6 +195,12 @@ def relu_to_grelu(rnet: ReLUNetwork) -> GReLUNetwork:
 
     Raises:
         TypeError, ValueError: no `ReLUNetwork`, or its C is not finite.
+
+    >>> import torch
+    >>> import gatentk as gt
+    >>> rnet, x = gt.nn.ReLUNetwork(10, 80, 2, dtype=torch.float64), torch.eye(10, dtype=torch.float64)
+    >>> torch.allclose(gt.convert.relu_to_grelu(rnet)(x), rnet(x))
+    True
     """
     if not isinstance(rnet, ReLUNetwork):
         raise TypeError(f"rnet: expected a ReLUNetwork, got {describe(rnet)}")

@@ -91,6 +91,15 @@ def low_rank_gates(
 
     Raises:
         TypeError, ValueError: samples that do not fit the network or are not finite, a rank out of range.
+
+    >>> import torch
+    >>> import gatentk as gt
+    >>> net, x = gt.nn.ReLUNetwork(10, 64, 2, dtype=torch.float64), torch.eye(10, dtype=torch.float64)
+    >>> fast, report = gt.convert.low_rank_gates(net, x, rank=64)
+    >>> torch.allclose(fast(x), net(x)), [prediction.layer for prediction in report.layers]
+    (True, [1, 2])
+    >>> gt.convert.low_rank_gates(net, x)[1].rank
+    4
     """
     if not isinstance(net, (GReLUNetwork, ReLUNetwork)):
         raise TypeError(f"net: expected a GReLUNetwork or ReLUNetwork, got {describe(net)}")

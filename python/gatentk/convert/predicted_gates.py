@@ -52,7 +52,13 @@ class LowRankGated(nn.Module):
         return self._run(x)[0]
 
     def gate_table(self, x: Tensor) -> GateTable:
-        """The gates in use for samples (n, d_in): exact ones of layer 0, then the predicted ones."""
+        """The gates in use for samples (n, d_in): exact ones of layer 0, then the predicted ones.
+
+        >>> from gatentk.convert import low_rank_gates
+        >>> fast, _ = low_rank_gates(GReLUNetwork(10, 64, 2), torch.eye(10))
+        >>> fast.gate_table(torch.eye(10)).layers
+        3
+        """
         return GateTable(torch.stack(self._run(x)[1]), self.net.width)
 
     @torch.no_grad()

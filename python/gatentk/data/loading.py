@@ -49,6 +49,14 @@ def load(name: str, n: int | None = None, seed: int = 0, path: str | os.PathLike
         DataError: data that is not installed or not downloaded, with the place where it is published; a file
             that is missing, damaged or holds NaN or infinity. It names the file and, where there is one, the
             line or row.
+
+    >>> import gatentk as gt
+    >>> digits = gt.data.load("digits", n=100)
+    >>> digits.x.shape, digits.y.shape, float(digits.x.max())
+    (torch.Size([100, 64]), torch.Size([100]), 1.0)
+    >>> fewer = gt.data.load("digits", n=10)
+    >>> bool((fewer.x == digits.x[:10]).all())
+    True
     """
     entry, file = _resolve(name, path)
     seed = check_integer("seed", seed, 0)

@@ -24,7 +24,12 @@ def entries() -> tuple[Entry, ...]:
 
 
 def names() -> tuple[str, ...]:
-    """The names that `gatentk.data.load` knows; `PATH` stands for a file."""
+    """The names that `gatentk.data.load` knows; `PATH` stands for a file.
+
+    >>> import gatentk as gt
+    >>> gt.data.names()[:4]
+    ('synthetic', 'friedman', 'ackley', 'digits')
+    """
     return tuple(name for entry in entries() for name in entry.names)
 
 

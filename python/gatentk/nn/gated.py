@@ -38,6 +38,16 @@ class GReLUNetwork(FixedEndsNetwork):
 
     Raises:
         TypeError, ValueError: a size that is no positive integer, an unknown dtype, a gate network of other sizes.
+
+    >>> import torch
+    >>> import gatentk as gt
+    >>> x = torch.eye(4)
+    >>> net = gt.nn.GReLUNetwork(4, 64, 2, generator=torch.Generator().manual_seed(0))
+    >>> table = net.gate_table(x)
+    >>> torch.equal(net(x[1:3], gates=table[1:3]), net(x[1:3]))
+    True
+    >>> [name for name, _ in net.named_parameters()]
+    ['weights.0', 'weights.1']
     """
 
     def __init__(
@@ -79,6 +89,10 @@ class GReLUNetwork(FixedEndsNetwork):
 
         Raises:
             TypeError, ValueError: samples that do not fit the network or are not finite.
+
+        >>> table = GReLUNetwork(4, 64, 2).gate_table(torch.eye(4))
+        >>> table.layers, table.n, table.width
+        (3, 4, 64)
         """
         return self.gate_net.table(x, path)
 
@@ -99,7 +113,11 @@ class GReLUNetwork(FixedEndsNetwork):
         return ops.masked_linear(t, self.output_weight, layers[-1], None, self.method)
 
     def intermediate(self, x: Tensor, gates: GateTable | None = None) -> list[Tensor]:
-        """t_0 .. t_depth, each (n, width); arguments and errors as in `forward`."""
+        """t_0 .. t_depth, each (n, width); arguments and errors as in `forward`.
+
+        >>> [tuple(t.shape) for t in GReLUNetwork(4, 64, 2).intermediate(torch.eye(4))]
+        [(4, 64), (4, 64), (4, 64)]
+        """
         return list(self._values(x, self._gate_layers(x, gates)))
 
     def activations(self, x: Tensor, gates: GateTable | None = None) -> list[Tensor]:
@@ -107,7 +125,12 @@ class GReLUNetwork(FixedEndsNetwork):
         return self.intermediate(x, gates)
 
     def patterns(self, x: Tensor, gates: GateTable | None = None) -> GateTable:
-        """D_0 .. D_depth: the gates, computed if they are left out."""
+        """D_0 .. D_depth: the gates, computed if they are left out.
+
+        >>> net, x = GReLUNetwork(4, 64, 2), torch.eye(4)
+        >>> bool((net.activations(x)[1] != 0).logical_and(~net.patterns(x).to_bool()[1]).any())
+        False
+        """
         return self.gate_table(x) if gates is None else gates
 
     def _values(self, x: Tensor, layers: list[GateLayer]) -> Iterator[Tensor]:

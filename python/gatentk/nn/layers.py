@@ -24,6 +24,16 @@ class GReLULinear(nn.Module):
 
     Raises:
         TypeError, ValueError: a size that is no positive integer, an unknown dtype.
+
+    >>> import torch
+    >>> import gatentk as gt
+    >>> layer = gt.nn.GReLULinear(3, 2, dtype=torch.float64)
+    >>> on = gt.ops.pack_bits(torch.tensor([[False, True]]))
+    >>> y = layer(torch.ones(1, 3, dtype=torch.float64), gate_out=on)
+    >>> y[0, 0].item()
+    0.0
+    >>> torch.allclose(y[0, 1], layer.weight[1].sum())
+    True
     """
 
     def __init__(

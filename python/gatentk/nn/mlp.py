@@ -29,6 +29,14 @@ class MLP(nn.Module):
 
     Raises:
         TypeError, ValueError: a size that is no positive integer, an unknown activation or dtype.
+
+    >>> import torch
+    >>> import gatentk as gt
+    >>> net = gt.nn.MLP(3, 100, 2, generator=torch.Generator().manual_seed(0))
+    >>> [tuple(weight.shape) for weight in net.weights]
+    [(100, 3), (100, 100), (1, 100)]
+    >>> net(torch.ones(5, 3)).shape
+    torch.Size([5, 1])
     """
 
     def __init__(
@@ -55,7 +63,11 @@ class MLP(nn.Module):
 
     @property
     def scale(self) -> float:
-        """Factor of every hidden layer: sqrt(2/width) for ReLU, sqrt(1/width) for linear networks."""
+        """Factor of every hidden layer: sqrt(2/width) for ReLU, sqrt(1/width) for linear networks.
+
+        >>> MLP(3, 200, 2).scale, MLP(3, 100, 2, activation="linear").scale
+        (0.1, 0.1)
+        """
         return ACTIVATIONS[self.activation].scale(self.width)
 
     def forward(self, x: Tensor) -> Tensor:

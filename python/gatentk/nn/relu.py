@@ -34,6 +34,15 @@ class ReLUNetwork(FixedEndsNetwork):
 
     Raises:
         TypeError, ValueError: a size that is no positive integer, `last_relu` that is no bool, an unknown dtype.
+
+    >>> import torch
+    >>> import gatentk as gt
+    >>> relu = gt.nn.ReLUNetwork(4, 64, 2, generator=torch.Generator().manual_seed(0))
+    >>> grelu = gt.nn.GReLUNetwork(4, 64, 2, generator=torch.Generator().manual_seed(0))
+    >>> torch.equal(relu.weights[1], grelu.weights[1])
+    True
+    >>> relu(torch.eye(4)).shape
+    torch.Size([4, 1])
     """
 
     def __init__(
@@ -58,7 +67,13 @@ class ReLUNetwork(FixedEndsNetwork):
         return ops.masked_linear(torch.relu(h) if self.last_relu else h, self.output_weight, method=self.method)
 
     def intermediate(self, x: Tensor) -> list[Tensor]:
-        """h_0 .. h_depth, each (n, width): the values before the ReLUs."""
+        """h_0 .. h_depth, each (n, width): the values before the ReLUs.
+
+        >>> net, x = ReLUNetwork(4, 64, 2, dtype=torch.float64), torch.eye(4, dtype=torch.float64)
+        >>> h = net.intermediate(x)
+        >>> torch.allclose(net(x), torch.relu(h[2]) @ net.output_weight.T)
+        True
+        """
         return list(self._values(x))
 
     def gate_table(self, x: Tensor, path: str | os.PathLike[str] | None = None) -> None:
@@ -72,7 +87,12 @@ class ReLUNetwork(FixedEndsNetwork):
         return [*(h.relu() for h in values[:-1]), last]
 
     def patterns(self, x: Tensor, gates: GateTable | None = None) -> GateTable:
-        """h_k > 0 wherever there is a ReLU. There are no `gates` to give."""
+        """h_k > 0 wherever there is a ReLU. There are no `gates` to give.
+
+        >>> net, x = ReLUNetwork(4, 64, 2), torch.eye(4)
+        >>> torch.equal(net.patterns(x).to_bool()[1], net.intermediate(x)[1] > 0)
+        True
+        """
         self._check_no_gates(gates)
         values = self.intermediate(x)
         return GateTable.from_bool(torch.stack([h > 0 for h in (values if self.last_relu else values[:-1])]))

@@ -32,6 +32,12 @@ def embedding_angles(x: Any, depth: int) -> Any:
 
     Raises:
         TypeError, ValueError: as `gatentk.ntk.infinite`.
+
+    >>> import torch
+    >>> import gatentk as gt
+    >>> x = torch.eye(2)
+    >>> [round(float(gt.ntk.embedding_angles(x, depth)[0, 1].rad2deg()), 1) for depth in (0, 1, 10)]
+    [90.0, 71.4, 29.4]
     """
     return like_input(_angles(x, depth, "embedding_angle"), x)
 
@@ -52,6 +58,12 @@ def gradient_angles(x: Any, depth: int, activation: str = "relu") -> Any:
 
     Raises:
         TypeError, ValueError: as `gatentk.ntk.infinite`.
+
+    >>> import torch
+    >>> import gatentk as gt
+    >>> x = torch.tensor([[1.0, 0.0], [1.0, 0.1]])
+    >>> [round(float(gt.ntk.gradient_angles(x, depth)[0, 1].rad2deg()), 1) for depth in (0, 1, 10)]
+    [5.7, 11.7, 30.7]
     """
     return like_input(_angles(x, *_quantity(depth, activation)), x)
 
@@ -64,6 +76,12 @@ def min_angle(x: Any, depth: int, activation: str = "relu") -> float:
 
     Raises:
         TypeError, ValueError: as `gradient_angles`; fewer than two samples.
+
+    >>> import torch
+    >>> import gatentk as gt
+    >>> x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 1.0]])
+    >>> round(gt.ntk.min_angle(x, depth=0, activation="linear"), 4)
+    0.7854
     """
     depth, quantity = _quantity(depth, activation)
     samples = _samples(x, depth)
@@ -96,6 +114,12 @@ def angles_from_kernel(K: Any) -> Any:
 
     Raises:
         TypeError, ValueError: not square, not finite, or a diagonal entry that is not positive.
+
+    >>> import torch
+    >>> import gatentk as gt
+    >>> gt.ntk.angles_from_kernel(torch.tensor([[4.0, 1.0], [1.0, 1.0]])).rad2deg().round()
+    tensor([[ 0., 60.],
+            [60.,  0.]])
     """
     kernel = as_tensor("K", K)
     if kernel.dim() < 2 or kernel.shape[-1] != kernel.shape[-2]:

@@ -55,6 +55,14 @@ def empirical(
         UnsupportedModuleError: a part of `net` has no layerwise rule; the message names it.
         TypeError, ValueError: samples that do not fit the network, nothing to train, an unknown name.
         MemoryError: not even one sample fits the memory limit.
+
+    >>> import torch
+    >>> import gatentk as gt
+    >>> net, x = gt.nn.MLP(3, 50, 2, d_out=2, dtype=torch.float64), torch.eye(3, dtype=torch.float64)
+    >>> gt.ntk.empirical(net, x, outputs="diag").shape
+    torch.Size([2, 3, 3])
+    >>> torch.allclose(gt.ntk.empirical(net, x), gt.ntk.empirical(net, x, method="jacobian"))
+    True
     """
     check_choice("method", method, METHODS)
     check_outputs(outputs)

@@ -42,6 +42,15 @@ def infinite(
     Raises:
         TypeError, ValueError: empty, non-finite or integer samples, different d, a negative depth; a zero row where
             an angle is needed.
+
+    >>> import torch
+    >>> import gatentk as gt
+    >>> x = torch.eye(2)
+    >>> gt.ntk.infinite(x, depth=1)
+    tensor([[2.0000, 0.3183],
+            [0.3183, 2.0000]], dtype=torch.float64)
+    >>> gt.ntk.infinite(x, depth=1, components=True).shape
+    torch.Size([2, 2, 2])
     """
     depth = check_integer("depth", depth, 0)
     samples = Samples(x, z, activation, [depth], dtype)
@@ -73,6 +82,12 @@ def infinite_sweep(
 
     Raises:
         TypeError, ValueError: as `infinite`; no depth at all.
+
+    >>> import torch
+    >>> import gatentk as gt
+    >>> kernels = gt.ntk.infinite_sweep(torch.eye(2), depths=[1, 10, 100])
+    >>> [round(float(K[0, 1] / K[0, 0]), 3) for K in kernels]
+    [0.159, 0.316, 0.272]
     """
     wanted = [check_integer("depths", depth, 0) for depth in depths]
     if not wanted:

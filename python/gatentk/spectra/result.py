@@ -42,7 +42,14 @@ class Spectrum:
 
     @property
     def condition_bound(self) -> Any:
-        """Lower bound lmax / max(floor, lmin): the condition number where resolved, 1 for a zero matrix."""
+        """Lower bound lmax / max(floor, lmin): the condition number where resolved, 1 for a zero matrix.
+
+        >>> import torch
+        >>> import gatentk as gt
+        >>> s = gt.spectrum(torch.ones(2, 2))
+        >>> s.resolved, s.condition, s.condition_bound == 1 / (2 * torch.finfo(torch.float32).eps)
+        (False, inf, True)
+        """
         if isinstance(self.lmin, float):
             return self.lmax / max(self.floor, self.lmin) if self.lmax > 0 else 1.0
         lmin, lmax, floor = (torch.as_tensor(v) for v in (self.lmin, self.lmax, self.floor))
@@ -76,6 +83,15 @@ def spectrum(K: object, certify: bool = False) -> Spectrum:
 
     Source: Rump, "Verification of positive definiteness", BIT 46 (2006), for the certificate; Wu and Simon,
     "Thick-restart Lanczos method", SIMAX 22 (2000).
+
+    >>> import torch
+    >>> import gatentk as gt
+    >>> s = gt.spectrum(torch.tensor([[2.0, 1.0], [1.0, 2.0]]), certify=True)
+    >>> round(s.lmin, 6), round(s.lmax, 6), s.resolved
+    (1.0, 3.0, True)
+    >>> low, high = s.lmin_interval
+    >>> low <= 1 <= high, high - low < 1e-14
+    (True, True)
     """
     matrices = as_tensor("K", K).cpu()
     if matrices.dim() < 2 or matrices.shape[-1] != matrices.shape[-2] or matrices.numel() == 0:
@@ -95,6 +111,15 @@ def condition_number(K: object) -> Any:
 
     Args and errors as `spectrum`; where lambda_min lies below the noise floor n eps lambda_max there is no
     condition number to return, and UnresolvedSpectrumError is raised.
+
+    >>> import torch
+    >>> import gatentk as gt
+    >>> K = gt.ntk.infinite(torch.tensor([[1.0, 0.0], [1.0, 0.1]]), depth=3)
+    >>> round(gt.condition_number(K), 1)
+    38.6
+    >>> gt.condition_number(torch.ones(2, 2))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    gatentk.errors.UnresolvedSpectrumError: K: lambda_min = ... is not above the noise floor ...
     """
     result = spectrum(K)
     resolved = np.asarray(result.resolved)
