@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 
@@ -20,3 +21,9 @@ class Progress:
     done: int
     work: float
     last: str | None
+
+    @staticmethod
+    def of(costs: Mapping[str, float], finished: Collection[str], last: str | None = None) -> Progress:
+        """From the expected work of all parts, in any unit, and the names of those that are finished."""
+        done = [cost for name, cost in costs.items() if name in finished]
+        return Progress(len(costs), len(done), sum(done) / sum(costs.values()), last)

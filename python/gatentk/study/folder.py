@@ -65,15 +65,10 @@ def run_study(
 
 def _compute(config: StudyConfig, samples: StudySamples, finished: Journal, report: Callable[[Progress], None]) -> None:
     costs = {task.key: cost(config, samples, task) for task in plan(config, samples)}
-    total = sum(costs.values())
-
-    def progress(last: str | None) -> Progress:
-        return Progress(len(costs), len(finished.done), sum(costs[key] for key in finished.done) / total, last)
-
-    report(progress(None))
+    report(Progress.of(costs, finished.done))
     for task, records in run_tasks(config, samples, frozenset(finished.done)):
         finished.append(task, records)
-        report(progress(task.key))
+        report(Progress.of(costs, finished.done, task.key))
 
 
 def write(folder: Path, study: Study) -> None:

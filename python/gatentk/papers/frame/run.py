@@ -82,19 +82,13 @@ def run_experiment(
 def _compute(job: Job, journal: Journal, report: Callable[[Progress], None]) -> None:
     cells = job.experiment.cells(job.settings)
     costs = {cell.key: cell.cost(job.settings) for cell in cells}
-    total = sum(costs.values())
-
-    def progress(last: str | None) -> Progress:
-        done = [key for key in costs if key in journal.numbers]
-        return Progress(len(cells), len(done), sum(costs[key] for key in done) / total, last)
-
-    report(progress(None))
+    report(Progress.of(costs, journal.numbers))
     for cell in cells:
         if cell.key not in journal.numbers:
             begun = time.perf_counter()
             numbers = cell.compute(job.settings)
             journal.append(cell, numbers, time.perf_counter() - begun)
-            report(progress(cell.key))
+            report(Progress.of(costs, journal.numbers, cell.key))
 
 
 def write(folder: Path, result: Result) -> None:
