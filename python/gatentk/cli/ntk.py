@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gatentk.activations import FUNCTIONS, LABELS
+from gatentk.activations import ACTIVATIONS, FUNCTIONS, LABELS
 from gatentk.cli import options
 from gatentk.cli.console import followed, number_table, open_console
 from gatentk.data import registry
@@ -152,7 +152,8 @@ def _remarks(config: StudyConfig, samples: StudySamples) -> list[str]:
             f"Rows that equal an earlier one: {samples.duplicates:,}. Their angle is 0 and kernels that hold both are "
             "singular; --drop-duplicates leaves them out."
         )
-    if config.batch is not None and config.batch > d and ("linear" in config.activations or 0 in config.depths):
+    singular = 0 in config.depths or any(ACTIVATIONS[name].kernel is None for name in config.activations)
+    if config.batch is not None and config.batch > d and singular:
         remarks.append(
             f"Mini-batches of {config.batch} samples with {d:,} features: kernels of linear networks stay singular; "
             f"--batch {max(2, min(512, d // 2))} resolves them."

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gatentk.activations import MODELS
 from gatentk.cli import options
 from gatentk.cli.console import number_table, open_console, progress_bar
 from gatentk.cli.errors import Interrupted
@@ -78,8 +79,8 @@ def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
 )
 @click.option(
     "--model",
-    type=click.Choice(["grelu", "relu"]),
-    default="grelu",
+    type=click.Choice(MODELS),
+    default=MODELS[0],
     show_default=True,
     help="Gated ReLU or ReLU network; the same seed gives both the same weights at the start.",
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, NamedTuple
 
-from gatentk.activations import LABELS
+from gatentk.activations import FUNCTIONS, LABELS
 from gatentk.reporting import figures
-from gatentk.reporting.style import BLUE, DASHED, GREEN, INK, ORANGE, SMALL, SOLID
+from gatentk.reporting.style import BLUE, DASHED, DOTTED, GREEN, INK, ORANGE, SMALL, SOLID
 from gatentk.reporting.text import data_name, number
 from gatentk.study.sentences import mean_name
 from gatentk.study.summary import Point, Series
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 # Colours tell widths and samples apart, dashes activations.
 COLOURS = {"infinite all": BLUE, "infinite subset": GREEN, "finite": ORANGE}
-DASHES = {"relu": SOLID, "linear": DASHED}
+DASHES = dict(zip(FUNCTIONS, cycle((SOLID, DASHED, DOTTED)), strict=False))
 
 
 class _Drawn(NamedTuple):
@@ -135,7 +136,7 @@ def _line(
             [low for _, low in unresolved],
             _colour(series),
             markeredgewidth=1.1,
-            markerfacecolor="none" if series.activation == "linear" else _colour(series),
+            markerfacecolor=_colour(series) if DASHES[series.activation] == SOLID else "none",
         )
 
 
@@ -153,7 +154,7 @@ def _colour(series: Series) -> str:
 def _activation_labels(
     axes: Axes, series: Sequence[Series], values: Callable[[Point], tuple[float, float, float] | None]
 ) -> None:
-    """Name ReLU and linear at the right end of their lines, once for lines that end close together."""
+    """Name the activations at the right end of their lines, once for lines that end close together."""
     transform = axes.transScale + axes.transLimits
     places: list[tuple[float, str]] = []
     for activation in dict.fromkeys(s.activation for s in series):

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from gatentk import nn, ntk
+from gatentk.activations import ACTIVATIONS
 from gatentk.errors import GateNTKError
 from gatentk.spectra import Spectrum, spectrum
 from gatentk.study.config import StudyConfig, StudyError
@@ -177,7 +178,8 @@ def _infinite(
 ) -> list[StudyRecord]:
     """At depth 0, and for linear networks at any depth, K = (L+1) G: the Gram matrix is solved once."""
     # A certificate holds for the kernel as stored, not for a multiple of another.
-    reuse = (task.activation == "linear" or task.depth == 0) and not config.certify
+    proportional = ACTIVATIONS[task.activation].kernel is None or task.depth == 0
+    reuse = proportional and not config.certify
     if reuse and task.rows in solved:
         result = solved[task.rows]
     else:
