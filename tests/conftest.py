@@ -46,9 +46,9 @@ def one_thread():
 @pytest.fixture(scope="session")
 def emulated():
     """The module `_cuda` whose kernels run on the CPU."""
-    from cases import emulation
+    from cases import emulation, emulation_build
 
     try:
         return emulation.load()
-    except emulation.emulation_build.CompileError as error:
+    except emulation_build.CompileError as error:
         pytest.fail(str(error), pytrace=False)

@@ -1,6 +1,8 @@
 """Compiled kernels. Matrices are (address, rows, width, stride, (gate address or 0, gate row bytes), transposed)."""
 
-from enum import Enum
+from __future__ import annotations
+
+from typing import ClassVar
 
 Gates = tuple[int, int]
 View = tuple[int, int, int, int, Gates, bool]
@@ -11,13 +13,12 @@ group_rows: int
 block_columns: int
 plan_bytes: int
 
-class Quantity(Enum):
-    relu = 0
-    relu_components = 1
-    relu_angle = 2
-    grelu = 3
-    grelu_angle = 4
-    embedding_angle = 5
+class Quantity:
+    """What `infinite_ntk` computes, by name; csrc/include/gatentk/quantities.hpp says which there are."""
+
+    __members__: ClassVar[dict[str, Quantity]]
+    @property
+    def value(self) -> int: ...
 
 def gram_f32(
     rows: int, columns: int, symmetric: bool, terms: list[Term], out: int, out_stride: int, threads: int, /

@@ -6,8 +6,8 @@ import importlib.machinery
 import importlib.util
 import warnings
 
-import emulation_build
 import torch
+from cases import emulation_build
 
 from gatentk import ops
 from gatentk.ops import cuda, registration

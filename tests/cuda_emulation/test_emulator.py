@@ -3,10 +3,10 @@
 import ctypes
 import subprocess
 
-import emulation_build
 import numpy as np
 import pytest
 import torch
+from cases import emulation_build
 
 LANES = np.arange(32)
 GROUP, MEMBER = LANES // 4, LANES % 4

@@ -2,8 +2,8 @@
 
 import subprocess
 
-import emulation_build
 import pytest
+from cases import emulation_build
 
 
 @pytest.mark.parametrize(("sanitizer", "runner"), [("address", "fibers"), ("thread", "threads")])
