@@ -18,7 +18,6 @@ import json
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from inspect import isabstract
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,6 +36,8 @@ CHOICES = {
 }
 # Parts of a runner: their names are kept, not their parameters.
 PARTS = {"gatentk.train.Log", "gatentk.train.normalised", "gatentk.train.read_checkpoint"}
+# Aliases of types that have got a better name.
+RENAMED = {"Network": "FixedEndsNetwork"}
 SPECIAL = {"__call__", "__enter__", "__exit__", "__getitem__", "__iter__", "__len__", "__str__"}
 RUNS = {
     "ntk": "--data synthetic -n 30 --depths 0,2 --width 16,inf --seeds 2 --certify",
@@ -105,11 +106,16 @@ def _public(module: str, name: str, value: Any, aliases: Mapping[str, str]) -> I
         yield f"{module}.{name}{_signature(value, aliases)}"
         return
     # What classes share inside the package is theirs; what a class is to torch or to an `except` is not.
-    bases = [base.__name__ for base in value.__mro__[1:] if not (base.__name__.startswith("_") or isabstract(base))]
-    unsaid = ("object", "ABC", "BaseException", "Generic", "Protocol")
-    kind = "".join(f", a {base}" for base in bases if base not in unsaid)
     abstract = issubclass(value, BaseException) or getattr(value, "_is_protocol", False)
-    yield f"{module}.{name}{'' if abstract else _signature(value, aliases)}{kind}"
+    yield f"{module}.{name}{'' if abstract else _signature(value, aliases)}"
+    for base in value.__mro__[1:]:
+        if not base.__name__.startswith("_") and base.__name__ not in (
+            "object",
+            "BaseException",
+            "Generic",
+            "Protocol",
+        ):
+            yield f"{module}.{name} is a {base.__name__}"
     members: dict[str, Any] = {}
     for base in reversed(value.__mro__):
         if base.__module__.partition(".")[0] == "gatentk":
@@ -147,7 +153,8 @@ class _Text:
         annotation = getattr(annotation, "__forward_arg__", annotation)
         text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
         text = re.sub(r"(\w+\.)+(?=\w)", "", text).replace('"', "").replace("'", "")
-        self._text = re.sub(r"\w+", lambda word: aliases.get(word[0], word[0]), text)
+        names = RENAMED | dict(aliases)
+        self._text = re.sub(r"\w+", lambda word: names.get(word[0], word[0]), text)
 
     def __repr__(self) -> str:
         return self._text
@@ -195,7 +202,10 @@ def options() -> Iterator[str]:
     from gatentk.cli import main
 
     yield from _options("gatentk", main)
-    for name, command in sorted(main.commands.items()):
+    context = click.Context(main)
+    for name in sorted(main.list_commands(context)):
+        command = main.get_command(context, name)
+        assert command is not None
         yield from _options(f"gatentk {name}", command)
 
 

@@ -3,9 +3,12 @@
 import subprocess
 import sys
 
+import click
+import pytest
 from cases.commands import invoke
 
 import gatentk
+from gatentk.cli.main import COMMANDS, main
 
 
 def test_help_explains_every_command():
@@ -15,6 +18,13 @@ def test_help_explains_every_command():
         assert "Usage: gatentk" in outcome.output
         assert "\b" not in outcome.output
     assert gatentk.__version__ in invoke("--version").output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_are_listed_by_their_first_sentence(name):
+    command = main.get_command(click.Context(main), name)
+    assert command.name == name
+    assert " ".join(command.help.split("\n\n")[0].split()) == COMMANDS[name]
 
 
 def test_help_waits_for_no_numerical_package():

@@ -1,28 +1,52 @@
 """The command `gatentk` and its commands.
 
-Modules that take long to import are imported by the functions that need them, so that --help is quick.
+Modules that take long to import are imported by the functions that need them, and commands when they are asked for, so
+that --help is quick.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import click
 
 from gatentk._version import __version__
-from gatentk.cli.bench import bench
-from gatentk.cli.demo import demo
 from gatentk.cli.errors import Interrupted, one_line
-from gatentk.cli.info import info
-from gatentk.cli.ntk import ntk
-from gatentk.cli.paper import paper
-from gatentk.cli.train import train
 from gatentk.errors import GateNTKError
 from gatentk.extras import require
+
+# The first sentence of each command, which stands in the module of its name.
+COMMANDS = {
+    "bench": "Measure the package beside what one would use instead, on this machine.",
+    "demo": "Two data sets of handwritten digits, from data to a report, in a few minutes.",
+    "info": "Version, processor, instruction sets, threads, CUDA kernels and the versions of what gatentk builds on.",
+    "ntk": "Minimal gradient angles and condition numbers by depth.",
+    "paper": 'Recompute a figure, table or theorem of the papers: NAME is one of those below, or "all".',
+    "train": "Train a gated ReLU (GReLU) or ReLU network.",
+}
 
 
 class Commands(click.Group):
     """A group of commands that turns the errors a user can cause into one line without a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Load a command."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"gatentk.cli.{name}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List them without loading any."""
+        limit = formatter.width - 6 - max(map(len, COMMANDS))
+        named = [click.Command(name, help=text) for name, text in COMMANDS.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl([(str(command.name), command.get_short_help_str(limit)) for command in named])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
@@ -34,7 +58,7 @@ class Commands(click.Group):
         except (GateNTKError, ValueError, TypeError, OSError, MemoryError) as error:
             if ctx.params.get("debug"):
                 raise
-            raise one_line(error, self.commands.get(ctx.invoked_subcommand or "")) from error
+            raise one_line(error, self.get_command(ctx, ctx.invoked_subcommand or "")) from error
         except KeyboardInterrupt:
             raise Interrupted("interrupted") from None
 
@@ -54,7 +78,3 @@ def main(debug: bool) -> None:
       gatentk demo                                  two data sets, a report to look at
       gatentk ntk --data csv:mine.csv --out result  the same for your own data
     """  # noqa: D301 (click reads \b: keep these lines apart)
-
-
-for command in (ntk, demo, info, bench, train, paper):
-    main.add_command(command)
