@@ -1,5 +1,6 @@
 """Options that several commands share, and where their defaults come from."""
 
+import inspect
 from pathlib import Path
 
 import click
@@ -8,7 +9,7 @@ from click.testing import CliRunner
 
 from gatentk.cli import main, options
 from gatentk.study.config import StudyConfig
-from gatentk.train import TrainingConfig
+from gatentk.train import TrainingConfig, run_all
 
 
 def run(option, *arguments):
@@ -55,7 +56,7 @@ def test_values_out_of_range_are_refused(option, arguments):
 
 def settings(name):
     """What a command configures if it is given nothing but data and a folder."""
-    values = main.commands[name].make_context(name, ["--data", "digits", "--out", "x"]).params
+    values = main.get_command(click.Context(main), name).make_context(name, ["--data", "digits", "--out", "x"]).params
     return {name: values[name] for name in values if name not in ("folder", "restart", "resume", "checkpoint_every")}
 
 
@@ -67,3 +68,19 @@ def test_defaults_of_a_study_are_those_of_its_configuration():
 
 def test_defaults_of_a_training_are_those_of_its_configuration():
     assert TrainingConfig(**settings("train")) == TrainingConfig("digits")
+
+
+def test_declared_values_are_read_without_importing(tmp_path, monkeypatch):
+    monkeypatch.setattr(options, "PACKAGE", tmp_path)
+    (tmp_path / "config.py").write_text(
+        "import nowhere\nKINDS = (1, 2)\nMADE = nowhere.made()\n\n\nclass Other:\n    a: int = 9\n\n\n"
+        "class Config:\n    'Text.'\n\n    a: int = 1\n    b: str | None = None\n    c: int\n    d: list = field()\n"
+    )
+    assert vars(options.declared("config.py", "Config")) == {"KINDS": (1, 2), "a": 1, "b": None}
+
+
+def test_epochs_between_checkpoints_are_those_of_the_library():
+    option = next(
+        option for option in main.get_command(click.Context(main), "train").params if option.name == "checkpoint_every"
+    )
+    assert option.default == inspect.signature(run_all).parameters["checkpoint_every"].default

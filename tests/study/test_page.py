@@ -87,6 +87,7 @@ def test_the_report_says_what_was_computed(synthetic):
             assert condition_text(point) in page.text
     assert synthetic.command in page.text
     assert "drawn at random from the 30" in page.text
+    assert "Samples for finite width12" in page.text
 
 
 def test_colours_in_the_report_follow_its_style(synthetic):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from gatentk.train import EpochRecord, Result, TrainingConfig, TrainingSamples
 
+DECLARED = options.declared("train/config.py", "TrainingConfig")
+
 
 def _rates(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
     """Learning rates; none for auto."""
@@ -62,47 +64,53 @@ def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
 @options.data(registry.training_help())
 @options.path()
 @options.n()
-@options.data_seed(0, "-n, --test-fraction, samples of the diagnostics")
+@options.data_seed(DECLARED.data_seed, "-n, --test-fraction, samples of the diagnostics")
 @click.option(
     "--test-fraction",
     type=click.FloatRange(0, 1, max_open=True),
-    default=0.0,
+    default=DECLARED.test_fraction,
     show_default=True,
     help="Share of the samples that is kept for testing.",
 )
 @click.option(
     "--normalize",
-    type=click.Choice(["unit", "standard", "none"]),
-    default="unit",
+    type=click.Choice(DECLARED.NORMALIZATIONS),
+    default=DECLARED.normalize,
     show_default=True,
     help="unit: every sample gets norm 1, as the theory assumes; standard: every feature gets mean 0 and variance 1.",
 )
 @click.option(
     "--model",
     type=click.Choice(MODELS),
-    default=MODELS[0],
+    default=DECLARED.model,
     show_default=True,
     help="Gated ReLU or ReLU network; the same seed gives both the same weights at the start.",
 )
-@click.option("--width", type=click.IntRange(1), default=1024, show_default=True, help="Neurons of a layer.")
+@click.option("--width", type=click.IntRange(1), default=DECLARED.width, show_default=True, help="Neurons of a layer.")
 @click.option(
-    "--depth", type=click.IntRange(1), default=4, show_default=True, help="Trained layers; first and last are fixed."
+    "--depth",
+    type=click.IntRange(1),
+    default=DECLARED.depth,
+    show_default=True,
+    help="Trained layers; first and last are fixed.",
 )
 @click.option(
     "--loss",
     type=click.Choice(["square", "cross-entropy"]),
-    default="square",
+    default=DECLARED.loss,
     show_default=True,
     help="square is 1/2 |output - label|^2, with one-hot labels for classes; both are means over samples.",
 )
 @click.option(
     "--optimizer",
-    type=click.Choice(["sgd", "gd", "adam"]),
-    default="sgd",
+    type=click.Choice(DECLARED.OPTIMIZERS),
+    default=DECLARED.optimizer,
     show_default=True,
     help="gd is full-batch gradient descent, one step an epoch.",
 )
-@click.option("--batch", type=click.IntRange(1), metavar="B", help="Mini-batch of sgd and adam.  [default: 128]")
+@click.option(
+    "--batch", type=click.IntRange(1), metavar="B", help=f"Mini-batch of sgd and adam.  [default: {DECLARED.BATCH}]"
+)
 @click.option(
     "--lr",
     "rates",
@@ -114,10 +122,16 @@ def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
     "tries 0.05, 0.15, 0.5 and 1.5 over the largest eigenvalue of the tangent kernel (adam: 0.03 to 1 over width).",
 )
 @click.option(
-    "--trial-epochs", type=click.IntRange(1), default=5, show_default=True, help="Length of the trials of --lr."
+    "--trial-epochs",
+    type=click.IntRange(1),
+    default=DECLARED.trial_epochs,
+    show_default=True,
+    help="Length of the trials of --lr.",
 )
-@click.option("--epochs", type=click.IntRange(1), default=50, show_default=True, help="Passes over the samples.")
-@options.seeds(1, "Networks to train, one after another.")
+@click.option(
+    "--epochs", type=click.IntRange(1), default=DECLARED.epochs, show_default=True, help="Passes over the samples."
+)
+@options.seeds(DECLARED.seeds, "Networks to train, one after another.")
 @click.option(
     "--switch",
     type=click.IntRange(1),
@@ -146,11 +160,11 @@ def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
 @click.option(
     "--diagnostic-samples",
     type=click.IntRange(1),
-    default=256,
+    default=DECLARED.diagnostic_samples,
     show_default=True,
     help="Train samples for the diagnostics, at most; drift takes up to 128 of them, spectra two.",
 )
-@options.dtype("float32", ("float32", "float64"), "Precision.")
+@options.dtype(DECLARED.dtype, ("float32", "float64"), "Precision.")
 @click.option(
     "--checkpoint-every", type=click.IntRange(1), default=10, show_default=True, help="Epochs between checkpoints."
 )

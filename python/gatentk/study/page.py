@@ -85,7 +85,7 @@ def _settings(config: StudyConfig, samples: StudySamples) -> dict[str, str]:
         "Seed of subsets": str(config.data_seed),
     }
     if samples.subset is not None:
-        settings["StudySamples for finite width"] = f"{len(samples.subset):,}"
+        settings["Samples for finite width"] = f"{len(samples.subset):,}"
     if config.batch is not None:
         settings["Mini-batches"] = f"{config.batch} samples, random, disjoint"
     return settings

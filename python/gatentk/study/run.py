@@ -16,9 +16,7 @@ from gatentk.activations import ACTIVATIONS
 from gatentk.errors import GateNTKError
 from gatentk.spectra import Spectrum, spectrum
 from gatentk.study.config import StudyConfig, StudyError
-from gatentk.study.samples import StudySamples
-
-DTYPES = {"float64": torch.float64, "float32": torch.float32}
+from gatentk.study.samples import DTYPES, StudySamples
 
 
 class Task(NamedTuple):

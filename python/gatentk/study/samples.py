@@ -10,7 +10,10 @@ import torch
 from gatentk import data
 from gatentk.data.rows import first_occurrences
 from gatentk.runs.identity import array_digest
+from gatentk.study import config as names
 from gatentk.study.config import StudyConfig, StudyError
+
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in names.DTYPES}
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,7 @@ def prepare_study(config: StudyConfig) -> StudySamples:
         StudyError: an all-zero row, or too few rows for what is asked.
     """
     dataset = data.load(config.data, n=config.n, seed=config.data_seed, path=config.path)
-    x = dataset.x.to(getattr(torch, config.dtype))
+    x = dataset.x.to(DTYPES[config.dtype])
     x, zero_rows = _without_zero_rows(x, config.drop_zero_rows)
     first = first_occurrences(x)
     duplicates, dropped = len(x) - len(first), 0
