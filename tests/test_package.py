@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import gatentk
+from gatentk import errors
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,6 +24,12 @@ def test_an_unknown_name_is_an_attribute_error():
 def test_the_version_is_the_same_everywhere():
     for path, pattern in (("pyproject.toml", r'^version = "(.+)"$'), ("CITATION.cff", r"^version: (.+)$")):
         assert re.findall(pattern, (ROOT / path).read_text(), re.MULTILINE) == [gatentk.__version__]
+
+
+def test_exceptions_of_the_package_have_one_base():
+    own = [value for value in vars(errors).values() if isinstance(value, type)]
+    assert len(own) > 5
+    assert all(issubclass(error, errors.GateNTKError) and error.__doc__ for error in own)
 
 
 def test_an_import_waits_for_nothing_large():

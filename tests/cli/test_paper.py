@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from cases.experiments import Toy
@@ -22,7 +21,6 @@ FILES = {"cells.jsonl", "results.json", "toy-values.csv", "toy-long.csv", "toy-p
 PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits an ignored one
-sys.path.insert(0, sys.argv.pop(1))
 from gatentk import papers
 from gatentk.cli import main
 from cases.experiments import Toy as SlowToy
@@ -227,23 +225,9 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(toys, tmp_path, 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill", "interrupt"])
 def test_a_killed_run_continues_and_gives_the_same_numbers(toys, tmp_path, number):
-    folder = Path(__file__).parent
-    command = [
-        sys.executable,
-        "-c",
-        PROGRAM,
-        str(folder),
-        "0.3",
-        "paper",
-        "toy",
-        "--full",
-        "--out",
-        str(tmp_path / "a"),
-    ]
+    command = [sys.executable, "-c", PROGRAM, "0.3", "paper", "toy", "--full", "--out", str(tmp_path / "a")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, env=environment
-    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     journal, deadline = tmp_path / "a" / JOURNAL, time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
         if journal.exists() and journal.read_text().count("\n") >= 3:
