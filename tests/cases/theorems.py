@@ -7,7 +7,7 @@ from gatentk.papers.bounds.experiment import CLAIMS
 from gatentk.papers.frame.experiment import Results
 
 SMALL = replace(
-    settings.settings(full=False),
+    settings.at_scale(full=False),
     table=settings.Table1(samples=[10, 50], depth=4, eps=1e-6, failure=0.1),
     training=settings.Trainings(
         samples=6,

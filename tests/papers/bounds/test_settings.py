@@ -2,12 +2,12 @@
 
 import json
 
-from gatentk.papers.bounds.settings import settings
+from gatentk.papers.bounds.settings import at_scale
 from gatentk.papers.frame.plain import plain
 
 
 def test_settings_are_written_as_json():
-    written = json.loads(json.dumps(plain(settings(full=False))))
+    written = json.loads(json.dumps(plain(at_scale(full=False))))
     assert list(written) == [
         *("table", "training", "step", "literal", "spectra", "gates", "decay", "kernels", "pair", "norms")
     ]
@@ -20,14 +20,14 @@ def test_settings_are_written_as_json():
 
 
 def test_full_scale_is_larger():
-    small, full = settings(full=False), settings(full=True)
+    small, full = at_scale(full=False), at_scale(full=True)
     assert max(full.training.iteration_samples) > max(small.training.iteration_samples)
     assert max(full.training.widths) > max(small.training.widths)
     assert max(full.literal.samples) > max(small.literal.samples)
 
 
 def test_every_training_is_there_once():
-    training = settings(full=False).training
+    training = at_scale(full=False).training
     shapes = training.shapes
     assert len(set(shapes)) == len(shapes)
     assert {(n, 4, 4 * n**2) for n in (5, 10, 20)} <= set(shapes)
@@ -35,4 +35,4 @@ def test_every_training_is_there_once():
 
 
 def test_the_middle_number_of_samples():
-    assert settings(full=False).table.middle == 50
+    assert at_scale(full=False).table.middle == 50

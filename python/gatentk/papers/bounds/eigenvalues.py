@@ -61,8 +61,8 @@ def cells(settings: Settings) -> Iterator[Spans]:
 
 def _span(settings: Settings, results: Results, width: int, side: str) -> tuple[float, float]:
     """Smallest and largest eigenvalue over layers and seeds."""
-    found = [results[Spans(width, seed)] for seed in range(settings.spectra.seeds)]
-    pairs = [pair for numbers in found for pair in (numbers.G if side == "G" else numbers.F)]
+    networks = [results[Spans(width, seed)] for seed in range(settings.spectra.seeds)]
+    pairs = [pair for spans in networks for pair in (spans.G if side == "G" else spans.F)]
     return min(low for low, _ in pairs), max(high for _, high in pairs)
 
 

@@ -18,7 +18,7 @@ from gatentk.papers.bounds import (
     table1,
     training,
 )
-from gatentk.papers.bounds.settings import INSTALLED, Settings, settings
+from gatentk.papers.bounds.settings import INSTALLED, Settings, at_scale
 from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale
 from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
 
@@ -34,19 +34,19 @@ CELLS: tuple[Callable[[Settings], Iterable[Cell[Settings, Any]]], ...] = (
     norms.cells,
 )
 CLAIMS: tuple[Callable[[Settings, Results], Iterable[Claim]], ...] = (
-    table1.claims,
-    convergence.claims,
-    convergence.literal_claims,
-    one_step.claims,
-    distance.claims,
-    eigenvalues.claims,
-    gate_overlap.claims,
-    kernels.proposition_2_2,
-    norms.claims,
-    pairs.theorem_4_5,
-    kernels.theorem_5_1,
-    pairs.theorem_5_2,
-    kernels.theorem_5_2,
+    table1.claims,  # [G, Table 1]
+    convergence.claims,  # [G, Thm 1]
+    convergence.literal_claims,  # [G, Thm 1]
+    one_step.claims,  # [G, Lemmas 1-3]
+    distance.claims,  # [G, Eq. 5, Cor. 4, Thm 3]
+    eigenvalues.claims,  # [G, Thm 5]
+    gate_overlap.claims,  # [G, Lemma 4, Thm 6]
+    kernels.proposition_2_2,  # [S, Prop. 2.2]
+    norms.claims,  # [S, Thm 3.1, 4.4]
+    pairs.theorem_4_5,  # [S, Thm 4.5]
+    kernels.theorem_5_1,  # [S, Thm 5.1]
+    pairs.theorem_5_2,  # [S, Thm 5.2]
+    kernels.theorem_5_2,  # [S, Thm 5.2]
 )
 PLOTS: tuple[Callable[[Settings, Results], Plot], ...] = (
     table1.plot_by_samples,
@@ -78,7 +78,7 @@ class Bounds(Experiment[Settings]):
         """
         for name, n in INSTALLED.items():
             data.load(name, n=n)
-        return settings(scale.full)
+        return at_scale(scale.full)
 
     def cells(self, settings: Settings) -> Sequence[Cell[Settings, Any]]:
         """By theorem, then by what varies in it."""

@@ -114,13 +114,13 @@ def claims(settings: Settings, results: Results) -> list[Claim]:
 
 
 def _lemma_4(settings: Settings, results: Results) -> list[Claim]:
-    part, found = settings.gates, _overlaps(settings, results)
+    part, overlaps = settings.gates, _overlaps(settings, results)
     layers = range(part.depth + 1)
-    mean = [fmean(r.mean[k] for r in found) for k in layers]
-    largest = [max(r.largest[k] for r in found) for k in layers]
+    mean = [fmean(r.mean[k] for r in overlaps) for k in layers]
+    largest = [max(r.largest[k] for r in overlaps) for k in layers]
     holding = [k for k in layers if mean[k] <= SHARE]
     everywhere = [k for k in layers if largest[k] <= SHARE]
-    off = max(abs(a - b) for a, b in zip(mean, found[0].expected, strict=True))
+    off = max(abs(a - b) for a, b in zip(mean, overlaps[0].expected, strict=True))
     early = min(2, part.depth)
     return [
         Claim(
@@ -162,7 +162,7 @@ def _theorem_6(results: Results) -> Claim:
 
 def plot(settings: Settings, results: Results) -> Plot:
     """Shares and products by layer, measured and expected, with both bounds."""
-    part, found = settings.gates, _overlaps(settings, results)
+    part, overlaps = settings.gates, _overlaps(settings, results)
     layers = list(range(part.depth + 1))
     figure, (share, product) = figures.panels(
         [
@@ -171,14 +171,14 @@ def plot(settings: Settings, results: Results) -> Plot:
         ],
         [("Layer k", "share of the layer"), ("Layer k", "product over layers 1..k")],
     )
-    share.plot(layers, found[0].expected, color=style.BLUE, label="(1 − θ/π)/2")
+    share.plot(layers, overlaps[0].expected, color=style.BLUE, label="(1 − θ/π)/2")
     share.axhline(SHARE, color=style.ORANGE, linestyle=style.DASHED, linewidth=1, label="1/3, [G, Lemma 4]")
     exact = results[Decay()].product
     every = range(1, len(exact) + 1)
     product.plot(every, exact, color=style.BLUE, label="exact, orthogonal samples")
     decay = [LAYER_DECAY**k for k in every]
     product.plot(every, decay, color=style.ORANGE, linestyle=style.DASHED, label="(5/6)ᵏ, [G, Thm 6]")
-    for index, r in enumerate(found):
+    for index, r in enumerate(overlaps):
         label = "measured" if index == 0 else None
         share.plot(layers, r.mean, ".", color=style.GREEN, markersize=3, label=label)
         product.plot(layers[1:], r.product, ".", color=style.GREEN, markersize=3, label=label)

@@ -72,11 +72,13 @@ def cells(settings: Settings) -> Iterator[Norm]:
 def claims(settings: Settings, results: Results) -> list[Claim]:
     """The formula with the square, and as printed."""
     part = settings.norms
-    found = [(cell, results[cell]) for cell in cells(settings)]
+    measured = [(cell, results[cell]) for cell in cells(settings)]
     square, plain = part.norm**2, part.norm
-    off = max(abs(r.mean - (cell.depth + 1) * square) / r.error for cell, r in found)
-    off_plain = max(abs(r.mean - (cell.depth + 1) * plain) / r.error for cell, r in found)
-    shown = ", ".join(f"{number(r.mean / (cell.depth + 1))} ({cell.activation}, L = {cell.depth})" for cell, r in found)
+    off = max(abs(r.mean - (cell.depth + 1) * square) / r.error for cell, r in measured)
+    off_plain = max(abs(r.mean - (cell.depth + 1) * plain) / r.error for cell, r in measured)
+    shown = ", ".join(
+        f"{number(r.mean / (cell.depth + 1))} ({cell.activation}, L = {cell.depth})" for cell, r in measured
+    )
     return [
         Claim(
             "[S, Thm 3.1, 4.4] corrected",

@@ -72,9 +72,9 @@ def cells(settings: Settings) -> Iterator[OneStep]:
 
 def claims(settings: Settings, results: Results) -> list[Claim]:
     """That the identities hold, and that the remainder is of second order."""
-    found = [results[cell] for cell in cells(settings)]
-    identity = max(r.identity for r in found)
-    quotients = [a / b for r in found for a, b in pairwise(r.remainders)]
+    networks = [results[cell] for cell in cells(settings)]
+    identity = max(r.identity for r in networks)
+    quotients = [a / b for r in networks for a, b in pairwise(r.remainders)]
     return [
         Claim(
             "[G, Lemmas 1-3, Eq. 9-10]",
@@ -82,7 +82,7 @@ def claims(settings: Settings, results: Results) -> list[Claim]:
             "up to a remainder of second order in the step.",
             f"K agrees with products of Jacobians to {number(identity, 2)} relative; halving the step divides the "
             f"remainder by {number(min(quotients))} to {number(max(quotients))} (4 for the second order), and at "
-            f"{settings.step.factors[0]:g}/lambda_max it is up to {max(r.remainders[0] for r in found):.2%} of the "
+            f"{settings.step.factors[0]:g}/lambda_max it is up to {max(r.remainders[0] for r in networks):.2%} of the "
             "error.",
             identity < 1e-10 and all(3 < q < 5 for q in quotients),
         )

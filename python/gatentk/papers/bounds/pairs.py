@@ -72,13 +72,13 @@ def theorem_4_5(settings: Settings, results: Results) -> list[Claim]:
 def theorem_5_2(settings: Settings, results: Results) -> list[Claim]:
     """That the condition number falls with depth."""
     depths = settings.pair.depths
-    found = {cell.angle: results[cell].condition for cell in cells(settings)}
-    shown = "; ".join(f"{angle:g} degrees: {number(v[0])} to {number(v[-1])}" for angle, v in found.items())
+    conditions = {cell.angle: results[cell].condition for cell in cells(settings)}
+    shown = "; ".join(f"{angle:g} degrees: {number(v[0])} to {number(v[-1])}" for angle, v in conditions.items())
     return [
         Claim(
             "[S, Thm 5.2]",
             "For two close samples the condition number falls with every layer.",
             f"From depth {depths[0]} to {depths[-1]}: {shown}.",
-            all(a > b for values in found.values() for a, b in pairwise(values)),
+            all(a > b for values in conditions.values() for a, b in pairwise(values)),
         )
     ]

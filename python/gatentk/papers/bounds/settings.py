@@ -153,7 +153,7 @@ class Settings:
     norms: Norms
 
 
-def settings(full: bool) -> Settings:
+def at_scale(full: bool) -> Settings:
     """Small n; with `full` larger n and width."""
     widths = [64, 128, 256, 512, 1024] + ([2048, 4096] if full else [])
     many = [5, 10, 20, 40] if full else [5, 10, 20]

@@ -102,8 +102,8 @@ class Row(Cell[Settings, TableNumbers]):
         part = settings.table
         x, _ = ackley(self.n)
         lambda_0 = float(spectrum(ntk.infinite(x, depth=1, components=True)[0]).lmin)
-        found = bounds(self.n, part.depth, 2 * self.n, 1, part.eps, lambda_0, part.failure)
-        return TableNumbers(*found.columns(), lambda_0)
+        row = bounds(self.n, part.depth, 2 * self.n, 1, part.eps, lambda_0, part.failure)
+        return TableNumbers(*row.columns(), lambda_0)
 
 
 def cells(settings: Settings) -> Iterator[Row]:
@@ -194,9 +194,9 @@ def plot_by_depth_and_loss(settings: Settings, results: Results) -> Plot:
         height=4.0,
     )
     depths, losses = by_depth(settings, results), by_loss(settings, results)
-    _draw(axes[0], list(depths), [found.width for found in depths.values()])
-    _draw(axes[1], list(depths), [found.iterations for found in depths.values()])
-    _draw(axes[2], list(losses), [found.iterations for found in losses.values()])
+    _draw(axes[0], list(depths), [row.width for row in depths.values()])
+    _draw(axes[1], list(depths), [row.iterations for row in depths.values()])
+    _draw(axes[2], list(losses), [row.iterations for row in losses.values()])
     axes[2].invert_xaxis()
     _legend_below(figure, axes)
     return Plot("bounds-others", f"Bounds of Table 1 of [G] for {n} samples, by depth and by loss.", figure)
@@ -234,13 +234,13 @@ def table_by_samples(settings: Settings, results: Results) -> Table:
 
 def table_by_depth_and_loss(settings: Settings, results: Results) -> Table:
     """Every work at each depth, then at each loss that is to be reached."""
-    found = [
+    every = [
         *(("depth", depth, at) for depth, at in by_depth(settings, results).items()),
         *(("eps", eps, at) for eps, at in by_loss(settings, results).items()),
     ]
     rows = [
         [by, value, name, *(column[work] for column in at.columns())]
-        for by, value, at in found
+        for by, value, at in every
         for work, name in WORKS.items()
     ]
     return Table(
