@@ -3,10 +3,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+from gatentk.bench import results
 from gatentk.errors import DataError, MissingExtraError
 from gatentk.extras import EXTRAS, imports, require
+from gatentk.gates import GateNetwork
+from gatentk.papers import augmentation
 from gatentk.reporting import figures, page
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
@@ -65,6 +70,9 @@ def test_other_failures_are_let_through():
         ("matplotlib", "matplotlib", lambda: figures.panels([("Title", "")], [("x", "y")])),
         ("matplotlib", "matplotlib", lambda: figures.plot("Title", "", 2, 17).__enter__()),
         ("jinja2", "jinja2", lambda: page.template("report.html")),
+        ("rich.box", "rich", lambda: results.table([])),
+        ("PIL.Image", "pillow", lambda: augmentation.change(np.zeros((2, 2, 3), np.uint8), 1, 1, None)),
+        ("rich.console", "rich", lambda: GateNetwork(2, 2, 1).table(torch.ones(2, 2), progress=True)),
     ],
 )
 def test_functions_say_which_extra_they_need(monkeypatch, module, package, use):

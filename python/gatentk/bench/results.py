@@ -14,6 +14,7 @@ import torch
 from gatentk import ops
 from gatentk.bench.case import Case
 from gatentk.bench.run import Measurement
+from gatentk.extras import imports
 from gatentk.ops import cuda
 from gatentk.reporting.environment import environment
 from gatentk.runs.files import write_aside
@@ -92,9 +93,10 @@ def _rates(m: Measurement) -> str:
 
 def table(measurements: Sequence[Measurement]) -> Table:
     """One block of lines a case: medians, then ranges."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
+    with imports("cli", "table"):
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+        from rich.text import Text
 
     on_cuda = any(m.case.device == "cuda" for m in measurements)
     result = Table(

