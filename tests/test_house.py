@@ -30,18 +30,12 @@ COVERED_BY = {
         for family in ("bits", "gram", "infinite", "networks", "products", "spectra")
     },
     "cli/__init__.py": "test_extras.py",
-    "convert/norms.py": "convert/test_exact.py",
     "data/__init__.py": "data/test_registry.py",
-    "data/entries.py": "data/test_registry.py",
-    "nn/weights.py": "nn/test_mlp.py",
-    "ntk/outputs.py": "ntk/test_empirical.py",
     "ops/arguments.py": "ops/test_masked.py",
     "ops/layouts.py": "ops/test_masked.py",
     "ops/registration.py": "ops/test_masked.py",
     "papers/__init__.py": "papers/test_experiments.py",
     "papers/frame/findings.py": "papers/frame/test_page.py",
-    "spectra/lanczos.py": "spectra/test_extremes.py",
-    "spectra/triangles.py": "spectra/test_extremes.py",
 }
 
 
