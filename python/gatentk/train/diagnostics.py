@@ -12,9 +12,16 @@ from torch import Tensor
 from gatentk import ntk
 from gatentk.gates import GateTable
 from gatentk.nn import FixedEndsNetwork
-from gatentk.train import quantities
 from gatentk.train.linearisation import Linearisation
 from gatentk.train.losses import Loss
+from gatentk.train.quantities import (
+    dead_neurons,
+    extreme_eigenvalues,
+    gradient,
+    kernel_drift,
+    mean_shift,
+    tau,
+)
 from gatentk.train.trainable import copied_weights, outputs
 
 KERNEL_SAMPLES = 128  # a kernel of n samples costs O(n^2 width depth)
@@ -84,18 +91,18 @@ class _Successive:
 
 def _begin_tau(probe: Probe, net: FixedEndsNetwork) -> Measure:
     start = copied_weights(net)
-    return lambda now: quantities.tau(list(now.weights), start)
+    return lambda now: tau(list(now.weights), start)
 
 
 def _begin_gradient(probe: Probe, net: FixedEndsNetwork) -> Measure:
     return _Successive(
-        lambda now: quantities.gradient(now, probe.x, probe.targets, probe.loss, probe.gates),
+        lambda now: gradient(now, probe.x, probe.targets, probe.loss, probe.gates),
         lambda now, before: float(torch.dist(now, before)),
     )
 
 
 def _begin_gradient_norm(probe: Probe, net: FixedEndsNetwork) -> Measure:
-    return lambda now: float(quantities.gradient(now, probe.x, probe.targets, probe.loss, probe.gates).norm())
+    return lambda now: float(gradient(now, probe.x, probe.targets, probe.loss, probe.gates).norm())
 
 
 def _begin_patterns(probe: Probe, net: FixedEndsNetwork) -> Measure:
@@ -103,23 +110,23 @@ def _begin_patterns(probe: Probe, net: FixedEndsNetwork) -> Measure:
 
 
 def _begin_dead(probe: Probe, net: FixedEndsNetwork) -> Measure:
-    return lambda now: quantities.dead_neurons(now.patterns(probe.x, probe.gates))
+    return lambda now: dead_neurons(now.patterns(probe.x, probe.gates))
 
 
 def _begin_shift(probe: Probe, net: FixedEndsNetwork) -> Measure:
-    return lambda now: quantities.mean_shift(now.activations(probe.x, probe.gates))
+    return lambda now: mean_shift(now.activations(probe.x, probe.gates))
 
 
 def _begin_spectra(probe: Probe, net: FixedEndsNetwork) -> Measure:
     few = slice(0, SPECTRA_SAMPLES)
     gates = None if probe.gates is None else probe.gates[few]
-    return lambda now: quantities.extreme_eigenvalues(now, probe.x[few], gates)
+    return lambda now: extreme_eigenvalues(now, probe.x[few], gates)
 
 
 def _begin_drift(probe: Probe, net: FixedEndsNetwork) -> Measure:
     x = probe.x[:KERNEL_SAMPLES]
     start = ntk.empirical(net, x)
-    return lambda now: quantities.kernel_drift(ntk.empirical(now, x), start)
+    return lambda now: kernel_drift(ntk.empirical(now, x), start)
 
 
 def _begin_linearised(probe: Probe, net: FixedEndsNetwork) -> Measure:
