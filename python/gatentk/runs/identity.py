@@ -17,22 +17,22 @@ _LONGEST_VALUE = 40  # characters of a value in a message
 
 def array_digest(*arrays: np.ndarray[Any, Any]) -> str:
     """SHA-256 of the values of arrays, one after another, in the order of their indices."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for array in arrays:
-        found.update(array.tobytes())
-    return found.hexdigest()
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def file_digest(path: Path) -> str:
     """SHA-256 of the name and content of a file, or of all files in a folder."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for file in sorted(path.iterdir()) if path.is_dir() else [path]:
         if file.is_file():
-            found.update(file.name.encode())
+            digest.update(file.name.encode())
             with file.open("rb") as content:
                 while block := content.read(_BLOCK_BYTES):
-                    found.update(block)
-    return found.hexdigest()
+                    digest.update(block)
+    return digest.hexdigest()
 
 
 def as_stored(identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -213,10 +213,10 @@ class Journal:
         if stored == self.identity:
             return None
         if stored is None:
-            found = f"another {self.kind} (of an unknown form)"
+            content = f"another {self.kind} (of an unknown form)"
         else:
-            found = self.other(stored, differing_names(stored, self.identity))
+            content = self.other(stored, differing_names(stored, self.identity))
         return (
-            f"{self.path.parent} holds {found}; choose another folder with folder=, or restart=True to start over in "
+            f"{self.path.parent} holds {content}; choose another folder with folder=, or restart=True to start over in "
             "this one"
         )
