@@ -1,5 +1,6 @@
 """Gram products and their gradients on every instruction set, against plain torch and sums in wider numbers."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -219,6 +220,36 @@ def test_only_what_requires_a_gradient_gets_one(generator):
     assert a.grad is not None
     assert d.grad is None
     assert not ops.gram_ntk([a.detach()], [d]).requires_grad
+
+
+@pytest.mark.parametrize("components", [False, True])
+@pytest.mark.parametrize("dims", [(0, 0, 0), (1, None, None), (None, 0, 0)])
+def test_vmap(components, dims, generator):
+    """Over acts, deltas and gates; a batch comes first in the result, before the layers."""
+    acts = torch.stack([factor(generator, (9, 20), torch.float64, 0.5) for _ in range(3)])
+    deltas = torch.stack([factor(generator, (9, 7), torch.float64, 0.5) for _ in range(3)])
+    bits = ops.pack_bits(torch.rand(3, 9, 20, generator=generator) < 0.5)
+
+    def gram(act, delta, gate):
+        return ops.gram_ntk([act, act], [delta, delta[:, :0]], gates=[(gate, None), None], components=components)
+
+    columns = [t[0] if dim is None else t.movedim(0, dim) for t, dim in zip((acts, deltas, bits), dims, strict=True)]
+    members = [
+        [t[0] if dim is None else t[i] for t, dim in zip((acts, deltas, bits), dims, strict=True)] for i in range(3)
+    ]
+    expected = torch.stack([gram(*member) for member in members])
+    assert torch.equal(torch.func.vmap(gram, dims)(*columns), expected)
+
+
+def test_gradients_of_single_samples(generator):
+    act, delta = factor(generator, (4, 6, 20), torch.float64, 0.5), factor(generator, (4, 6, 7), torch.float64, 0.5)
+
+    def loss(act, delta, module=ops):
+        return module.gram_ntk([act], [delta]).square().sum()
+
+    found = torch.func.vmap(torch.func.grad(loss))(act, delta)
+    plain = [torch.func.grad(functools.partial(loss, module=reference))(a, d) for a, d in zip(act, delta, strict=True)]
+    torch.testing.assert_close(found, torch.stack(plain))
 
 
 # Registration with torch
