@@ -38,6 +38,8 @@ CHOICES = {
 PARTS = {"gatentk.train.Log", "gatentk.train.normalised", "gatentk.train.read_checkpoint"}
 # Aliases of types that have got a better name.
 RENAMED = {"Network": "FixedEndsNetwork"}
+# Options whose help lists data sets, of which there may be more.
+OF_DATA_SETS = ("--data", "--path")
 SPECIAL = {"__call__", "__enter__", "__exit__", "__getitem__", "__iter__", "__len__", "__str__"}
 RUNS = {
     "ntk": "--data synthetic -n 30 --depths 0,2 --width 16,inf --seeds 2 --certify",
@@ -72,7 +74,7 @@ def broken(before: Iterable[str], now: Iterable[str]) -> list[str]:
 
 
 def names() -> Iterator[str]:
-    """Public names with their signatures, and the public members of classes."""
+    """Public names with their signatures, the public members of classes, and the names of data sets."""
     package = importlib.import_module("gatentk")
     for name in sorted(package.__all__):
         value = getattr(package, name)
@@ -80,6 +82,7 @@ def names() -> Iterator[str]:
             yield from _public("gatentk", name, value, {})
     for module in MODULES:
         yield from _of_module(importlib.import_module(f"gatentk.{module}"), module)
+    yield from (f"data set {name}" for name in sorted(importlib.import_module("gatentk.data").names()))
 
 
 def _of_module(module: ModuleType, short: str) -> Iterator[str]:
@@ -210,7 +213,10 @@ def options() -> Iterator[str]:
 
 
 def _options(name: str, command: click.Command) -> Iterator[str]:
-    yield f"{name}: {' '.join((command.help or '').split())}"
+    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
+        lines = paragraph.splitlines()
+        as_they_are = lines[0].startswith("\b")  # such as a table, which may get more rows
+        yield from (f"{name}: {' '.join(text.split())}" for text in (lines[1:] if as_they_are else [" ".join(lines)]))
     for parameter in command.params:
         shown = ", ".join((*parameter.opts, *parameter.secondary_opts))
         facts = [_type(parameter.type)]
@@ -221,7 +227,8 @@ def _options(name: str, command: click.Command) -> Iterator[str]:
             facts.append(f"default {default}")
         if isinstance(parameter, click.Option):
             facts += [fact for fact in ("is_flag", "multiple", "show_default") if getattr(parameter, fact)]
-            facts.append(f"{parameter.metavar or ''}: {parameter.help}")
+            help_text = "of the data sets" if parameter.opts[0] in OF_DATA_SETS else parameter.help
+            facts.append(f"{parameter.metavar or ''}: {help_text}")
         else:
             shown = shown.upper()
         yield f"{name} {shown}: {', '.join(facts)}"
