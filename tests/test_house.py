@@ -33,7 +33,6 @@ COVERED_BY = {
     "data/__init__.py": "data/test_registry.py",
     "ops/arguments.py": "ops/test_masked.py",
     "ops/layouts.py": "ops/test_masked.py",
-    "ops/registration.py": "ops/test_masked.py",
     "papers/__init__.py": "papers/test_experiments.py",
     "papers/frame/findings.py": "papers/frame/test_page.py",
 }
