@@ -98,7 +98,8 @@ def _of_module(module: ModuleType, short: str) -> Iterator[str]:
     for name, value in sorted(own.items()):
         yield from _public(module.__name__, name, value, aliases)
     for name in CHOICES.get(short, ()):
-        yield f"{module.__name__}.{name} = {values[name]!r}"
+        many = values[name] if isinstance(values[name], tuple) else (values[name],)
+        yield from (f"{module.__name__}.{name} has {value!r}" for value in many)
 
 
 def _public(module: str, name: str, value: Any, aliases: Mapping[str, str]) -> Iterator[str]:
