@@ -125,7 +125,7 @@ def grelu_to_relu(
     x = as_tensor("x", x)
     check_samples("x", x)
     with torch.no_grad():
-        patterns = [layer.bits for layer in gnet._gate_layers(x, gates)]
+        patterns = [layer.bits for layer in gnet.gate_layers(x, gates)]
         rnet = ReLUNetwork(
             gnet.d_in, gnet.width, gnet.depth, gnet.d_out, False, torch.Generator(), gnet.input_weight.dtype
         )

@@ -108,7 +108,7 @@ def low_rank_gates(
         raise ValueError(f"rank: expected at most the width {net.width}, got {rank}")
     x = as_tensor("x", x)
     check_samples("x", x)
-    net._check_input(x)
+    net.check_input(x)
     bits, factors, energies = [], [], []
     with torch.no_grad():
         before = x
@@ -123,7 +123,7 @@ def low_rank_gates(
         exact = GateTable(torch.stack(bits), net.width)
         y = net(x, gates=exact) if isinstance(net, GReLUNetwork) else net(x)
     fast = LowRankGated(net, factors)
-    y_fast, predicted = fast._run(x)
+    y_fast, predicted = fast.outputs_and_gates(x)
     agreements = 1 - exact.hamming(GateTable(torch.stack(predicted), net.width))
     layers = tuple(
         GatePrediction(k, float(agreements[k]), f, 1 - math.acos(math.sqrt(f)) / math.pi)

@@ -49,7 +49,7 @@ class LowRankGated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs (n, d_out) of samples (n, d_in) of the network's dtype."""
-        return self._run(x)[0]
+        return self.outputs_and_gates(x)[0]
 
     def gate_table(self, x: Tensor) -> GateTable:
         """The gates in use for samples (n, d_in): exact ones of layer 0, then the predicted ones.
@@ -59,12 +59,12 @@ class LowRankGated(nn.Module):
         >>> fast.gate_table(torch.eye(10)).layers
         3
         """
-        return GateTable(torch.stack(self._run(x)[1]), self.net.width)
+        return GateTable(torch.stack(self.outputs_and_gates(x)[1]), self.net.width)
 
     @torch.no_grad()
-    def _run(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def outputs_and_gates(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Outputs, and the packed gates of layer 0 and of the predicted layers."""
-        self.net._check_input(x)
+        self.net.check_input(x)
         return self._run_grelu(self.net, x) if isinstance(self.net, GReLUNetwork) else self._run_relu(self.net, x)
 
     def _run_grelu(self, net: GReLUNetwork, x: Tensor) -> tuple[Tensor, list[Tensor]]:

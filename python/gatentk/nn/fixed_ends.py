@@ -66,7 +66,8 @@ class FixedEndsNetwork(nn.Module, ABC):
     def patterns(self, x: Tensor, gates: GateTable | None = None) -> GateTable:
         """Which neurons are on, D_0 .. D_depth; without the last where nothing switches it off. Arguments as before."""
 
-    def _check_input(self, x: object) -> None:
+    def check_input(self, x: object) -> None:
+        """Raise TypeError or ValueError if x is no (n, d_in) tensor of the network's dtype."""
         if not isinstance(x, Tensor):
             raise TypeError(f"x: expected a torch tensor, got {describe(x)}")
         if x.dim() != 2 or x.shape[1] != self.d_in:

@@ -107,7 +107,7 @@ class GReLUNetwork(FixedEndsNetwork):
             TypeError, ValueError: samples or gates that do not fit the network.
             GateTableError: gates of another gate network; inside torch.compile this is not noticed.
         """
-        layers = self._gate_layers(x, gates)
+        layers = self.gate_layers(x, gates)
         for t in self._values(x, layers):  # noqa: B007 (no list: without gradients only the last one is kept)
             pass
         return ops.masked_linear(t, self.output_weight, layers[-1], None, self.method)
@@ -118,7 +118,7 @@ class GReLUNetwork(FixedEndsNetwork):
         >>> [tuple(t.shape) for t in GReLUNetwork(4, 64, 2).intermediate(torch.eye(4))]
         [(4, 64), (4, 64), (4, 64)]
         """
-        return list(self._values(x, self._gate_layers(x, gates)))
+        return list(self._values(x, self.gate_layers(x, gates)))
 
     def activations(self, x: Tensor, gates: GateTable | None = None) -> list[Tensor]:
         """t_0 .. t_depth, as `intermediate`: there is nothing between them and the next weight."""
@@ -140,9 +140,9 @@ class GReLUNetwork(FixedEndsNetwork):
             t = ops.masked_linear(t, weight, layers[k], layers[k + 1], self.method)
             yield t
 
-    def _gate_layers(self, x: Tensor, gates: GateTable | None) -> list[GateLayer]:
-        """The gates of x, layer by layer."""
-        self._check_input(x)
+    def gate_layers(self, x: Tensor, gates: GateTable | None) -> list[GateLayer]:
+        """The gates of x, layer by layer: those given, if they fit, else computed; errors as in `forward`."""
+        self.check_input(x)
         if gates is not None:
             self._check_gates(gates, x.shape[0])
             # Not in a trace: it would be compiled again for tables that have no plans yet.

@@ -102,7 +102,7 @@ class ReLUNetwork(FixedEndsNetwork):
             raise TypeError(f"gates: expected None, as a ReLU network has no gates, got {describe(gates)}")
 
     def _values(self, x: Tensor) -> Iterator[Tensor]:
-        self._check_input(x)
+        self.check_input(x)
         h = ops.masked_linear(x, self.input_weight, method=self.method)
         yield h
         for weight in self.weights:
