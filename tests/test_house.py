@@ -11,11 +11,21 @@ from statistics import median
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+
+def name(path):
+    return str(path.relative_to(ROOT))
+
+
 PACKAGE = ROOT / "python" / "gatentk"
 TESTS = ROOT / "tests"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 TEST_FILES = sorted(TESTS.rglob("*.py"))
 NATIVE = sorted(path for path in (ROOT / "csrc").rglob("*") if path.suffix in (".cpp", ".hpp", ".cu", ".cuh", ".inc"))
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS = ("csrc", "docs", "examples", "python", "tests", "tools")
+FILES = [name(path) for folder in FOLDERS for path in (ROOT / folder).rglob("*")] + ["README.md", "CONTRIBUTING.md"]
 
 LONGEST_MODULE, MEDIAN_MODULE, LONGEST_NATIVE = 450, 220, 400
 
@@ -40,10 +50,6 @@ COVERED_BY = {
 
 def lines(path):
     return len(path.read_text().splitlines())
-
-
-def name(path):
-    return str(path.relative_to(ROOT))
 
 
 def imported(path):
@@ -96,3 +102,10 @@ def test_only_operations_call_compiled_modules():
     compiled = {"gatentk._core", "gatentk._cuda"}
     callers = [path for path in MODULES if compiled & set(imported(path))]
     assert [name(path) for path in callers if path.relative_to(PACKAGE).parts[0] != "ops"] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name)
+def test_documents_name_files_that_are_there(path):
+    named = set(re.findall(r"[\w/.-]+\.(?:py|md|cpp|hpp|cu|cuh)\b", path.read_text()))
+    missing = [each for each in named if not any(f"/{file}".endswith(f"/{each.lstrip('./')}") for file in FILES)]
+    assert [each for each in missing if "NAME" not in each] == []

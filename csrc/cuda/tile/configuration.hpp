@@ -1,4 +1,4 @@
-// Arithmetics and tile configurations of the matrix products, and the pure function that chooses among a table's.
+// Kinds of arithmetic and tile configurations of the matrix products, and the pure function that chooses among a table's.
 #pragma once
 
 #include <cstddef>
