@@ -1,4 +1,4 @@
-// Kinds of arithmetic and tile configurations of the matrix products, and the pure function that chooses among a table's.
+// Arithmetic and tile configurations of the matrix products, and the pure function that chooses among a table's.
 #pragma once
 
 #include <cstddef>
