@@ -7,6 +7,7 @@
 #include "cuda/device/shared.cuh"
 #include "cuda/gate_gram/configurations.hpp"
 #include "cuda/tile/order.cuh"
+#include "cuda/tile/pipeline.cuh"
 #include "gatentk/views.hpp"
 
 namespace gatentk::cuda {
@@ -19,20 +20,63 @@ struct GateGramArguments {
   std::int32_t* out;
 };
 
-// 64 bytes of the rows from row0 on, zeros beyond the matrix.
+// Copies of one side's bits into stages, 64 bytes of every row of the tile, zeros beyond the matrix. A thread always
+// has the same rows and the same place in a stage.
 template <class Layout>
-__device__ __forceinline__ void copy_bits(Shared<unsigned> stage, const GateView& gates, int rows,
-                                          std::int64_t row_bytes, int row0, std::int64_t byte0) {
-  constexpr int side = Layout::stage_size / Layout::pitch, copies = Layout::stage_words / 4;
+class SideCopy {
+ public:
+  __device__ __forceinline__ SideCopy(const GateView& gates, int rows, int row0)
+      : gates_(gates), source_(gates.bits + (row0 + row()) * gates.stride + byte()), rows_left_(rows - row0 - row()) {}
+
+  // The next 64 bytes of every row, of which `left` are there.
+  __device__ __forceinline__ void start(Shared<unsigned> stage, int left) {
+    const int rows_left = byte() < left ? rows_left_ : 0;
+    const std::uint8_t* from = source_;
 #pragma unroll
-  for (int copy = 0; copy < side * copies; copy += Layout::threads) {
-    const int r = (copy + threadIdx.x) / copies, group = (copy + threadIdx.x) % copies;
-    const std::int64_t byte = byte0 + 16 * group;
-    const bool inside = row0 + r < rows && byte < row_bytes;
-    const std::uint8_t* source = inside ? gates.bits + (row0 + r) * gates.stride + byte : gates.bits;
-    copy_async<16>(stage, r * Layout::pitch + 4 * group, reinterpret_cast<const unsigned*>(source), inside ? 16 : 0);
+    for (int r = 0; r < side; r += rows_at_once) {
+      copy_async<16>(stage, (r + row()) * Layout::pitch + byte() / 4, reinterpret_cast<const unsigned*>(from),
+                     r < rows_left ? 16 : 0);
+      from += rows_at_once * gates_.stride;
+    }
+    source_ += 4 * Layout::stage_words;
   }
-}
+
+ private:
+  static constexpr int side = Layout::stage_size / Layout::pitch, copies = Layout::stage_words / 4;  // of a row
+  static constexpr int rows_at_once = Layout::threads / copies;
+  static_assert(Layout::threads % copies == 0 && side % rows_at_once == 0);
+
+  static __device__ __forceinline__ int row() { return static_cast<int>(threadIdx.x) / copies; }
+  static __device__ __forceinline__ int byte() { return static_cast<int>(threadIdx.x) % copies * 16; }
+
+  const GateView& gates_;  // a parameter of the kernel: read where needed, not held in registers
+  const std::uint8_t* source_;
+  int rows_left_;  // from this thread's first row on
+};
+
+// Copies of both sides' bits, those of the columns behind those of the rows in a stage.
+template <class Layout>
+class BitCopies {
+ public:
+  static constexpr bool gated = false;
+
+  __device__ __forceinline__ BitCopies(const GateGramArguments& a, int row0, int column0)
+      : rows_(a.rows, a.row_count, row0),
+        columns_(a.columns, a.column_count, column0),
+        left_(static_cast<int>(a.row_bytes)) {}
+
+  __device__ __forceinline__ bool more() const { return left_ > 0; }
+
+  __device__ __forceinline__ void start(Shared<unsigned> stage) {
+    rows_.start(stage, left_);
+    columns_.start(stage.from(Layout::stage_size), left_);
+    left_ -= 4 * Layout::stage_words;
+  }
+
+ private:
+  SideCopy<Layout> rows_, columns_;
+  int left_;  // bytes of a row that are not copied yet
+};
 
 // Counts of a tile in the registers of a block: every thread adds up its own and calls write(row, column, count).
 template <int side, bool tensor>
@@ -141,25 +185,13 @@ __global__ void __launch_bounds__(GateGramLayout<side, tensor>::threads) gate_gr
   const Shared<unsigned> memory = arena.take<unsigned>(L::shared_size);
   const int2 tile = tile_of_block(a.symmetric, (a.column_count + side - 1) / side);
   const int row0 = tile.x * side, column0 = tile.y * side;
-  const int steps = static_cast<int>((a.row_bytes + 4 * L::stage_words - 1) / (4 * L::stage_words));
+  constexpr int stage_bytes = 4 * L::stage_words;
+  BitCopies<L> copies(a, row0, column0);
   TileCounts<side, tensor> counts;
-  const auto stage_of = [&](int step) { return memory.from(step % L::stages * 2 * L::stage_size); };
-  const auto copy = [&](int step) {
-    if (step < steps) {
-      const std::int64_t byte = std::int64_t{step} * 4 * L::stage_words;
-      copy_bits<L>(stage_of(step), a.rows, a.row_count, a.row_bytes, row0, byte);
-      copy_bits<L>(stage_of(step).from(L::stage_size), a.columns, a.column_count, a.row_bytes, column0, byte);
-    }
-    commit_copies();  // also without copies: a group per step keeps the count that wait_copies sees
-  };
-  for (int step = 0; step < L::stages - 1; ++step) copy(step);
-  for (int step = 0; step < steps; ++step) {
-    wait_copies<L::stages - 2>();
-    __syncthreads();  // this step has arrived, and the stage that is filled next is no longer read
-    copy(step + L::stages - 1);
-    counts.add(stage_of(step), stage_of(step).from(L::stage_size));
-  }
-  wait_copies<0>();
+  run_pipeline<L::stages, 2 * L::stage_size>(memory, copies, [&](Shared<unsigned> stage, int step) {
+    if (step * stage_bytes < a.row_bytes) counts.add(stage, stage.from(L::stage_size));
+    return (step + 1) * stage_bytes < a.row_bytes;
+  });
   // Eight lanes of a fragment hold one column of eight rows: the mirrored half too goes out in sectors of 32 bytes.
   counts.for_each([&](int r, int c, int count) {
     const int i = row0 + r, j = column0 + c;

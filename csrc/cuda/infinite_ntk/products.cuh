@@ -6,6 +6,7 @@
 #include "cuda/device/ptx.cuh"
 #include "cuda/device/shared.cuh"
 #include "cuda/infinite_ntk/arguments.cuh"
+#include "cuda/tile/pipeline.cuh"
 
 namespace gatentk::cuda {
 
@@ -166,29 +167,42 @@ class TileProduct<double, side> {
   double sum_[rows][columns][2] = {};
 };
 
+// The copies of both sides' samples, those of z behind those of x in a stage.
+template <class T, int side>
+class SampleCopies {
+  using L = Layout<T, side>;
+
+ public:
+  static constexpr bool gated = false;
+
+  __device__ __forceinline__ SampleCopies(const PairArguments<T>& a, int row0, int column0, int steps)
+      : x_(a.x, a.width, a.wide, row0), z_(a.z, a.width, a.wide, column0), steps_(steps) {}
+
+  __device__ __forceinline__ bool more() const { return started_ < steps_; }
+
+  __device__ __forceinline__ void start(Shared<T> stage) {
+    x_.start(stage, started_ * L::stage_columns);
+    z_.start(stage.from(L::stage_size), started_ * L::stage_columns);
+    ++started_;
+  }
+
+ private:
+  StageCopy<T, side> x_, z_;
+  int steps_, started_ = 0;
+};
+
 // tile[i][j] = x_{row0 + i} . z_{column0 + j}, in shared memory that the stages of the samples use first.
 template <class T, int side>
 __device__ __forceinline__ void multiply_tile(const PairArguments<T>& a, int row0, int column0, Shared<T> memory) {
   using L = Layout<T, side>;
-  const int steps = (a.width + L::stage_columns - 1) / L::stage_columns;
-  const StageCopy<T, side> x(a.x, a.width, a.wide, row0), z(a.z, a.width, a.wide, column0);
+  // At least one: samples of width 0 are a stage of zeros.
+  const int steps = max(1, (a.width + L::stage_columns - 1) / L::stage_columns);
+  SampleCopies<T, side> copies(a, row0, column0, steps);
   TileProduct<T, side> product;
-  const auto stage_of = [&](int step) { return memory.from(step % L::stages * 2 * L::stage_size); };
-  const auto copy = [&](int step) {
-    if (step < steps) {
-      x.start(stage_of(step), step * L::stage_columns);
-      z.start(stage_of(step).from(L::stage_size), step * L::stage_columns);
-    }
-    commit_copies();  // also without copies: a group per step keeps the count that wait_copies sees
-  };
-  for (int step = 0; step < L::stages - 1; ++step) copy(step);
-  for (int step = 0; step < steps; ++step) {
-    wait_copies<L::stages - 2>();
-    __syncthreads();  // this step has arrived, and the stage that is filled next is no longer read
-    copy(step + L::stages - 1);
-    product.multiply(stage_of(step), stage_of(step).from(L::stage_size));
-  }
-  wait_copies<0>();
+  run_pipeline<L::stages, 2 * L::stage_size>(memory, copies, [&](Shared<T> stage, int step) {
+    product.multiply(stage, stage.from(L::stage_size));
+    return step + 1 < steps;
+  });
   __syncthreads();
   product.store(memory);
   __syncthreads();

@@ -3,10 +3,8 @@
 
 #include <cstdint>
 
-#include "cuda/tile/copy.cuh"
-#include "cuda/tile/multiply.cuh"
 #include "cuda/tile/order.cuh"
-#include "cuda/tile/sums.cuh"
+#include "cuda/tile/product.cuh"
 
 namespace gatentk::cuda {
 
@@ -44,36 +42,24 @@ template <class T>
 __global__ void __launch_bounds__(OrderedTile<T>::threads)
     ordered_linear_kernel(const OrderedArguments<T> arguments, int tiles_down, int tiles_across) {
   using Tile = OrderedTile<T>;
-  constexpr int right_at = Tile::rows * Tile::depth;
+  using Copies = FactorCopies<Tile>;
   SharedArena arena;
   const Shared<T> stages = arena.take<T>(Tile::stages * Tile::stage_elements, 128);
   const int2 tile = tile_of_block(blockIdx.x, tiles_down, tiles_across);
   const int row0 = tile.x * Tile::rows, column0 = tile.y * Tile::columns;
   const int width = arguments.x.width, tiles = (width + Tile::depth - 1) / Tile::depth;
-  TileCopy<Tile, Tile::rows> copy_x(arguments.x, row0);
-  TileCopy<Tile, Tile::columns> copy_weight(arguments.weight, column0);
+  const ActiveTiles active(tiles, {}, true);
+  Copies copies(arguments.x, row0, arguments.weight, column0, active);
   const Multiplier<Tile> multiply;
   Sums<Tile> sums;
   sums.clear();
-#pragma unroll 1
-  for (int i = -1; i < tiles; ++i) {
-    __syncthreads();  // all warps are done with the stage that is filled next
-    if (i + 1 < tiles) {
-      const Shared<T> stage = stages.from((i + 1) % 2 * Tile::stage_elements);
-      copy_x.load_gates(i + 1), copy_weight.load_gates(i + 1);
-      copy_x.issue(i + 1, stage), copy_weight.issue(i + 1, stage.from(right_at));
-    }
-    commit_copies();
-    if (i < 0) continue;
-    const Shared<T> stage = stages.from(i % 2 * Tile::stage_elements);
-    wait_copies<1>();
-    __syncthreads();
+  run_pipeline<Tile::stages, Tile::stage_elements>(stages, copies, [&](Shared<T> stage, int i) {
     if ((i + 1) * Tile::depth <= width)
-      multiply(stage, stage.from(right_at), sums);
+      multiply(stage, Copies::right_of(stage), sums);
     else
-      multiply_rest<Tile>(stage, stage.from(right_at), width - i * Tile::depth, sums);
-  }
-  wait_copies<0>();
+      multiply_rest<Tile>(stage, Copies::right_of(stage), width - i * Tile::depth, sums);
+    return i + 1 < tiles;
+  });
 #pragma unroll
   for (int i = 0; i < Tile::sums_down; ++i) {
     const int row = row0 + Sums<Tile>::row(i);

@@ -5,67 +5,78 @@
 #include "cuda/tile/active.cuh"
 #include "cuda/tile/copy.cuh"
 #include "cuda/tile/multiply.cuh"
+#include "cuda/tile/pipeline.cuh"
 #include "cuda/tile/sums.cuh"
 
 namespace gatentk::cuda {
 
-// Adds the product of rows row0.. of `left` and rows column0.. of `right` to `sums`; calls flush(end), which may take
-// them away, after every flush_tiles tiles and, with end = true, after the last one. `stages` holds stages *
-// stage_elements elements, `bits` max_searched_tiles bits; all threads of the block take part.
+// The copies of both factors' active tiles, the right factor's rows behind the left one's in a stage.
+template <class Tile>
+class FactorCopies {
+ public:
+  using T = typename Tile::Element;
+  static constexpr bool gated = true;
+
+  __device__ __forceinline__ FactorCopies(const Operand<T>& left, int row0, const Operand<T>& right, int column0,
+                                          const ActiveTiles& active)
+      : active_(active), left_(left, row0), right_(right, column0), copied_(active.from(0)) {}
+
+  __device__ __forceinline__ bool more() const { return copied_ < active_.tiles(); }
+
+  __device__ __forceinline__ void start(Shared<T> stage) {
+    left_.issue(copied_, stage);
+    right_.issue(copied_, right_of(stage));
+    copied_ = active_.from(copied_ + 1);
+  }
+
+  __device__ __forceinline__ void prepare(int i) {
+    if (more()) left_.load_gates(copied_), right_.load_gates(copied_);
+    if constexpr (masks_in_place) {
+      if (i >= -1) {
+        masked_ = active_.from(i < 0 ? 0 : masked_ + 1);
+        if (masked_ < active_.tiles()) left_.load_mask(masked_), right_.load_mask(masked_);
+      }
+    }
+  }
+
+  __device__ __forceinline__ void arrived(Shared<T> stage) const {
+    if constexpr (masks_in_place) left_.mask(stage), right_.mask(right_of(stage));
+  }
+
+  // The right factor's part of a stage.
+  static __device__ __forceinline__ Shared<T> right_of(Shared<T> stage) { return stage.from(Tile::rows * Tile::depth); }
+
+ private:
+  static constexpr bool masks_in_place = sizeof(T) == 2;
+
+  const ActiveTiles& active_;
+  TileCopy<Tile, Tile::rows> left_;
+  TileCopy<Tile, Tile::columns> right_;
+  int copied_, masked_ = 0;
+};
+
+// Adds the product of rows row0.. of `left` and rows column0.. of `right` to `sums`; calls flush(first, last), which
+// may take them away, after every flush_tiles tiles and after the last one. `stages` holds stages * stage_elements
+// elements, `bits` max_searched_tiles bits; all threads of the block take part.
 template <class Tile, class Flush>
 __device__ __forceinline__ void multiply_tiles(const Operand<typename Tile::Element>& left, int row0,
                                                const Operand<typename Tile::Element>& right, int column0,
                                                Shared<typename Tile::Element> stages, Shared<unsigned> bits,
                                                Sums<Tile>& sums, Flush&& flush) {
-  using T = typename Tile::Element;
-  constexpr bool masks_in_place = sizeof(T) == 2;
-  constexpr int right_at = Tile::rows * Tile::depth;
+  using Copies = FactorCopies<Tile>;
   const ActiveTiles active = find_active_tiles<Tile>(left, row0, right, column0, stages.template as<unsigned>(), bits);
-  TileCopy<Tile, Tile::rows> copy_left(left, row0);
-  TileCopy<Tile, Tile::columns> copy_right(right, column0);
+  Copies copies(left, row0, right, column0, active);
   const Multiplier<Tile> multiply;
-
-  int copied = active.from(0), masked = 0, stage_at = 0;
-  // Round i multiplies the i-th active tile, from stage i mod stages, and starts the copies that come stages - 1 rounds
-  // later, to the stage of round i - 1. The first rounds only fill the pipeline, and the very first reads the gates of
-  // the first tile: one loop, so that the copies are compiled once.
-#pragma unroll 1
-  for (int i = -Tile::stages;; ++i) {
-    const Shared<T> stage = stages.from(stage_at * Tile::stage_elements);
-    if (i >= 0) {
-      wait_copies<Tile::stages - 2>();
-      if constexpr (masks_in_place) copy_left.mask(stage), copy_right.mask(stage.from(right_at));
-      // Tile i is complete, and all warps are done with the stage that is filled next.
-      __syncthreads();
-    }
-    if (i > -Tile::stages) {
-      if (copied < active.tiles()) {
-        const Shared<T> next = stages.from((stage_at == 0 ? Tile::stages - 1 : stage_at - 1) * Tile::stage_elements);
-        copy_left.issue(copied, next);
-        copy_right.issue(copied, next.from(right_at));
-        copied = active.from(copied + 1);
-      }
-      commit_copies();
-    }
-    stage_at = stage_at + 1 == Tile::stages ? 0 : stage_at + 1;
-    if (copied < active.tiles()) copy_left.load_gates(copied), copy_right.load_gates(copied);
-    if constexpr (masks_in_place) {
-      if (i >= -1) {
-        masked = active.from(i < 0 ? 0 : masked + 1);
-        if (masked < active.tiles()) copy_left.load_mask(masked), copy_right.load_mask(masked);
-      }
-    }
-    if (i < 0) continue;
-    if (i < active.count()) multiply(stage, stage.from(right_at), sums);
+  run_pipeline<Tile::stages, Tile::stage_elements>(stages, copies, [&](Shared<typename Tile::Element> stage, int i) {
+    if (i < active.count()) multiply(stage, Copies::right_of(stage), sums);
     const bool last = i + 1 >= active.count();
     if constexpr (Tile::flush_tiles == 0) {
       if (last) flush(true, true);
     } else {
       if (last || (i + 1) % Tile::flush_tiles == 0) flush(i < Tile::flush_tiles, last);
     }
-    if (last) break;
-  }
-  wait_copies<0>();
+    return !last;
+  });
   __syncthreads();
 }
 
