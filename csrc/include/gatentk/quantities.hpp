@@ -21,6 +21,14 @@ inline constexpr NamedQuantity quantities[] = {
     {"embedding_angle", Quantity::embedding_angle},
 };
 
+constexpr bool quantities_are_in_order() {
+  int index = 0;
+  for (const NamedQuantity& named : quantities)
+    if (static_cast<int>(named.quantity) != index++) return false;
+  return true;
+}
+static_assert(quantities_are_in_order());
+
 // Whether one depth gives depth + 1 outputs, one for each layer, and not one output for each depth.
 constexpr bool by_layer(Quantity quantity) {
   return quantity == Quantity::relu_components;
