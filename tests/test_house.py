@@ -44,7 +44,6 @@ COVERED_BY = {
     "ops/arguments.py": "ops/test_masked.py",
     "ops/layouts.py": "ops/test_masked.py",
     "papers/__init__.py": "papers/test_experiments.py",
-    "papers/frame/findings.py": "papers/frame/test_page.py",
 }
 
 

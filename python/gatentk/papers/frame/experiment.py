@@ -12,7 +12,7 @@ from gatentk.errors import RunError
 from gatentk.papers.frame.findings import Findings
 
 S = TypeVar("S")  # settings: a frozen dataclass of everything the numbers depend on
-N = TypeVar("N")  # the numbers of a cell: a frozen dataclass
+N = TypeVar("N", covariant=True)  # the numbers of a cell: a frozen dataclass
 
 
 class PaperError(RunError):
