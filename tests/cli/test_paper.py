@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from cases.experiments import Toy
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 import gatentk
 from gatentk import cli, papers
 from gatentk.errors import DataError
+from gatentk.papers.frame.experiment import Scale
 from gatentk.papers.frame.record import JOURNAL
 from gatentk.runs import memory
 
@@ -183,7 +185,7 @@ def test_a_long_run_is_announced(toys, tmp_path, monkeypatch):
 
 def test_a_real_experiment_runs(tmp_path, monkeypatch):
     angles = papers.experiment("angles")
-    small = {"depths": [1, 3], "angles": [30.0, 59.0, 180.0], "small_angles": [1e-6, 1.0], "iterates": [1, 2]}
+    small = replace(angles.settings(Scale()), depths=(1, 3), angles=(30.0, 59.0, 180.0), small_angles=(1e-6, 1.0))
     monkeypatch.setattr(type(angles), "settings", lambda *_: small)
     outcome = invoke("angles", "--out", tmp_path)
     assert outcome.exit_code == 0, outcome.output

@@ -4,9 +4,10 @@ import copy
 import math
 
 import pytest
+from cases.experiments import findings_of, plain_numbers
 
 from gatentk.papers import angles
-from gatentk.papers.experiment import Scale, run
+from gatentk.papers.frame.experiment import Scale
 from gatentk.reporting.figures import render
 
 EXPERIMENT = angles.EXPERIMENT
@@ -20,7 +21,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def results():
-    return {cell.key: numbers for cell, numbers in run(EXPERIMENT, SMALL, {})}
+    return plain_numbers(EXPERIMENT, SMALL)
 
 
 def g(t):
@@ -61,7 +62,7 @@ def test_numbers_are_those_of_the_closed_forms(results):
 
 
 def test_every_theorem_holds(results):
-    claims = EXPERIMENT.findings(SMALL, results).claims
+    claims = findings_of(EXPERIMENT, SMALL, results).claims
     assert len(claims) == 5
     assert all(claim.agrees for claim in claims), [claim.outcome for claim in claims if not claim.agrees]
 
@@ -80,13 +81,13 @@ def test_every_theorem_holds(results):
 def test_claims_follow_the_numbers(results, kind, table, depth, index, value, flipped):
     changed = copy.deepcopy(results)
     changed[kind][table][depth][index] = value
-    verdicts = [claim.agrees for claim in EXPERIMENT.findings(SMALL, changed).claims]
+    verdicts = [claim.agrees for claim in findings_of(EXPERIMENT, SMALL, changed).claims]
     assert {number for number, verdict in enumerate(verdicts) if verdict is False} - flipped == set()
     assert not all(verdicts)
 
 
 def test_figures_and_table(results):
-    findings = EXPERIMENT.findings(SMALL, results)
+    findings = findings_of(EXPERIMENT, SMALL, results)
     assert [plot.name for plot in findings.plots] == ["gradient-angles", "embedding-angles"]
     for plot in findings.plots:
         assert render(plot.figure, "png").startswith(b"\x89PNG")
