@@ -1,19 +1,19 @@
 """Width n^2 L fits all seeds; claims follow the numbers."""
 
 import copy
-import json
 
 import pytest
+from cases.experiments import defaults, findings_of, plain_numbers, settings_of
 
 from gatentk.papers import width_law
-from gatentk.papers.experiment import Scale, run
+from gatentk.papers.frame.experiment import Scale
 from gatentk.reporting.figures import render
 
 EXPERIMENT = width_law.EXPERIMENT
 
 
 def tiny():
-    settings = EXPERIMENT.settings(Scale())
+    settings = defaults(EXPERIMENT)
     settings["config"] |= {"n": 6, "depth": 2}
     return settings | {"features": 12, "powers": [0.5, 1.0], "steps": 120, "zero": 1e-3, "seeds": 2}
 
@@ -21,11 +21,11 @@ def tiny():
 @pytest.fixture(scope="module")
 def done():
     settings = tiny()
-    return settings, {cell.key: numbers for cell, numbers in run(EXPERIMENT, settings, {})}
+    return settings, plain_numbers(EXPERIMENT, settings)
 
 
 def claims(settings, results):
-    return EXPERIMENT.findings(settings, results).claims
+    return findings_of(EXPERIMENT, settings, results).claims
 
 
 def test_all_seeds_converge_at_width_n2_l(done):
@@ -38,7 +38,7 @@ def test_all_seeds_converge_at_width_n2_l(done):
 def test_a_cell_is_gradient_descent_with_the_step_that_it_names(done):
     settings, results = done
     numbers = results["relu p = 0.5 theorem seed 1"]
-    config = width_law.trainings.config(settings, model="relu", width=8)
+    config = settings_of(EXPERIMENT, settings).training("relu", 8)
     begun = width_law.trainings.start(config, 1)
     x, y = begun.train.x, begun.train.targets
     rate, losses = 12 / (6**4 * 2**3), []
@@ -52,14 +52,6 @@ def test_a_cell_is_gradient_descent_with_the_step_that_it_names(done):
         for weight in weights:
             weight.data -= rate * weight.grad
     assert numbers["losses"][:6] == pytest.approx([loss / losses[0] for loss in losses], rel=1e-4)
-
-
-def test_a_training_ends_when_it_is_fitted_or_does_not_change():
-    settled = width_law.trainings._is_settled
-    assert settled([2.0, 1e-4], 1e-4)
-    assert not settled([2.0, 1e-3], 1e-4)
-    assert settled([2.0, *[1.0] * 6], 1e-4)
-    assert not settled([2.0, 3.0, *[1.0] * 5], 1e-4)
 
 
 def test_claims_follow_the_numbers(done):
@@ -82,19 +74,18 @@ def test_claims_follow_the_numbers(done):
 
 def test_the_figures_show_the_worst_seed_at_p_1_and_the_best_below():
     runs = [
-        {"losses": [1.0, 1e-6], "diverged": False},
-        {"losses": [1.0, 0.2], "diverged": False},
-        {"losses": [1.0, 0.1], "diverged": True},
+        width_law.Losses([1.0, 1e-6], diverged=False, stability=1.0),
+        width_law.Losses([1.0, 0.2], diverged=False, stability=1.0),
+        width_law.Losses([1.0, 0.1], diverged=True, stability=1.0),
     ]
-    settings = tiny()
-    assert EXPERIMENT._shown(settings, runs, worst=True) is runs[2]
-    assert EXPERIMENT._shown(settings, runs, worst=False) is runs[0]
+    settings = settings_of(EXPERIMENT, tiny())
+    assert width_law._shown(settings, runs, worst=True) is runs[2]
+    assert width_law._shown(settings, runs, worst=False) is runs[0]
 
 
 def test_findings_are_complete(done):
     settings, results = done
-    findings = EXPERIMENT.findings(settings, results)
-    json.dumps(results, allow_nan=False)
+    findings = findings_of(EXPERIMENT, settings, results)
     (table,) = findings.tables
     assert all(len(row) == len(table.columns) for row in table.rows)
     assert len(table.rows) == 2 * 2 * 3
@@ -104,7 +95,7 @@ def test_findings_are_complete(done):
 def test_the_published_size_says_what_it_needs():
     settings = EXPERIMENT.settings(Scale(full=True))
     memory, seconds = EXPERIMENT.needs(settings)
-    assert max(EXPERIMENT.widths(settings).values()) == 40_000
+    assert max(settings.widths.values()) == 40_000
     assert memory > 4 * 4 * 40_000**2 * 4  # weights, their gradients, a step and the gates' weights, of four layers
     assert seconds > 3600
     assert EXPERIMENT.needs(EXPERIMENT.settings(Scale()))[1] < 600
