@@ -1,19 +1,19 @@
 """Train MSE for pairs of depth and width; claims follow the numbers."""
 
 import copy
-import json
 
 import pytest
 import torch
+from cases.experiments import findings_of, plain_numbers, settings_of
 
 from gatentk.errors import DataError
 from gatentk.papers import image_regression
-from gatentk.papers.experiment import Scale, run
+from gatentk.papers.frame.experiment import Scale
 from gatentk.reporting.figures import render
 
 EXPERIMENT = image_regression.EXPERIMENT
 SMALL = {
-    "config": {"data": "digits", "n": 60, "epochs": 3, "batch": 20},
+    "config": {"data": "digits", "n": 60, "epochs": 3},
     "shapes": [[2, 16], [3, 16], [2, 24]],
     "factors": [0.3, 1.0],
     "seed": 0,
@@ -22,15 +22,15 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def results():
-    return {cell.key: numbers for cell, numbers in run(EXPERIMENT, SMALL, {})}
+    return plain_numbers(EXPERIMENT, SMALL)
 
 
 def claims(results):
-    return EXPERIMENT.findings(SMALL, results).claims
+    return findings_of(EXPERIMENT, SMALL, results).claims
 
 
 def test_mse_is_the_mean_over_samples_of_the_squared_error(results):
-    config = image_regression.trainings.config(SMALL, model="relu", depth=3, width=16)
+    config = settings_of(EXPERIMENT, SMALL).training("relu", depth=3, width=16)
     begun = image_regression.trainings.start(config, 0)
     with torch.no_grad():
         errors = begun.network(begun.train.x) - begun.train.targets
@@ -60,8 +60,7 @@ def test_claims_follow_the_numbers(results):
 
 
 def test_findings_are_complete(results):
-    findings = EXPERIMENT.findings(SMALL, results)
-    json.dumps(results, allow_nan=False)
+    findings = findings_of(EXPERIMENT, SMALL, results)
     assert [len(table.rows) for table in findings.tables] == [3, 18]
     assert all(len(row) == len(table.columns) for table in findings.tables for row in table.rows)
     assert [render(plot.figure, "svg")[:5] for plot in findings.plots] == [b"<?xml"]
@@ -77,6 +76,5 @@ def test_the_default_is_a_matter_of_minutes():
     memory, seconds = EXPERIMENT.needs(settings)
     assert memory < 2e9
     assert 10 < seconds < 600
-    assert json.loads(json.dumps(settings)) == settings
     keys = [cell.key for cell in EXPERIMENT.cells(settings)]
     assert len(set(keys)) == len(keys)
