@@ -1,15 +1,14 @@
 """RandAugment: every operation against plain array arithmetic, and images that come out of a training's samples."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
+from cases.experiments import defaults, findings_of, plain_numbers, plain_numbers_of
 
 from gatentk import train
 from gatentk.papers import augmentation, switch
 from gatentk.papers.augmentation import OPERATIONS, change, rand_augment
-from gatentk.papers.experiment import Scale
+from gatentk.papers.frame.experiment import Scale
 
 (IDENTITY, SHEAR_X, SHEAR_Y, SHIFT_X, SHIFT_Y, ROTATE, BRIGHTNESS) = range(7)
 (COLOR, CONTRAST, SHARPNESS, POSTERIZE, SOLARIZE, AUTOCONTRAST, EQUALIZE) = range(7, 14)
@@ -200,15 +199,14 @@ def test_the_switch_at_the_published_size_trains_on_changed_images(cifar10, monk
         return prepared(replace(config, n=50), spread)
 
     monkeypatch.setattr(switch.trainings, "samples", small)
-    settings = experiment.settings(Scale(full=True, paths={"cifar10": cifar10}))
+    settings = defaults(experiment, Scale(full=True, paths={"cifar10": cifar10}))
     assert settings["augment"] == {"operations": 2, "magnitude": 9}
-    settings["config"] |= {"n": 50, "width": 64, "epochs": 4, "switch": 2, "batch": 16}
+    settings["config"] |= {"n": 50, "width": 128, "epochs": 4, "switch": 2}
     settings["narrow"] = [32]
-    results = {cell.key: experiment.compute(settings, cell) for cell in experiment.cells(settings)}
-    json.dumps(results, allow_nan=False)
-    findings = experiment.findings(settings, results)
+    results = plain_numbers(experiment, settings)
+    findings = findings_of(experiment, settings, results)
     assert findings.claims[0].agrees is True
     assert any("RandAugment" in remark and "magnitude 9" in remark for remark in findings.remarks)
-    plain = experiment.compute(settings | {"augment": None}, experiment.cells(settings)[0])
-    assert plain["train"][0] == results["switched width 64"]["train"][0]
-    assert plain["train"][1] != results["switched width 64"]["train"][1]
+    plain = plain_numbers_of(experiment, settings | {"augment": None}, "switched width 128")
+    assert plain["train"][0] == results["switched width 128"]["train"][0]
+    assert plain["train"][1] != results["switched width 128"]["train"][1]
