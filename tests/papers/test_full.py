@@ -1,14 +1,14 @@
 """--full on small files in the published formats: its settings, made small, through all cells."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from cases.experiments import defaults, findings_of, plain_numbers
 
 from gatentk import papers
-from gatentk.papers import trainings
-from gatentk.papers.experiment import Scale, run
+from gatentk.papers.frame import trainings
+from gatentk.papers.frame.experiment import Scale
 
 SGEMM_HEADER = "MWG,NWG,KWG,MDIMC,NDIMC,MDIMA,NDIMB,KWI,VWM,VWN,STRM,STRN,SA,SB,Run1 (ms),Run2 (ms),Run3 (ms),Run4 (ms)"
 
@@ -43,13 +43,11 @@ SMALLER = {
 def test_full_size_on_small_files(name, paths):
     experiment = papers.experiment(name)
     data, changes = SMALLER[name]
-    settings = experiment.settings(Scale(full=True, paths=paths))
+    settings = defaults(experiment, Scale(full=True, paths=paths))
     assert settings["config"]["data"] == data
     assert settings["config"]["path"] == str(paths[data])
     settings |= changes | {"config": settings["config"] | changes["config"]}
-    results = {cell.key: numbers for cell, numbers in run(experiment, settings, {})}
-    json.dumps(results, allow_nan=False)
-    findings = experiment.findings(settings, results)
+    findings = findings_of(experiment, settings, plain_numbers(experiment, settings))
     assert findings.claims
     assert all(len(row) == len(table.columns) for table in findings.tables for row in table.rows)
 
@@ -60,7 +58,7 @@ def test_memory_counts_the_gate_tables(name, paths, monkeypatch):
     experiment = papers.experiment(name)
     settings = experiment.settings(Scale(full=True, paths=paths))
     small = experiment.needs(settings)[0]
-    samples = trainings.samples(trainings.config(settings))
+    samples = trainings.samples(trainings.config(settings.config))
     x = samples.train.x[:1].expand(241_600, -1)
     many = replace(samples, train=replace(samples.train, x=x))
     monkeypatch.setattr(trainings, "samples", lambda *_: many)
