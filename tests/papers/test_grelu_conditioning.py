@@ -6,11 +6,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from cases.experiments import defaults, findings_of, plain_numbers
 
 from gatentk import ntk
 from gatentk.errors import DataError
 from gatentk.papers import grelu_conditioning
-from gatentk.papers.experiment import Scale, run
+from gatentk.papers.frame.experiment import Scale
 from gatentk.reporting.figures import render
 
 EXPERIMENT = grelu_conditioning.EXPERIMENT
@@ -30,11 +31,11 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def results():
-    return {cell.key: numbers for cell, numbers in run(EXPERIMENT, SMALL, {})}
+    return plain_numbers(EXPERIMENT, SMALL)
 
 
 def claims(results):
-    return {claim.source: claim.agrees for claim in EXPERIMENT.findings(SMALL, results).claims}
+    return {claim.source: claim.agrees for claim in findings_of(EXPERIMENT, SMALL, results).claims}
 
 
 def test_on_digits_the_condition_number_of_grelu_is_below_that_of_relu_at_every_depth(results):
@@ -88,14 +89,14 @@ def test_claims_follow_the_numbers(results):
 def test_condition_numbers_tend_to_their_limits_with_depth(results):
     assert results["limit relu depth 10000"]["condition"] == pytest.approx(23 / 3, rel=0.02)
     assert results["limit grelu depth 10000"]["condition"] == pytest.approx(1, rel=0.02)
-    (claim,) = [c for c in EXPERIMENT.findings(SMALL, results).claims if "tends to" in c.statement]
+    (claim,) = [c for c in findings_of(EXPERIMENT, SMALL, results).claims if "tends to" in c.statement]
     assert claim.agrees is True
     for changed, agrees in (
-        ({"limit grelu depth 10000": {"condition": 1.5}}, False),
-        ({"limit relu depth 100": {"condition": 1e9}}, False),
+        ({"limit grelu depth 10000": {"samples": 20, "condition": 1.5}}, False),
+        ({"limit relu depth 100": {"samples": 20, "condition": 1e9}}, False),
         ({"limit relu depth 1": {"samples": 20, "condition": None}}, None),
     ):
-        (claim,) = [c for c in EXPERIMENT.findings(SMALL, results | changed).claims if "tends to" in c.statement]
+        (claim,) = [c for c in findings_of(EXPERIMENT, SMALL, results | changed).claims if "tends to" in c.statement]
         assert claim.agrees is agrees
 
 
@@ -106,11 +107,11 @@ def test_an_unresolved_kernel_decides_nothing_unless_the_bound_does(results):
     changed = copy.deepcopy(results)
     changed["digits relu depth 3"] |= {"resolved": False, "condition": None, "condition_bound": 1e14}
     assert claims(changed)["infinite width"] is True
-    assert len(EXPERIMENT.findings(SMALL, changed).plots) == 1
+    assert len(findings_of(EXPERIMENT, SMALL, changed).plots) == 1
 
 
 def test_figures_and_table(results):
-    findings = EXPERIMENT.findings(SMALL, results)
+    findings = findings_of(EXPERIMENT, SMALL, results)
     assert len(findings.plots) == 1
     for plot in findings.plots:
         assert render(plot.figure, "png").startswith(b"\x89PNG")
@@ -125,15 +126,15 @@ def test_features_that_the_user_brings(tmp_path):
     x = np.random.default_rng(0).standard_normal((12, 5))
     x[3], x[4] = 0, x[5]
     np.save(path, x)
-    settings = EXPERIMENT.settings(Scale(full=True, paths={"librispeech": path}))
+    settings = defaults(EXPERIMENT, Scale(full=True, paths={"librispeech": path}))
     assert settings["samples"]["librispeech"] == 5000
     assert settings["missing"].keys() >= {"svhn", "cifar10"}
     settings |= {"samples": {"librispeech": 5000}, "depths": [1, 2], "width": 32, "finite_samples": 6}
     settings |= {"finite_depths": [1], "seeds": 2}
-    results = {cell.key: numbers for cell, numbers in run(EXPERIMENT, settings, {})}
+    results = plain_numbers(EXPERIMENT, settings)
     assert results["librispeech relu depth 1"]["samples"] == 10  # without the zero row and the repetition
     assert results["librispeech relu depth 1"]["steps"] is None
-    findings = EXPERIMENT.findings(settings, results)
+    findings = findings_of(EXPERIMENT, settings, results)
     assert [claim.agrees for claim in findings.claims if claim.source == "kernel regime"] == [None]
     assert any("svhn" in remark for remark in findings.remarks)
     with pytest.raises(DataError, match="data_batch_1"):
@@ -142,8 +143,8 @@ def test_features_that_the_user_brings(tmp_path):
 
 def test_the_default_covers_every_depth_up_to_ten():
     settings = EXPERIMENT.settings(Scale())
-    assert settings["depths"] == list(range(1, 11))
-    assert settings["samples"] == {"digits": 1797, "synthetic": 2000}
+    assert settings.depths == tuple(range(1, 11))
+    assert settings.samples == {"digits": 1797, "synthetic": 2000}
     memory, seconds = EXPERIMENT.needs(settings)
     assert 8 * 2000**2 < memory < 1e9
     assert 10 < seconds < 600
