@@ -1,0 +1,15 @@
+"""Plots render and tables are whole."""
+
+from cases.experiments import findings_of
+
+from gatentk.papers.speed import EXPERIMENT
+from gatentk.reporting.figures import render
+
+
+def test_figures_and_tables(results, small):
+    findings = findings_of(EXPERIMENT, small, results)
+    for plot in findings.plots:
+        assert render(plot.figure, "png").startswith(b"\x89PNG")
+    for table in findings.tables:
+        assert table.rows
+        assert all(len(row) == len(table.columns) for row in table.rows)
