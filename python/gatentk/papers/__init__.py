@@ -10,8 +10,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gatentk.papers.experiment import Experiment as Plain
-from gatentk.papers.experiment import PlainExperiment
 from gatentk.papers.frame.registry import discover
 
 if TYPE_CHECKING:
@@ -30,9 +28,9 @@ def experiment(name: str) -> Experiment[Any]:
     from gatentk.checks import check_choice
 
     check_choice("name", name, NAMES)
-    found = import_module(f"gatentk.papers.{EXPERIMENTS[name].module}").EXPERIMENT
-
-    return PlainExperiment(found) if isinstance(found, Plain) else found
+    module = import_module(f"gatentk.papers.{EXPERIMENTS[name].module}")
+    experiment: Experiment[Any] = module.EXPERIMENT
+    return experiment
 
 
 def listing() -> str:
