@@ -147,10 +147,10 @@ def _separation(settings: Settings, relu: GradientAngles) -> Claim:
     margin = min(relu.angles[d][i] / settings.angles[i] for d in settings.depths for i in below)
     return Claim(
         "[S, Fig. 1, Thm 4.5]",
-        "The angle between gradients of a ReLU network is larger than that between the samples, for samples that "
-        "are close; a linear network leaves it as it is.",
-        f"Below 60 degrees the gradient angle is at least {number(margin)} times the input angle at every depth "
-        f"from {settings.depths[0]} to {settings.depths[-1]}.",
+        "The angle between gradients of a ReLU network is larger than that between the samples, for samples that are "
+        "close; a linear network leaves it as it is.",
+        f"Below 60 degrees the gradient angle is at least {number(margin)} times the input angle at every depth from "
+        f"{settings.depths[0]} to {settings.depths[-1]}.",
         holds,
     )
 
@@ -179,10 +179,10 @@ def _slope(settings: Settings, relu: GradientAngles) -> Claim:
     worst = max(abs(r - 1) for r in ratios)
     return Claim(
         "[S, Thm 4.5]",
-        "For small input angles theta, 1 - cos(phi) of the gradient angle phi is L theta / (2 pi) to first order "
-        "(the proof's last line; the printed constant differs).",
-        f"At theta = {settings.small_angles[0]:g} degrees the two differ by at most {number(worst, 2)} "
-        f"relative, over depths {settings.depths[0]} to {settings.depths[-1]}.",
+        "For small input angles theta, 1 - cos(phi) of the gradient angle phi is L theta / (2 pi) to first order (the "
+        "proof's last line; the printed constant differs).",
+        f"At theta = {settings.small_angles[0]:g} degrees the two differ by at most {number(worst, 2)} relative, over "
+        f"depths {settings.depths[0]} to {settings.depths[-1]}.",
         worst < 0.01,
     )
 
@@ -207,9 +207,8 @@ def _collapse(settings: Settings, embedding: EmbeddingAngles) -> list[Claim]:
         Claim(
             "[S, Thm A.2]",
             "Embeddings of all samples collapse to one direction with depth: the iterates of g tend to 0.",
-            f"The largest angle falls from 180 degrees to {number(max(last))} after {iterates[-1]} layers, and "
-            f"every angle falls at each step: {'yes' if falling else 'no'}. It does so like 3 pi / L, not "
-            "geometrically.",
+            f"The largest angle falls from 180 degrees to {number(max(last))} after {iterates[-1]} layers, and every "
+            f"angle falls at each step: {'yes' if falling else 'no'}. It does so like 3 pi / L, not geometrically.",
             falling and max(last) < 180,
         ),
     ]

@@ -295,8 +295,8 @@ def _plots(settings: Settings, results: Results) -> list[Plot]:
         figures.legend(both[0])
     captions = [
         (
-            f"Loss by epoch; the GReLU network becomes a ReLU network after epoch {config.switch}. At the switch "
-            "there are two values, before and after."
+            f"Loss by epoch; the GReLU network becomes a ReLU network after epoch {config.switch}. At the switch there "
+            "are two values, before and after."
         ),
         "The same at smaller widths: with more samples than neurons the ReLU network cannot have the same values.",
     ]

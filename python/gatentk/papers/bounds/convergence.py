@@ -106,9 +106,9 @@ def _time_by_samples(settings: Settings, by_n: dict[int, list[TrainingNumbers]])
         "The time is logarithmic in n, too: log(n^3 L / (d_x eps)) steps.",
         f"Steps to {settings.training.targets[-1]:g} of the start: "
         + ", ".join(f"{number(t)} at n = {n}" for n, t in steps.items())
-        + f". From n = {first} to {last} they change by a factor of {number(steps[last] / steps[first])}, "
-        f"like n^{exponent(list(steps), list(steps.values())):.2f}; these few n cannot tell a logarithm "
-        "from a small power, and the step 1/lambda_max is not that of the theorem.",
+        + f". From n = {first} to {last} they change by a factor of {number(steps[last] / steps[first])}, like "
+        f"n^{exponent(list(steps), list(steps.values())):.2f}; these few n cannot tell a logarithm from a small power, "
+        "and the step 1/lambda_max is not that of the theorem.",
         None,
     )
 

@@ -126,11 +126,10 @@ def _lemma_4(settings: Settings, results: Results) -> list[Claim]:
         Claim(
             "[G, Lemma 4]",
             "Two samples share at most a third of the neurons of a layer: |I_i and I_j| <= m/3.",
-            f"n = {part.samples} almost orthogonal samples, width {part.width}: the mean share is "
-            f"{number(mean[0])} in layer 0, {number(mean[early])} in layer {early} and "
-            f"{number(mean[-1])} in layer {part.depth}; it is at most 1/3 in {len(holding)} of {len(layers)} "
-            f"layers, and the share of every pair is in {len(everywhere)}; the largest in layer 0 is "
-            f"{number(largest[0])}.",
+            f"n = {part.samples} almost orthogonal samples, width {part.width}: the mean share is {number(mean[0])} in "
+            f"layer 0, {number(mean[early])} in layer {early} and {number(mean[-1])} in layer {part.depth}; it is at "
+            f"most 1/3 in {len(holding)} of {len(layers)} layers, and the share of every pair is in {len(everywhere)}; "
+            f"the largest in layer 0 is {number(largest[0])}.",
             len(everywhere) == len(layers),
         ),
         Claim(

@@ -122,8 +122,8 @@ def claims(settings: Settings, results: Results) -> list[Claim]:
         Claim(
             "[G, Table 1]",
             "The width that guarantees convergence is far below that of earlier works: n^2 L.",
-            f"At n = {last}, L = {part.depth}, up to constants: {shown}. Smallest at every n from {part.samples[0]} "
-            f"to {last}: {'yes' if holds else 'no'}.",
+            f"At n = {last}, L = {part.depth}, up to constants: {shown}. Smallest at every n from {part.samples[0]} to "
+            f"{last}: {'yes' if holds else 'no'}.",
             holds,
         )
     ]

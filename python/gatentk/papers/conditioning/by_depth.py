@@ -32,11 +32,11 @@ DASHES = {"relu": style.SOLID, "linear": style.DASHED}
 
 def lines(settings: Settings, results: Results, name: str) -> dict[tuple[str, str, str], Line]:
     """Points of a data set by part, kind of width and activation."""
-    found: dict[tuple[str, str, str], Line] = {}
+    by_kind: dict[tuple[str, str, str], Line] = {}
     for cell in depth_cells(settings, name):
         for point in results[cell].points:
-            found.setdefault((cell.part, cell.kind, cell.activation), {})[point.depth] = point
-    return found
+            by_kind.setdefault((cell.part, cell.kind, cell.activation), {})[point.depth] = point
+    return by_kind
 
 
 @dataclass(frozen=True)
@@ -189,12 +189,12 @@ def table(settings: Settings, curves: Mapping[str, Curves]) -> Table:
     """All points."""
     columns = ["data", "samples", "mini-batch", "width", "network", "depth", "min angle (deg)", "condition", "at least"]
     rows = []
-    for name, found in curves.items():
-        for (part, kind, activation), line in found.lines.items():
+    for name, curve in curves.items():
+        for (part, kind, activation), line in curve.lines.items():
             for depth, p in sorted(line.items()):
-                batch = found.chosen.batch if part == "batches" else None
+                batch = curve.chosen.batch if part == "batches" else None
                 width = settings.width if kind == "finite" else "infinite"
                 known = p.condition if p.resolved else None
-                kernel = [name, found.chosen.rows.of(part), batch, width, LABELS[activation], depth]
+                kernel = [name, curve.chosen.rows.of(part), batch, width, LABELS[activation], depth]
                 rows.append([*kernel, p.angle, known, p.condition])
     return Table("conditioning", "Means over mini-batches and seeds", columns, rows)

@@ -119,8 +119,8 @@ class Conditioning(Experiment[Settings]):
         curves = {name: Curves(name, chosen, lines(settings, results, name)) for name, chosen in settings.sets.items()}
         widths = Widths(settings, results)
         return Findings(
-            [*(claim for found in curves.values() for claim in found.claims(settings)), widths.claim()],
-            [*(found.plot(settings) for found in curves.values()), widths.plot()],
+            [*(claim for curve in curves.values() for claim in curve.claims(settings)), widths.claim()],
+            [*(curve.plot(settings) for curve in curves.values()), widths.plot()],
             [table(settings, curves), widths.table()],
             [*datasets.left_out(settings.missing), UNRESOLVED],
         )

@@ -145,8 +145,8 @@ class Speed:
 
     def _distance(self, depth: int) -> float:
         """Largest |log| of the ratio of the losses of the network and its linearisation, down to the target."""
-        found = self.descent[depth]
-        pairs = list(zip(found.losses, found.linearised, strict=True))
+        square = self.descent[depth]
+        pairs = list(zip(square.losses, square.linearised, strict=True))
         ratios = [abs(math.log(a / b)) for a, b in pairs if a is not None and min(a, b) >= self.target]
         return max(ratios)
 
@@ -184,12 +184,12 @@ class Speed:
     def _draw_descent(self, axes: Any) -> None:
         shown = dict.fromkeys((self.depths[0], self.depths[len(self.depths) // 2], self.depths[-1]))
         for colour, depth in zip(style.COLOURS, shown, strict=False):
-            found, condition = self.descent[depth], self.condition(depth)
-            known = [(t, v) for t, v in enumerate(found.losses) if v]
+            square, condition = self.descent[depth], self.condition(depth)
+            known = [(t, v) for t, v in enumerate(square.losses) if v]
             axes.plot(*zip(*known, strict=True), color=colour, label=f"depth {depth}")
-            axes.plot(found.linearised, color=colour, linestyle=style.DASHED, linewidth=1)
+            axes.plot(square.linearised, color=colour, linestyle=style.DASHED, linewidth=1)
             if condition is not None:
-                rate = [promised_loss(1 / condition, t) for t in range(len(found.losses))]
+                rate = [promised_loss(1 / condition, t) for t in range(len(square.losses))]
                 axes.plot(rate, color=colour, linestyle=style.DOTTED, linewidth=1)
         figures.logarithmic(axes)
         figures.legend(axes, loc="lower left")
