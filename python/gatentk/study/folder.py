@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gatentk
+from gatentk.extras import require
 from gatentk.reporting.environment import environment
 from gatentk.runs import journal
 from gatentk.runs.files import write_aside
@@ -44,11 +45,13 @@ def run_study(
         report: called before the first task and after each.
 
     Raises:
+        MissingExtraError: a package of the extra `cli` is missing, which plots and pages need.
         DataError, TypeError, ValueError, StudyError: as `prepare_study`.
         MemoryError: less is free than the study needs; nothing is written.
         StudyError: the folder holds another study, cannot be written, or another process is writing to it; a kernel
             has no spectrum.
     """
+    require("cli", "run_study")
     samples = prepare_study(config) if samples is None else samples
     check_memory(
         study_memory(config, samples),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gatentk.extras import require
 from gatentk.papers.frame import page
 from gatentk.papers.frame.experiment import Experiment, Scale
 from gatentk.papers.frame.plain import plain
@@ -68,8 +69,10 @@ def run_experiment(
         report: called before the first cell and after each.
 
     Raises:
+        MissingExtraError: a package of the extra `cli` is missing, which figures and pages need.
         PaperError: the folder holds other numbers, cannot be written, or another process is writing to it.
     """
+    require("cli", "run_experiment")
     files = {name: file_digest(path) for name, path in job.files.items()}
     with Journal(folder, job.experiment, job.settings, restart, files) as journal:
         _compute(job, journal, report or (lambda progress: None))
