@@ -134,7 +134,7 @@ def tiles(kind: str, g: int, dtype: torch.dtype) -> list[Tile]:
 
 
 # dtype, how Triton multiplies, and whether cuBLAS may use TF32 beside it
-ARITHMETICS = [
+PRODUCTS = [
     (BF16, "tf32", True),
     (F32, "tf32", True),
     (F32, "bf16x3", True),
@@ -203,7 +203,7 @@ def measure(n: int, m: int, g: int) -> Iterator[str]:
     rows, pairs = milliseconds(gates.listed_rows), milliseconds(gates.listed_pairs)
     yield f"{where} lists of rows {rows:.4f} ms, of pairs {pairs:.4f} ms"
     in_mask, out_mask = (gate.repeat_interleave(g, 1) for gate in (gates.inputs, gates.outputs))
-    for dtype, precision, tf32 in ARITHMETICS:
+    for dtype, precision, tf32 in PRODUCTS:
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
         x, d = (torch.randn(n, m, device="cuda", dtype=dtype) * mask for mask in (in_mask, out_mask))
         w = torch.randn(m, m, device="cuda", dtype=dtype)
