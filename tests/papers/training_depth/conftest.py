@@ -28,7 +28,7 @@ def settings(source):
         "width": 32,
         "batch": 20,
         "factors": [1.0, 8.0, 1e6],
-        "descent": {"rows": 6, "width": 1024, "steps": 60},
+        "descent": {"rows": 6, "width": 512, "steps": 60},
         "target": 0.5,
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from gatentk.papers.frame.colours import COLOURS as MODEL_COLOURS
 from gatentk.papers.frame.experiment import Results
 from gatentk.papers.frame.findings import Plot, Table
 from gatentk.papers.speed.cells import DENSE, INFERENCE, TRAINING, AgreementCell, Settings
@@ -13,8 +14,7 @@ from gatentk.papers.speed.claims import Cells, inference, ratios_of, training
 from gatentk.reporting import figures, style
 
 COLOURS = {
-    "relu": style.BLUE,
-    "grelu": style.ORANGE,
+    **MODEL_COLOURS,
     "grelu-new": style.YELLOW,
     "relu-low-rank": style.SKY,
     "grelu-low-rank": style.PINK,
