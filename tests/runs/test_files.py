@@ -4,28 +4,28 @@ import os
 
 import pytest
 
-from gatentk.runs.files import open_aside, write_aside
+from gatentk.runs.files import open_atomically, write_atomically
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("no space left")])
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, step, error):
     path = tmp_path / "results.json"
-    write_aside(path, b"old")
+    write_atomically(path, b"old")
 
     def fail(*_):
         raise error
 
     monkeypatch.setattr(os, step, fail)
     with pytest.raises(type(error)):
-        write_aside(path, b"new")
+        write_atomically(path, b"new")
     assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
     assert path.read_bytes() == b"old"
 
 
 def test_a_failure_in_the_block_leaves_no_file(tmp_path):
     def fail():
-        with open_aside(tmp_path / "a") as file:
+        with open_atomically(tmp_path / "a") as file:
             file.write(b"half of it")
             raise KeyboardInterrupt
 
@@ -36,8 +36,8 @@ def test_a_failure_in_the_block_leaves_no_file(tmp_path):
 
 def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / "a"
-    write_aside(path, b"old")
-    with open_aside(path) as file:
+    write_atomically(path, b"old")
+    with open_atomically(path) as file:
         file.write(b"...new")
         assert path.read_bytes() == b"old"
         file.seek(0)
@@ -49,13 +49,13 @@ def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path):
 
 def test_what_cannot_be_written_is_refused(tmp_path):
     with pytest.raises(IsADirectoryError):
-        write_aside(tmp_path, b"")
+        write_atomically(tmp_path, b"")
     with pytest.raises(FileNotFoundError):
-        write_aside(tmp_path / "missing" / "a", b"")
+        write_atomically(tmp_path / "missing" / "a", b"")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_files_get_the_usual_permissions(tmp_path):
-    write_aside(tmp_path / "aside", b"")
+    write_atomically(tmp_path / "aside", b"")
     (tmp_path / "plain").write_bytes(b"")
     assert (tmp_path / "aside").stat().st_mode == (tmp_path / "plain").stat().st_mode

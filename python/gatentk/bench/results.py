@@ -17,7 +17,7 @@ from gatentk.bench.run import Measurement
 from gatentk.extras import imports
 from gatentk.ops import cuda
 from gatentk.reporting.environment import environment
-from gatentk.runs.files import write_aside
+from gatentk.runs.files import write_atomically
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -196,4 +196,4 @@ def document(measurements: Sequence[Measurement], load: float | None = None) -> 
 def write(path: Path, measurements: Sequence[Measurement], load: float | None = None) -> None:
     """Write the JSON file, whole or not at all."""
     text = json.dumps(document(measurements, load), indent=1, allow_nan=False) + "\n"
-    write_aside(path, text.encode())
+    write_atomically(path, text.encode())

@@ -63,7 +63,7 @@ def paper(name: str, folder: Path, full: bool, paths: dict[str, Path], restart: 
     from gatentk.papers.frame import page
     from gatentk.papers.frame.experiment import Scale
     from gatentk.papers.frame.run import PAGE
-    from gatentk.runs.files import write_aside
+    from gatentk.runs.files import write_atomically
 
     console = open_console()
     check_choice("name", name, (*papers.NAMES, "all"))
@@ -76,7 +76,9 @@ def paper(name: str, folder: Path, full: bool, paths: dict[str, Path], restart: 
         _show(console, results[-1])
         console.print(f"Written: {inside / PAGE}", soft_wrap=True)
     if name == "all":
-        write_aside(folder / PAGE, page.html(results, "Two papers on wide networks, recomputed", left_out).encode())
+        write_atomically(
+            folder / PAGE, page.html(results, "Two papers on wide networks, recomputed", left_out).encode()
+        )
         console.print(f"All of them: {folder / PAGE}", soft_wrap=True)
 
 

@@ -36,7 +36,7 @@ from torch import Tensor
 from gatentk import ops
 from gatentk.errors import GateTableError
 from gatentk.gates.blocks import blocks, padding_is_set
-from gatentk.runs.files import open_aside
+from gatentk.runs.files import open_atomically
 
 _MAGIC = b"\x89GATES\r\n"
 _VERSION = 1
@@ -107,7 +107,7 @@ def write(path: Path, header: Header, blocks_of_rows: Iterable[Tensor]) -> None:
         header: all but its checksum.
         blocks_of_rows: consecutive ones, (layers, rows, row bytes) each.
     """
-    with open_aside(path) as file:
+    with open_atomically(path) as file:
         checksums, start = [0] * header.layers, 0
         for block in blocks_of_rows:
             for layer in range(header.layers):

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 
 @contextmanager
-def open_aside(path: Path) -> Iterator[BinaryIO]:
+def open_atomically(path: Path) -> Iterator[BinaryIO]:
     """A new file, to write and read, that takes the place of `path` at the end of the block.
 
     If the block fails, or the disk or the user stops it, what was at `path` stays and nothing else is left behind.
@@ -34,7 +34,7 @@ def open_aside(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def write_aside(path: Path, content: bytes) -> None:
-    """Write a whole file; see `open_aside`."""
-    with open_aside(path) as file:
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a whole file; see `open_atomically`."""
+    with open_atomically(path) as file:
         file.write(content)

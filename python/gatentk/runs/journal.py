@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from gatentk.errors import RunError
-from gatentk.runs.files import open_aside
+from gatentk.runs.files import open_atomically
 from gatentk.runs.identity import as_stored, changes_text, differing_names
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class JournalFile:
         """Put a file of other objects in place of this one, which stays whole until then."""
         kept: IO[bytes] | None = None
         try:
-            with open_aside(self.path) as file:
+            with open_atomically(self.path) as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # before anybody can find it
                 for entry in entries:
                     _write(file, entry)

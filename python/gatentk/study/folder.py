@@ -11,7 +11,7 @@ import gatentk
 from gatentk.extras import require
 from gatentk.reporting.environment import environment
 from gatentk.runs import journal
-from gatentk.runs.files import write_aside
+from gatentk.runs.files import write_atomically
 from gatentk.runs.memory import check_memory
 from gatentk.runs.progress import Progress
 from gatentk.study import page
@@ -83,7 +83,7 @@ def write(folder: Path, study: Study) -> None:
         PAGE: page.html([study]).encode(),
     }
     for name, content in contents.items():
-        write_aside(folder / name, content)
+        write_atomically(folder / name, content)
 
 
 def identity(config: StudyConfig, samples: StudySamples) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gatentk.errors import TrainingError
-from gatentk.runs.files import open_aside
+from gatentk.runs.files import open_atomically
 from gatentk.runs.identity import changes_text, differing_names
 
 
@@ -24,7 +24,7 @@ def checkpoint_path(folder: Path, seed: int) -> Path:
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint; the one before stays whole until then."""
-    with open_aside(path) as file:
+    with open_atomically(path) as file:
         torch.save(state, file)
 
 

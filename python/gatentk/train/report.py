@@ -10,7 +10,7 @@ from typing import Any
 from gatentk.reporting import figures
 from gatentk.reporting.environment import environment
 from gatentk.reporting.text import json_text, number
-from gatentk.runs.files import write_aside
+from gatentk.runs.files import write_atomically
 from gatentk.train.diagnostics import DIAGNOSTICS
 from gatentk.train.folder import Result
 from gatentk.train.plot import draw
@@ -30,9 +30,9 @@ def write(folder: Path, samples: TrainingSamples, result: Result, command: str) 
     """
     figure = draw(samples, result)
     for kind in ("png", "svg"):
-        write_aside(folder / f"loss.{kind}", figures.render(figure, kind))
+        write_atomically(folder / f"loss.{kind}", figures.render(figure, kind))
     path = folder / "results.json"
-    write_aside(path, document_text(samples, result, command).encode())
+    write_atomically(path, document_text(samples, result, command).encode())
     return path
 
 

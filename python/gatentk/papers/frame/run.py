@@ -17,7 +17,7 @@ from gatentk.papers.frame.record import Journal
 from gatentk.papers.frame.result import Result, document_text
 from gatentk.reporting.environment import environment
 from gatentk.reporting.text import csv_text
-from gatentk.runs.files import write_aside
+from gatentk.runs.files import write_atomically
 from gatentk.runs.identity import file_digest
 from gatentk.runs.progress import Progress
 
@@ -103,4 +103,4 @@ def write(folder: Path, result: Result) -> None:
         PAGE: page.html([result], result.experiment.title).encode(),
     }
     for name, content in contents.items():
-        write_aside(folder / name, content)
+        write_atomically(folder / name, content)
