@@ -27,6 +27,15 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 FOLDERS = ("csrc", "docs", "examples", "python", "tests", "tools")
 FILES = [name(path) for folder in FOLDERS for path in (ROOT / folder).rglob("*")] + ["README.md", "CONTRIBUTING.md"]
 
+# Strings outside the command line that name an option, by module and number, and why they do.
+OPTIONS_NAMED = {
+    "bench/run.py": 1,  # a note in the file of results, whose readers have the command
+    "ops/cuda.py": 1,  # an option of pip
+    "papers/conditioning/experiment.py": 2,  # settings, which journals keep
+    "papers/grelu_conditioning.py": 1,  # settings, which journals keep
+    "papers/switch.py": 1,  # a remark on a page, whose readers have the command
+}
+
 LONGEST_MODULE, MEDIAN_MODULE, LONGEST_NATIVE = 450, 220, 400
 
 # Modules without a test file of their own, and the one that covers them.
@@ -101,6 +110,22 @@ def test_only_operations_call_compiled_modules():
     compiled = {"gatentk._core", "gatentk._cuda"}
     callers = [path for path in MODULES if compiled & set(imported(path))]
     assert [name(path) for path in callers if path.relative_to(PACKAGE).parts[0] != "ops"] == []
+
+
+def strings(path):
+    """The text of a module but for its comments, docstrings and parts of f-strings included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_only_the_command_line_names_its_options():
+    named = {}
+    for path in MODULES:  # var(--ink) is a variable of a style sheet
+        count = sum(re.search(r"(?<!var\()--[a-z]", text) is not None for text in strings(path))
+        if count and path.relative_to(PACKAGE).parts[0] != "cli":
+            named[str(path.relative_to(PACKAGE))] = count
+    assert named == OPTIONS_NAMED
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name)

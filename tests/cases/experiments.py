@@ -87,12 +87,12 @@ class Toy(Experiment[ToySettings]):
         return self.estimate
 
 
-def finished(toy, scale=None):
+def finished(toy):
     """The result of an experiment without a folder."""
-    scale = scale or Scale()
-    settings = toy.settings(scale)
+    settings = toy.settings(Scale())
     numbers = {cell.key: toy.compute(settings, cell) for cell in toy.cells(settings)}
-    return Result(toy, scale, settings, numbers, dict.fromkeys(numbers, 0.5), {"gatentk": "x", "cpu": "<y>"})
+    seconds, environment = dict.fromkeys(numbers, 0.5), {"gatentk": "x", "cpu": "<y>"}
+    return Result(toy, settings, numbers, seconds, environment, f"gatentk paper {toy.name} --out DIR")
 
 
 def computed(experiment, settings):

@@ -61,6 +61,21 @@ def assert_one_line(outcome, code, *parts):
 # The main job
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "gatentk paper toy --out DIR"),
+        (("--full",), "gatentk paper toy --full --out DIR"),
+        (("--full", "--path", "cifar10=my data"), "gatentk paper toy --full --path 'cifar10=my data' --out DIR"),
+    ],
+)
+def test_results_name_the_command_that_repeats_them(toys, tmp_path, monkeypatch, options, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my data").touch()
+    assert invoke("toy", *options, "--out", "out").exit_code == 0
+    assert results(tmp_path / "out")["command"] == words
+
+
 def test_one_command_writes_everything_and_says_what_came_out(toys, tmp_path):
     out = tmp_path / "new" / "folder"
     outcome = invoke("toy", "--out", out)

@@ -199,6 +199,7 @@ def measure(
     if job.request is None:
         return _alternate(case, job, _fastest(job, clock), clock, repeats, notes)
     if python is None:
+        # A note of the file of results, whose readers have the command.
         absent = "no peer: --peers names the interpreter of an environment with neural-tangents"
         return _alternate(case, job, None, clock, repeats, [*notes, absent])
     try:

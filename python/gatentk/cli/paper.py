@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +126,15 @@ def _run(console: Console, job: Job, folder: Path, restart: bool) -> Result:
     from gatentk.papers.frame.run import run_experiment
 
     with followed(console, job.experiment.name, folder, "cells", job.seconds) as report:
-        return run_experiment(job, folder, restart, report)
+        return run_experiment(job, folder, restart, report, command_line(job.experiment.name, job.scale))
+
+
+def command_line(name: str, scale: Scale, out: str = "DIR") -> str:
+    """The command that runs an experiment at a scale."""
+    words = ["gatentk", "paper", name, *(["--full"] if scale.full else [])]
+    for data, path in scale.paths.items():
+        words += ["--path", f"{data}={path}"]
+    return shlex.join([*words, "--out", out])
 
 
 def _show(console: Console, result: Result) -> None:

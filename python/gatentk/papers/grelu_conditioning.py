@@ -33,7 +33,7 @@ TARGET = 0.01
 CLOSE = 0.02  # relative, to a limit
 SPEED = 3e9  # of the cells' cost, samples to the third power, in a second
 
-# With --full, beside those of the default: data sets, those that the user brings, and how many samples of each.
+# At the published size, beside those of the default: data sets, those that the user brings, how many samples of each.
 PUBLISHED = ("mnist", "fashion-mnist", "svhn", "cifar10", "librispeech")
 BROUGHT = ("svhn", "cifar10", "librispeech")
 MANY = 5000
@@ -248,6 +248,7 @@ class GreluConditioning(Experiment[Settings]):
         for name, n in sizes.items():
             unit_rows(name, n, 0)
         names = {(datasets.cifar10(scale) if name == "cifar10" else name): name in BROUGHT for name in PUBLISHED}
+        # The words are settings, which a journal keeps: as they are, or the folders of earlier runs are refused.
         brought = {name: f"the user's files, by --path {name}=PATH" for name, is_brought in names.items() if is_brought}
         there, missing = datasets.present(
             names if scale.full else (),

@@ -341,7 +341,7 @@ def _tables(settings: Settings, results: Results) -> list[Table]:
 
 def _augmented(settings: Settings) -> str:
     augment = settings.augment
-    if augment is None:
+    if augment is None:  # the words stand on a page, whose readers have the command
         return "Samples are not augmented; the paper trains on CIFAR-10 with RandAugment, as --full does."
     return (
         f"Every epoch learns from images changed by RandAugment, {augment.operations} operations of magnitude "

@@ -51,6 +51,12 @@ def test_nothing_is_computed_where_all_is_done(toy, tmp_path):
     assert toy.computed == []
 
 
+def test_results_name_the_call_that_repeats_them(toy, tmp_path):
+    result = run_experiment(prepare(toy, Scale()), tmp_path)
+    assert result.command == "run_experiment(prepare(experiment('toy'), Scale(full=False, paths={})), Path('DIR'))"
+    assert run_experiment(prepare(toy, Scale()), tmp_path, command="make toy").command == "make toy"
+
+
 def test_the_folder_is_made_and_holds_numbers_as_json(toy, tmp_path):
     result = run_experiment(prepare(toy, Scale()), tmp_path / "a" / "b")
     document = json.loads((tmp_path / "a" / "b" / "results.json").read_text())

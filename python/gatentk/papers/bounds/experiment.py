@@ -71,7 +71,7 @@ class Bounds(Experiment[Settings]):
     source = "[G, Table 1, Thm 1, 3, 5, 6, Lemmas 1-4, Cor. 4; S, Prop. 2.2, Thm 3.1, 4.5, 5.1, 5.2]"
 
     def settings(self, scale: Scale) -> Settings:
-        """Small n; with --full larger n and width.
+        """Small n; with `full` larger n and width.
 
         Raises:
             DataError: digits or MNIST are not installed.

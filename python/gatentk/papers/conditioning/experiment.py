@@ -19,7 +19,8 @@ LARGEST_BATCH = 512  # of mini-batches, as in the scripts of [S]; half of the fe
 SUBSET = 2000  # samples of data sets that are too large for a laptop
 DEFAULT: dict[str, int | None] = {"synthetic": 2000, "digits": 1797, "mnist": 5000, "fashion-mnist": SUBSET}
 FULL: dict[str, int | None] = {**DEFAULT, "fashion-mnist": None, "svhn": None, "librispeech": None}
-# Data sets that are left out if the user has no files of them: the option that brings them.
+# Data sets that are left out if the user has no files of them: the option that brings them. The words are settings,
+# which a journal keeps: as they are, or the folders of earlier runs are refused.
 BROUGHT = {
     "svhn": "the user's files, by --path svhn=FOLDER",
     "librispeech": "features that another program computed, by --path librispeech=FEATURES.npy",

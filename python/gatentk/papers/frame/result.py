@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from gatentk.papers.frame.experiment import Experiment, Results, Scale
+from gatentk.papers.frame.experiment import Experiment, Results
 from gatentk.papers.frame.findings import Findings
 from gatentk.papers.frame.plain import plain
 from gatentk.reporting.figures import render
@@ -19,14 +18,21 @@ SCHEMA = "gatentk/paper/1"
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A finished experiment with everything its files show."""
+    """A finished experiment with everything its files show.
+
+    Attributes:
+        experiment, settings: what was computed.
+        numbers, seconds: of all cells, by key.
+        environment: versions and hardware.
+        command: what repeats it.
+    """
 
     experiment: Experiment[Any]
-    scale: Scale
     settings: Any
     numbers: Mapping[str, Any]
     seconds: Mapping[str, float]
     environment: Mapping[str, Any]
+    command: str
 
     @cached_property
     def findings(self) -> Findings:
@@ -39,19 +45,6 @@ class Result:
         return {
             f"{plot.name}.{kind}": render(plot.figure, kind) for plot in self.findings.plots for kind in ("png", "svg")
         }
-
-    @property
-    def command(self) -> str:
-        """What repeats it."""
-        return command_line(self.experiment.name, self.scale)
-
-
-def command_line(name: str, scale: Scale, out: str = "DIR") -> str:
-    """The command that runs an experiment at a scale."""
-    words = ["gatentk", "paper", name, *(["--full"] if scale.full else [])]
-    for data, path in scale.paths.items():
-        words += ["--path", f"{data}={path}"]
-    return shlex.join([*words, "--out", out])
 
 
 def document_text(result: Result) -> str:

@@ -58,7 +58,11 @@ def prepare(experiment: Experiment[Any], scale: Scale) -> Job:
 
 
 def run_experiment(
-    job: Job, folder: Path, restart: bool = False, report: Callable[[Progress], None] | None = None
+    job: Job,
+    folder: Path,
+    restart: bool = False,
+    report: Callable[[Progress], None] | None = None,
+    command: str | None = None,
 ) -> Result:
     """Compute the cells that the folder lacks, in their order, and write all files.
 
@@ -67,6 +71,7 @@ def run_experiment(
         folder: of the results; created if it is not there.
         restart: forget what it holds.
         report: called before the first cell and after each.
+        command: what repeats the experiment, for its files; the call of this function if left out.
 
     Raises:
         MissingExtraError: a package of the extra `cli` is missing, which figures and pages need.
@@ -77,7 +82,8 @@ def run_experiment(
     with Journal(folder, job.experiment, job.settings, restart, files) as journal:
         _compute(job, journal, report or (lambda progress: None))
         numbers, seconds = dict(journal.numbers), dict(journal.seconds)
-    result = Result(job.experiment, job.scale, job.settings, numbers, seconds, environment())
+    command = command or f"run_experiment(prepare(experiment({job.experiment.name!r}), {job.scale!r}), Path('DIR'))"
+    result = Result(job.experiment, job.settings, numbers, seconds, environment(), command)
     write(folder, result)
     return result
 
