@@ -5,7 +5,7 @@ import sys
 
 import click
 import pytest
-from cases.commands import invoke
+from cases.commands import SMALL_STUDY, SMALL_TRAINING, invoke
 
 import gatentk
 from gatentk.cli.main import COMMANDS, main
@@ -31,3 +31,16 @@ def test_help_waits_for_no_numerical_package():
     heavy = "torch", "numpy", "scipy", "matplotlib", "rich", "jinja2"
     program = f"import sys, gatentk.cli; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("first", ["ntk", "train", "paper"])
+def test_no_command_overwrites_the_results_of_another(tmp_path, first):
+    runners = {"ntk": ["ntk", *SMALL_STUDY], "train": ["train", *SMALL_TRAINING], "paper": ["paper", "angles"]}
+    assert invoke(*runners.pop(first), "--out", tmp_path).exit_code == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for arguments in runners.values():
+        for restart in ([], ["--restart"]):
+            outcome = invoke(*arguments, *restart, "--out", tmp_path)
+            assert outcome.exit_code == 2
+            assert f"holds results of gatentk {first}; choose another folder with --out\n" in outcome.output
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

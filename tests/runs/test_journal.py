@@ -5,7 +5,7 @@ import os
 import pytest
 
 from gatentk.errors import RunError
-from gatentk.runs.journal import Journal, JournalBusyError, JournalFile
+from gatentk.runs.journal import RUNNERS, Journal, JournalBusyError, JournalFile, Runner
 
 
 def test_what_was_written_is_read_back(tmp_path):
@@ -82,8 +82,7 @@ def test_a_replacement_is_locked_as_the_file_was(tmp_path):
 
 
 class Steps(Journal):
-    file_name = "steps.jsonl"
-    kind = "walk"
+    runner = Runner("walk", "steps.jsonl", "gatentk walk")
 
     def __init__(self, folder, identity, restart=False):
         self.steps = []
@@ -142,3 +141,37 @@ def test_a_restart_forgets_everything_or_only_another_run(tmp_path):
 def test_a_second_writer_of_a_run_gets_the_error_of_its_kind(tmp_path):
     with Steps(tmp_path, {}), pytest.raises(RunError, match="another gatentk is writing"):
         Steps(tmp_path, {}, restart=True)
+
+
+# Runners
+
+
+def kept_by(runner, folder, restart=False):
+    """The journal of a runner in a folder, with something finished."""
+    kind = type("Kept", (Journal,), {"runner": runner, "take": lambda self, entry: None})
+    with kind(folder, {"to": "a"}, restart) as journal:
+        journal.write({"step": 1})
+
+
+PAIRS = [(first, second) for first in RUNNERS for second in RUNNERS if first != second]
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS, ids=lambda runner: runner.kind)
+@pytest.mark.parametrize("restart", [False, True, None])
+def test_a_folder_of_another_runner_is_refused_and_kept(tmp_path, first, second, restart):
+    kept_by(first, tmp_path)
+    before = (tmp_path / first.file_name).read_bytes()
+    with pytest.raises(RunError, match=f"holds results of {first.command}; choose another folder with folder=$"):
+        kept_by(second, tmp_path, restart)
+    assert [path.name for path in tmp_path.iterdir()] == [first.file_name]
+    assert (tmp_path / first.file_name).read_bytes() == before
+    kept_by(first, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "mine\n", "{}\n", '{"message": "training"}\n', '{"seed": 0, "training": 1}\n']
+)
+def test_a_file_that_only_has_the_name_of_a_journal_is_none(tmp_path, content):
+    (tmp_path / "log.jsonl").write_text(content)
+    walked(tmp_path, {"to": "a"}, 1)
+    assert (tmp_path / "log.jsonl").read_text() == content

@@ -259,11 +259,8 @@ def _run(
     restart: bool,
 ) -> Result:
     """Train behind a progress bar; Ctrl-C says what is kept."""
-    from gatentk.study.folder import JOURNAL
     from gatentk.train import checkpoint_paths, run_all
 
-    if (folder / JOURNAL).exists():
-        raise click.BadParameter(f"{folder} holds results of gatentk ntk; choose another folder", param_hint="--out")
     done = 0
     with progress_bar(console, samples.name) as show:
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from gatentk.errors import RunError
 from gatentk.runs.files import open_atomically
@@ -117,10 +117,40 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     return entry if isinstance(entry, dict) else None
 
 
+def _begins_with(path: Path, key: str) -> bool:
+    """Whether a file is there and its first line an object with this key first."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        entry = _parse(file.readline())
+    return next(iter(entry or {}), None) == key
+
+
+class Runner(NamedTuple):
+    """Who keeps a journal.
+
+    Attributes:
+        kind: what a run is called, which is also the first key of the first line.
+        file_name: of the journal in its folder.
+        command: that calls the runner.
+    """
+
+    kind: str
+    file_name: str
+    command: str
+
+
+STUDY = Runner("study", "records.jsonl", "gatentk ntk")
+TRAINING = Runner("training", "log.jsonl", "gatentk train")
+PAPER = Runner("paper", "cells.jsonl", "gatentk paper")
+# A folder belongs to one of them: their results have the same names.
+RUNNERS = (STUDY, TRAINING, PAPER)
+
+
 class Journal:
     """The finished parts of one run in its folder, after a first line that says what they depend on.
 
-    A subclass names its file and its first line, and takes the entries that are there.
+    A subclass names its runner and takes the entries that are there.
 
     Args:
         folder: of the results; created if it is not there.
@@ -128,27 +158,26 @@ class Journal:
         restart: whether to forget what is there; None to do so only if it belongs to another run.
 
     Attributes:
-        file_name: of the journal in its folder.
-        kind: what a run is called, which is also the key of the identity in the first line.
+        runner: who keeps it.
         error: what a refusal raises.
         path: of the file.
         identity: as JSON gives it back.
         continued: whether there was something of the same run.
 
     Raises:
-        RunError: `error`, for a folder that holds another run, that cannot be written, or that another process is
-            writing to.
+        RunError: `error`, for a folder that holds another run, or anything of another runner (whatever `restart` is),
+            that cannot be written, or that another process is writing to.
     """
 
-    file_name: ClassVar[str]
-    kind: ClassVar[str]
+    runner: ClassVar[Runner]
     error: ClassVar[type[RunError]] = RunError
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], restart: bool | None = False) -> None:
-        self.path = folder / self.file_name
+        self.path = folder / self.runner.file_name
         self.identity = as_stored(identity)
         self.continued = False
         try:
+            self.check_folder(folder)
             folder.mkdir(parents=True, exist_ok=True)
             self._file = JournalFile(self.path)
             try:
@@ -169,22 +198,28 @@ class Journal:
     ) -> None:
         self._file.close()
 
+    def check_folder(self, folder: Path) -> None:
+        """Refuse a folder that this run may not write to, before anything is written."""
+        for other in RUNNERS:
+            if other != self.runner and _begins_with(folder / other.file_name, other.kind):
+                raise self.error(f"{folder} holds results of {other.command}; choose another folder with folder=")
+
     def take(self, entry: dict[str, Any]) -> None:
         """Remember one of the entries that were there; called for each after the first line."""
         raise NotImplementedError
 
     def first_line(self) -> dict[str, Any]:
         """What a new file starts with."""
-        return {self.kind: self.identity}
+        return {self.runner.kind: self.identity}
 
     def identity_in(self, line: dict[str, Any]) -> dict[str, Any] | None:
         """The identity in the first line of a file; None if the file is no such journal."""
-        identity = line.get(self.kind)
+        identity = line.get(self.runner.kind)
         return identity if isinstance(identity, dict) else None
 
     def other(self, stored: dict[str, Any], names: list[str]) -> str:
         """What a file with another identity holds, `names` of which differ."""
-        return f"another {self.kind} ({changes_text(stored, self.identity, names)})"
+        return f"another {self.runner.kind} ({changes_text(stored, self.identity, names)})"
 
     def write(self, entry: Mapping[str, Any]) -> None:
         """Add an entry; the disk has it when this returns."""
@@ -213,7 +248,7 @@ class Journal:
         if stored == self.identity:
             return None
         if stored is None:
-            content = f"another {self.kind} (of an unknown form)"
+            content = f"another {self.runner.kind} (of an unknown form)"
         else:
             content = self.other(stored, differing_names(stored, self.identity))
         return (

@@ -20,7 +20,7 @@ from gatentk.study.result import Study, document_text, table_text
 from gatentk.study.run import StudyRecord, Task, cost, plan, run_tasks, study_memory
 from gatentk.study.samples import StudySamples, prepare_study
 
-JOURNAL = "records.jsonl"
+JOURNAL = journal.STUDY.file_name
 PAGE = "report.html"
 FORMAT = 1  # of the journal; raised when a task would compute something else
 
@@ -48,8 +48,8 @@ def run_study(
         MissingExtraError: a package of the extra `cli` is missing, which plots and pages need.
         DataError, TypeError, ValueError, StudyError: as `prepare_study`.
         MemoryError: less is free than the study needs; nothing is written.
-        StudyError: the folder holds another study, cannot be written, or another process is writing to it; a kernel
-            has no spectrum.
+        StudyError: the folder holds another study or anything of another runner, cannot be written, or another
+            process is writing to it; a kernel has no spectrum.
     """
     require("cli", "run_study")
     samples = prepare_study(config) if samples is None else samples
@@ -99,11 +99,11 @@ class Journal(journal.Journal):
         records: what they computed.
 
     Raises:
-        StudyError: the folder holds another study, cannot be written, or another process is writing to it.
+        StudyError: the folder holds another study or anything of another runner, cannot be written, or another
+            process is writing to it.
     """
 
-    file_name = JOURNAL
-    kind = "study"
+    runner = journal.STUDY
     error = StudyError
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], restart: bool | None = False) -> None:

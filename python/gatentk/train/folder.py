@@ -73,7 +73,7 @@ def run_all(
     Args:
         config: what to train.
         samples: of `prepare_training(config)`.
-        folder: of the files; it exists.
+        folder: of the files; created if it is not there.
         resume: go on from the checkpoints, bit for bit as if never interrupted (with the same number of threads).
             More epochs or seeds than before continue a finished training.
         restart: forget what is there.
@@ -81,9 +81,13 @@ def run_all(
         callback: called after each epoch with its record, and whether it is a trial of a learning rate; called once
             for each epoch that was done before a resume, too.
 
+    Returns:
+        The learning rate and the records of all epochs, with those that were done before a resume.
+
     Raises:
-        TrainingError: the folder holds another training, or one that is neither to be resumed nor forgotten; every
-            learning rate diverges; a checkpoint is damaged.
+        TrainingError: the folder holds anything of another runner, another training, or one that is neither to be
+            resumed nor forgotten; it cannot be written, or another process is writing to it; every learning rate
+            diverges; a checkpoint is damaged.
     """
     checkpoint_every = check_integer("checkpoint_every", checkpoint_every, 1)
     with Log(folder, identity(config, samples), resume=resume, restart=restart) as log:

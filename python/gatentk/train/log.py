@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from gatentk.errors import TrainingError
-from gatentk.runs.journal import Journal
+from gatentk.runs.journal import TRAINING, Journal
 from gatentk.train.rates import Trial
 from gatentk.train.record import EpochRecord
 
-LOG = "log.jsonl"
+LOG = TRAINING.file_name
 
 
 class Log(Journal):
@@ -21,7 +21,7 @@ class Log(Journal):
     open.
 
     Args:
-        folder: of the log; it exists.
+        folder: of the log; created if it is not there.
         identity: of the training, see `folder.identity`.
         resume: whether to go on with what is there.
         restart: whether to forget it.
@@ -31,26 +31,30 @@ class Log(Journal):
         records: of all epochs.
 
     Raises:
-        TrainingError: another process writes to the folder; there is nothing to resume, something of another
-            training, or something without either flag.
+        TrainingError: the folder cannot be written, or another process is writing to it; it holds anything of another
+            runner, nothing to resume, something of another training, or something without either flag.
     """
 
-    file_name = LOG
-    kind = "training"
+    runner = TRAINING
     error = TrainingError
 
     def __init__(self, folder: Path, identity: dict[str, Any], *, resume: bool = False, restart: bool = False) -> None:
         self.rate: float | None = None
         self.trials: list[Trial] = []
         self.records: list[EpochRecord] = []
-        if resume and not (folder / LOG).exists():
-            raise TrainingError(f"{folder} holds no training to go on with; resume=False starts one")
+        self._resume = resume
         super().__init__(folder, identity, restart)
         if self.continued and not resume:
             self._file.close()
             raise TrainingError(
                 f"{folder} holds this training already; resume=True goes on with it, restart=True starts over"
             )
+
+    def check_folder(self, folder: Path) -> None:
+        """Refuse a folder of another runner, and one that has nothing to go on with."""
+        super().check_folder(folder)
+        if self._resume and not (folder / LOG).exists():
+            raise TrainingError(f"{folder} holds no training to go on with; resume=False starts one")
 
     def take(self, entry: dict[str, Any]) -> None:
         """Remember the choice of the rate, or an epoch."""

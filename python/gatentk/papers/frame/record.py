@@ -15,24 +15,24 @@ from gatentk.runs import journal
 
 S = TypeVar("S")
 N = TypeVar("N")
-JOURNAL = "cells.jsonl"
+JOURNAL = journal.PAPER.file_name
 
 
 class Journal(journal.Journal):
     """Finished cells of one experiment, a line each, in its output folder; locked while open.
 
     Args:
-        folder: of the results; it exists.
+        folder: of the results; created if it is not there.
         experiment, settings: what the numbers are of.
         restart: forget what is there.
         files: SHA-256 of the user's files that the numbers are of, by data set.
 
     Raises:
-        PaperError: the folder holds other numbers, or another process is writing to it.
+        PaperError: the folder holds other numbers or anything of another runner, cannot be written, or another
+            process is writing to it.
     """
 
-    file_name = JOURNAL
-    kind = "paper"
+    runner = journal.PAPER
     error = PaperError
 
     def __init__(
