@@ -43,3 +43,17 @@ def op_cases():
 @pytest.mark.parametrize(("op", "arguments"), list(op_cases()))
 def test_opcheck(op, arguments):
     torch.library.opcheck(op, arguments)
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "x", "z"),
+    [
+        (TypeError, "^x: expected a float32 or float64 tensor, got list", [[1.0]], None),
+        (ValueError, r"^x: expected shape \(\.\.\., n, width\)", torch.ones(3), None),
+        (TypeError, "^z: expected a float32 or float64 tensor, got .*int64", torch.ones(2, 3), torch.ones(2, 3).long()),
+        (ValueError, "^z: expected torch.float32 and the .* last dimensions of x", torch.ones(2, 3), torch.ones(2, 4)),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_its_name(error, message, x, z):
+    with pytest.raises(error, match=message):
+        ops.infinite_ntk(x, z, [1], "relu")

@@ -48,6 +48,15 @@ def check_matrix(name: str, matrix: object, on_cuda: tuple[torch.dtype, ...] = F
     check_device(name, matrix)
 
 
+def check_rows(name: str, rows: object) -> None:
+    """Refuse what is not a float32 or float64 tensor (..., n, width)."""
+    if not isinstance(rows, Tensor) or rows.dtype not in FLOATS:
+        raise TypeError(f"{name}: expected a float32 or float64 tensor, got {describe(rows)}")
+    if rows.dim() < 2:
+        raise ValueError(f"{name}: expected shape (..., n, width), got {describe(rows)}")
+    check_device(name, rows)
+
+
 def check_list(name: str, tensors: object) -> None:
     """Refuse what is not a list of float32 or float64 tensors (..., n, width), one a layer and at least one."""
     if not isinstance(tensors, (list, tuple)):
@@ -55,8 +64,4 @@ def check_list(name: str, tensors: object) -> None:
     if len(tensors) == 0:
         raise ValueError(f"{name}: expected at least one layer")
     for layer, tensor in enumerate(tensors):
-        if not isinstance(tensor, Tensor) or tensor.dtype not in FLOATS:
-            raise TypeError(f"{name}[{layer}]: expected a float32 or float64 tensor, got {describe(tensor)}")
-        if tensor.dim() < 2:
-            raise ValueError(f"{name}[{layer}]: expected shape (..., n, width), got {describe(tensor)}")
-        check_device(f"{name}[{layer}]", tensor)
+        check_rows(f"{name}[{layer}]", tensor)

@@ -11,7 +11,7 @@ from torch import Tensor
 from gatentk import _core
 from gatentk.activations import ACTIVATIONS
 from gatentk.checks import describe
-from gatentk.ops.arguments import check_device, check_list
+from gatentk.ops.arguments import check_device, check_rows
 from gatentk.ops.cuda import on_cuda
 from gatentk.ops.layouts import COMPONENTS, InfiniteProblem
 from gatentk.ops.registration import register
@@ -46,10 +46,11 @@ def infinite_ntk(x: Tensor, z: Tensor | None, depths: Sequence[int], quantity: s
             [[2.0000, 0.3183],
              [0.3183, 2.0000]]])
     """
-    check_list("samples", [x] if z is None else [x, z])
-    if z is not None and (z.dtype != x.dtype or z.shape[:-2] != x.shape[:-2] or z.shape[-1] != x.shape[-1]):
-        raise ValueError(f"z: expected {x.dtype} and the leading and last dimensions of x, got {describe(z)}")
+    check_rows("x", x)
     if z is not None:
+        check_rows("z", z)
+        if z.dtype != x.dtype or z.shape[:-2] != x.shape[:-2] or z.shape[-1] != x.shape[-1]:
+            raise ValueError(f"z: expected {x.dtype} and the leading and last dimensions of x, got {describe(z)}")
         check_device("z", z, x, "x")
     if quantity not in QUANTITIES:
         raise ValueError(f"quantity: expected one of {', '.join(QUANTITIES)}, got {quantity!r}")
