@@ -1,47 +1,18 @@
-"""The progress bar, what Ctrl-C says, and tables of numbers."""
+"""What a run that goes on and Ctrl-C say, and tables of numbers."""
 
 import io
-import math
 from pathlib import Path
 
 import pytest
 from rich.console import Console
-from rich.progress import Progress
 
-from gatentk.cli.console import followed, number_table, progress_bar, time_left
+from gatentk.cli.console import followed, number_table
 from gatentk.cli.errors import Interrupted
 from gatentk.runs import progress
 
 
 def quiet():
     return Console(file=io.StringIO(), width=80)
-
-
-def test_the_time_left_is_known_from_the_start():
-    clock = [0.0]
-    column = time_left(400.0)
-    progress = Progress(column, get_time=lambda: clock[0], speed_estimate_period=math.inf)
-    bar = progress.add_task("cells", total=10.0)
-    (task,) = progress.tasks
-
-    def shown():
-        column._renderable_cache.clear()
-        return str(column(task))
-
-    assert shown() == "about 0:06:40"
-    clock[0] = 100.0
-    assert shown() == "about 0:05:00"
-    progress.update(bar, advance=2.0)
-    clock[0] = 200.0
-    progress.update(bar, advance=2.0)
-    assert shown() == "0:05:00"  # 6 of 10 to do, at 2 in 100 seconds
-
-
-def test_nothing_is_drawn_where_there_is_no_terminal():
-    console = quiet()
-    with progress_bar(console, "digits") as show:
-        show(0.5, "half")
-    assert console.file.getvalue().strip() == ""
 
 
 def test_a_run_that_goes_on_says_so_and_ctrl_c_says_what_is_kept():

@@ -1,19 +1,17 @@
-"""What a person sees: lines, the progress bar, tables of numbers."""
+"""What a person sees: lines, how far a run is, tables of numbers."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gatentk.cli.errors import Interrupted
+from gatentk.runs.bar import progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import ProgressColumn
     from rich.table import Table
 
     from gatentk.runs.progress import Progress
@@ -24,51 +22,6 @@ def open_console() -> Console:
     from rich.console import Console
 
     return Console(highlight=False, markup=False, emoji=False)
-
-
-@contextmanager
-def progress_bar(console: Console, name: str, expected: float = 0.0) -> Iterator[Callable[[float, str], None]]:
-    """A bar on a terminal while the block runs, nothing elsewhere.
-
-    Args:
-        console: where.
-        name: what runs, until the first step is done.
-        expected: seconds that all of it may take; 0 if that is not known.
-
-    Yields:
-        What to call with the share of the work that is done and with what to show beside the bar.
-    """
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=None),
-        TextColumn("{task.percentage:3.0f}%"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        time_left(expected),
-    )
-    # Rich forgets after 30 seconds how long the last steps took; a step may take longer.
-    with Progress(
-        *columns, console=console, disable=not console.is_terminal, transient=True, speed_estimate_period=math.inf
-    ) as progress:
-        bar = progress.add_task(name, total=1.0)
-        yield lambda share, description: progress.update(bar, completed=share, description=description)
-
-
-def time_left(expected: float) -> ProgressColumn:
-    """The time left from the steps that are done; until there are two, what is expected of all, in seconds."""
-    from rich.progress import Task, TimeRemainingColumn
-    from rich.text import Text
-
-    class TimeLeft(TimeRemainingColumn):
-        def render(self, task: Task) -> Text:
-            if task.time_remaining is not None or not task.total or not expected:
-                return super().render(task)
-            left = max(0.0, expected * (1 - task.completed / task.total) - (task.elapsed or 0.0))
-            return Text(f"about {timedelta(seconds=round(left))}", style="progress.remaining")
-
-    return TimeLeft()
 
 
 @contextmanager
@@ -88,7 +41,7 @@ def followed(
         The runner's `report`.
     """
     last: Progress | None = None
-    with progress_bar(console, name, expected) as show:
+    with progress_bar(name, console, expected) as show:
 
         def report(progress: Progress) -> None:
             nonlocal last

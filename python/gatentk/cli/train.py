@@ -12,10 +12,11 @@ import click
 
 from gatentk.activations import MODELS
 from gatentk.cli import options
-from gatentk.cli.console import number_table, open_console, progress_bar
+from gatentk.cli.console import number_table, open_console
 from gatentk.cli.errors import Interrupted
 from gatentk.data import registry
 from gatentk.reporting.text import number
+from gatentk.runs.bar import progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -262,7 +263,7 @@ def _run(
     from gatentk.train import checkpoint_paths, run_all
 
     done = 0
-    with progress_bar(console, samples.name) as show:
+    with progress_bar(samples.name, console) as show:
 
         def report(record: EpochRecord, trial: bool) -> None:
             nonlocal done

@@ -7,7 +7,7 @@ import math
 import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from gatentk import ops
 from gatentk.checks import FLOATS, as_tensor, check_finite, check_integer, describe
-from gatentk.extras import imports
 from gatentk.gates.file import Header, write
 from gatentk.gates.table import GateTable
+from gatentk.runs.bar import progress_bar
 
 _ACTIVATION_BYTES = 256_000_000  # of a batch, unless the batch size is given
 
@@ -142,8 +142,8 @@ class GateNetwork(nn.Module):
         batch_size = check_integer("batch_size", batch_size, 1)
         self._check_samples(x)
         n, layers, row_bytes = len(x), self.depth + 1, ops.row_bytes(self.width)
-        with _progress("gates", n, progress) as advance:
-            blocks = self._batches(x, batch_size, advance)
+        with progress_bar("gates") if progress else nullcontext() as show:
+            blocks = self._batches(x, batch_size, show)
             if path is not None:
                 write(Path(path), Header(layers, n, self.width, self.fingerprint), blocks)
                 return GateTable.load(path, verify=False)
@@ -174,9 +174,9 @@ class GateNetwork(nn.Module):
                 )
 
     def _batches(
-        self, x: Tensor | np.ndarray[Any, Any], batch_size: int, advance: Callable[[int], None]
+        self, x: Tensor | np.ndarray[Any, Any], batch_size: int, show: Callable[[float, str], None] | None
     ) -> Iterator[Tensor]:
-        """Gates of consecutive rows of x."""
+        """Gates of consecutive rows of x; how far they are goes to `show`."""
         for start in range(0, len(x), batch_size):
             rows = as_tensor("x", x[start : start + batch_size]).to(self.input_weight.dtype)
             _check_overflow("values", rows, start)
@@ -185,7 +185,8 @@ class GateNetwork(nn.Module):
                 _check_overflow(f"activations of layer {k}", z, start)
                 patterns.append(ops.pack_bits(z > 0))
             yield torch.stack(patterns)
-            advance(len(rows))
+            if show is not None:
+                show((start + len(rows)) / len(x), "gates")
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> GateNetwork:
         def keep_dtype(tensor: Tensor) -> Tensor:
@@ -241,27 +242,3 @@ def _fingerprint(d_in: int, width: int, depth: int, weights: Sequence[Tensor]) -
         values = weight.detach().cpu().contiguous().numpy()
         digest.update(values.astype(values.dtype.newbyteorder("<"), copy=False).data)
     return digest.hexdigest()
-
-
-@contextmanager
-def _progress(description: str, total: int, show: bool) -> Iterator[Callable[[int], None]]:
-    """A function that takes the number of rows done, with a bar on a terminal if `show`."""
-    if not show:
-        yield lambda rows: None
-        return
-    with imports("cli", "progress"):
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    console = Console()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f}%"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda rows: bar.advance(task, rows)
