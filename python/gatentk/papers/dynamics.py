@@ -12,6 +12,7 @@ from gatentk.papers.frame.colours import COLOURS
 from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale
 from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
 from gatentk.papers.frame.plain import ABSENT, Absent
+from gatentk.papers.frame.statistics import geometric_mean
 from gatentk.reporting import figures
 from gatentk.reporting.text import number
 from gatentk.train import Run, TrainingConfig
@@ -184,12 +185,10 @@ class Dynamics(Experiment[Settings]):
 def _gradients(settings: Settings, results: Results) -> Claim:
     change = {m: _mean(settings, results, m, lambda d: d.gradient) for m in MODELS}
     ratios = [r / g for g, r in zip(change["grelu"], change["relu"], strict=True) if g and r is not None]
-    ratio = trainings.geometric_mean(ratios)
+    ratio = geometric_mean(ratios)
     size = {m: _mean(settings, results, m, lambda d: d.gradient_norm) for m in MODELS}
     relative = {
-        m: trainings.geometric_mean(
-            [c / s for c, s in zip(change[m][1:], size[m], strict=False) if c is not None and s]
-        )
+        m: geometric_mean([c / s for c, s in zip(change[m][1:], size[m], strict=False) if c is not None and s])
         for m in MODELS
     }
     return Claim(

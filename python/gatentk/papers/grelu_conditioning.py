@@ -18,7 +18,7 @@ from gatentk.papers.frame import datasets
 from gatentk.papers.frame.colours import COLOURS
 from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale
 from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
-from gatentk.papers.frame.trainings import geometric_mean
+from gatentk.papers.frame.statistics import geometric_mean
 from gatentk.papers.kernel_descent import KernelDescent
 from gatentk.reporting import figures, style
 from gatentk.reporting.text import number

@@ -13,6 +13,7 @@ from gatentk.papers.frame.colours import COLOURS
 from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale
 from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
 from gatentk.papers.frame.plain import ABSENT, Absent
+from gatentk.papers.frame.statistics import finite
 from gatentk.reporting import figures, style
 from gatentk.reporting.text import number
 from gatentk.train import Run, TrainingConfig
@@ -258,10 +259,10 @@ def _tables(settings: Settings, results: Results) -> list[Table]:
                 results[Network(model, depth, width, None)],
                 _best(settings, results, model, depth, width),
             )
-            row += [trainings.finite(published.final), trainings.finite(best.final)]
+            row += [finite(published.final), finite(best.final)]
             for factor in settings.all_factors:
                 run = results[Network(model, depth, width, factor)]
-                end = trainings.finite(run.final)
+                end = finite(run.final)
                 every.append([LABELS[model], depth, width, run.rate, run.stability, end])
         rows.append([*row, *PUBLISHED.get((depth, width), (None, None))])
     columns = ["depth", "width", f"ReLU at {RATE:g}", "ReLU best", f"GReLU at {RATE:g}", "GReLU best"]

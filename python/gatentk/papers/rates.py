@@ -13,6 +13,7 @@ from gatentk.papers.frame.colours import COLOURS, shades
 from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale
 from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
 from gatentk.papers.frame.plain import ABSENT, Absent
+from gatentk.papers.frame.statistics import geometric_mean
 from gatentk.reporting import figures
 from gatentk.reporting.text import number
 from gatentk.train import Run, TrainingConfig
@@ -194,8 +195,7 @@ def final_losses(settings: Settings, results: Results, model: str, shape: Shape)
     """By factor: geometric mean over seeds of the last train loss; infinite where one diverged."""
     runs = [results[Network(model, *shape, seed)].runs for seed in range(settings.seeds)]
     return [
-        trainings.geometric_mean([trainings.final(run.train, run.diverged) for run in same])
-        for same in zip(*runs, strict=True)
+        geometric_mean([trainings.final(run.train, run.diverged) for run in same]) for same in zip(*runs, strict=True)
     ]
 
 

@@ -3,8 +3,6 @@
 import math
 from dataclasses import dataclass
 
-import pytest
-
 from gatentk.papers.frame import trainings
 from gatentk.papers.frame.plain import ABSENT, Absent
 from gatentk.train import Run
@@ -63,18 +61,10 @@ def test_a_training_that_did_not_work_has_no_final_loss():
     assert trainings.final([2.0, 1.0], diverged=False) == 1.0
     assert trainings.final([2.0, 3.0], diverged=False) == math.inf
     assert trainings.final([2.0, 1.0], diverged=True) == math.inf
-    assert trainings.finite(math.inf) is None
-    assert trainings.finite(1.0) == 1.0
 
 
 def test_losses_relative_to_the_variance_of_the_targets():
     assert trainings.unexplained([2.0, 1.0], 2.0) == [1.0, 0.5]  # the loss is half the squared error
-
-
-def test_geometric_means():
-    assert trainings.geometric_mean([1.0, 4.0]) == pytest.approx(2)
-    assert trainings.geometric_mean([1.0, math.inf]) == math.inf
-    assert trainings.geometric_mean([]) == math.inf
 
 
 def test_work_grows_with_epochs_and_weights():

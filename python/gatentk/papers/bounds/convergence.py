@@ -10,12 +10,12 @@ from statistics import fmean
 from gatentk import ntk
 from gatentk.papers.bounds import training
 from gatentk.papers.bounds.distance import tau_order
-from gatentk.papers.bounds.power_law import exponent
 from gatentk.papers.bounds.problem import SMALL, descend, network, scaled_ackley
 from gatentk.papers.bounds.settings import Settings
 from gatentk.papers.bounds.training import TrainingNumbers
 from gatentk.papers.frame.experiment import Cell, Results
 from gatentk.papers.frame.findings import Claim, Table
+from gatentk.papers.frame.statistics import exponent
 from gatentk.reporting.text import number
 from gatentk.spectra import spectrum
 

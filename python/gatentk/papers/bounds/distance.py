@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 from gatentk.papers.bounds import training
-from gatentk.papers.bounds.power_law import exponent
 from gatentk.papers.bounds.settings import Settings
 from gatentk.papers.bounds.training import TrainingNumbers
 from gatentk.papers.frame.experiment import Results
 from gatentk.papers.frame.findings import Claim, Plot
+from gatentk.papers.frame.statistics import exponent
 from gatentk.reporting import figures, style
 from gatentk.reporting.text import number
 

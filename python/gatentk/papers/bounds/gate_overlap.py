@@ -11,11 +11,11 @@ import torch
 
 from gatentk import ntk, ops
 from gatentk.gates import GateNetwork
-from gatentk.papers.bounds.power_law import exponent
 from gatentk.papers.bounds.problem import SMALL, ackley
 from gatentk.papers.bounds.settings import Settings
 from gatentk.papers.frame.experiment import Cell, Results
 from gatentk.papers.frame.findings import Claim, Plot
+from gatentk.papers.frame.statistics import exponent
 from gatentk.reporting import figures, style
 from gatentk.reporting.text import number
 

@@ -15,6 +15,7 @@ from gatentk.papers.frame.experiment import Cell, Results
 from gatentk.papers.frame.findings import Claim
 from gatentk.reporting.text import number
 from gatentk.spectra import spectrum
+from gatentk.train.trainable import copied_weights, set_weights
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class OneStep(Cell[Settings, StepNumbers]):
         part = settings.step
         x, labels = scaled_ackley(part.samples, part.width)
         net = network(part.samples, part.width, part.depth, self.seed)
-        start = [weight.detach().clone() for weight in net.weights]
+        start = copied_weights(net)
         gates = net.gate_table(x)
         K = ntk.empirical(net, x)
         jacobian = ntk.empirical(net, x, method="jacobian")
@@ -60,8 +61,7 @@ class OneStep(Cell[Settings, StepNumbers]):
             with torch.no_grad():
                 change = net(x, gates=gates) - outputs
                 remainders.append(float((change + factor / lmax * (K @ residual)).norm() / residual.norm()))
-                for weight, value in zip(net.weights, start, strict=True):
-                    weight.copy_(value)
+            set_weights(net, start)
         return StepNumbers(remainders, identity=float((K - jacobian).norm() / K.norm()))
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gatentk import data
 from gatentk.nn import GReLUNetwork
+from gatentk.train.losses import square_loss
 
 SMALL = 1e8  # cost of a cell that takes tenths of a second; 1e9 are a second on one core
 
@@ -35,8 +36,8 @@ def network(n: int, width: int, depth: int, seed: int, outputs: int = 1) -> GReL
 
 
 def descend(net: GReLUNetwork, outputs: Tensor, labels: Tensor, step: float) -> None:
-    """A step of gradient descent on 1/2 sum |y - label|^2 ([G], Eq. 2)."""
-    gradients = torch.autograd.grad((outputs - labels).square().sum() / 2, list(net.weights))
+    """A step of gradient descent on the square loss."""
+    gradients = torch.autograd.grad(square_loss(outputs, labels), list(net.weights))
     with torch.no_grad():
         for weight, gradient in zip(net.weights, gradients, strict=True):
             weight.sub_(gradient, alpha=step)

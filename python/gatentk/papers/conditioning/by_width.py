@@ -9,6 +9,7 @@ from typing import Any
 from gatentk.papers.conditioning.cells import Settings, WidthCell
 from gatentk.papers.frame.experiment import Results
 from gatentk.papers.frame.findings import Claim, Plot, Table
+from gatentk.papers.frame.statistics import exponent
 from gatentk.reporting import figures, style
 from gatentk.reporting.text import number
 
@@ -35,11 +36,7 @@ class Widths:
 
     def exponent(self, depth: int, quantity: str) -> float:
         """p of the power law width^p that fits the deviations, by least squares on logarithms."""
-        x = [math.log(width) for width in self.widths]
-        y = [math.log(self.deviation(depth, width, quantity)) for width in self.widths]
-        mean_x, mean_y = fmean(x), fmean(y)
-        covariance = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
-        return covariance / sum((a - mean_x) ** 2 for a in x)
+        return exponent(self.widths, [self.deviation(depth, width, quantity) for width in self.widths])
 
     def claim(self) -> Claim:
         """Deviations fall from the narrowest to the widest networks."""

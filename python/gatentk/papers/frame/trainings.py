@@ -172,13 +172,3 @@ def seconds(config: TrainingConfig, epochs: int) -> float:
     size = train.DTYPES[config.dtype].itemsize
     step = 8 * weights * size / BYTES_PER_SECOND + config.depth * LAYER_SECONDS
     return epochs * (8 * n * weights * size / 4 / FLOPS + steps * step)
-
-
-def geometric_mean(values: Sequence[float]) -> float:
-    """Of numbers that are not negative; infinite if one of them is, or if there are none."""
-    return math.exp(sum(math.log(max(v, 1e-300)) for v in values) / len(values)) if values else math.inf
-
-
-def finite(value: float) -> float | None:
-    """For tables: None where there is no number."""
-    return value if math.isfinite(value) else None

@@ -16,6 +16,7 @@ from gatentk import convert, data
 from gatentk.gates import GateTable
 from gatentk.nn import GReLUNetwork, ReLUNetwork
 from gatentk.papers.frame.experiment import Cell
+from gatentk.train.losses import square_loss
 from gatentk.train.trainable import Trainable, outputs
 
 DENSE = "ReLU, dense"  # what all times are compared with
@@ -96,7 +97,7 @@ def _step(net: Trainable, x: Tensor, targets: Tensor, gates: GateTable | None) -
     """Forward, backward and an update so small that the network stays what it is."""
     for weight in net.weights:
         weight.grad = None
-    loss = (outputs(net, x, gates) - targets).square().sum() / 2
+    loss = square_loss(outputs(net, x, gates), targets)
     loss.backward()  # type: ignore[no-untyped-call]
     with torch.no_grad():
         for weight in net.weights:
