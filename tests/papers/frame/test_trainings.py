@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from gatentk.papers.frame import trainings
 from gatentk.papers.frame.plain import ABSENT, Absent
-from gatentk.train import Run
+from gatentk.train import Run, memory, training_memory
 
 
 @dataclass(frozen=True)
@@ -72,3 +72,13 @@ def test_work_grows_with_epochs_and_weights():
     assert trainings.seconds(config, 4) == 4 * trainings.seconds(config, 1)
     assert trainings.seconds(trainings.config(Part(), width=64), 1) > trainings.seconds(config, 1)
     assert trainings.memory(trainings.config(Part(), width=512)) > trainings.memory(config)
+
+
+def test_gate_tables_are_counted_once_and_whole(monkeypatch):
+    config = trainings.config(Part(), test_fraction=0.25)
+    table = memory.table_bytes(config, 40)
+    whole = trainings.memory(config)
+    assert whole == training_memory(config, trainings.samples(config))
+    monkeypatch.setattr(memory, "TABLE_BYTES", table // 4)
+    monkeypatch.setattr(trainings, "TABLE_BYTES", table // 4)
+    assert training_memory(config, trainings.samples(config)) < whole == trainings.memory(config)

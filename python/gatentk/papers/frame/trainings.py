@@ -10,9 +10,9 @@ from typing import Any
 
 from gatentk import train
 from gatentk.convert import ConversionReport
-from gatentk.ops import row_bytes
 from gatentk.papers.frame.plain import ABSENT, restored
 from gatentk.train import Run, Split, Start, TrainingConfig, TrainingSamples
+from gatentk.train.memory import TABLE_BYTES, table_bytes
 from gatentk.train.rates import largest_eigenvalue as tangent_eigenvalue
 
 # What two cores of a laptop do: dense float32 products, memory traffic, and what a small layer costs in a step.
@@ -151,13 +151,12 @@ def final(losses: Sequence[float], diverged: bool) -> float:
 
 
 def memory(config: TrainingConfig) -> int:
-    """Peak bytes of one training; gate tables are kept in memory."""
+    """Peak bytes of one training that keeps gate tables in memory; of large ones a run in a folder keeps files."""
     prepared = samples(config)
-    tables = 0
-    if config.model == "grelu":
-        rows = len(prepared.train) + (0 if prepared.test is None else len(prepared.test))
-        tables = (config.depth + 1) * rows * row_bytes(config.width)
-    return train.training_memory(replace(config, rates=(1.0,)), prepared) + tables
+    tables = table_bytes(config, len(prepared.train))
+    tables += 0 if prepared.test is None else table_bytes(config, len(prepared.test))
+    counted = min(tables, 2 * TABLE_BYTES)
+    return train.training_memory(replace(config, rates=(1.0,)), prepared) + tables - counted
 
 
 def seconds(config: TrainingConfig, epochs: int) -> float:
