@@ -15,6 +15,7 @@ from gatentk.papers import augmentation
 from gatentk.reporting import figures, page
 from gatentk.study.config import StudyConfig
 from gatentk.study.folder import run_study
+from gatentk.train import TrainingConfig, run_training
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
@@ -72,6 +73,7 @@ def test_other_failures_are_let_through():
         ("matplotlib", "matplotlib", lambda: figures.panels([("Title", "")], [("x", "y")])),
         ("matplotlib", "matplotlib", lambda: figures.plot("Title", "", 2, 17).__enter__()),
         ("PIL", "pillow", lambda: run_study(StudyConfig("no such data"), Path("nowhere"))),
+        ("PIL", "pillow", lambda: run_training(TrainingConfig("no such data"), Path("nowhere"))),
         ("jinja2", "jinja2", lambda: page.template("report.html")),
         ("rich.box", "rich", lambda: results.table([])),
         ("PIL.Image", "pillow", lambda: augmentation.change(np.zeros((2, 2, 3), np.uint8), 1, 1, None)),

@@ -12,7 +12,7 @@ from gatentk import train
 from gatentk.reporting import figures
 from gatentk.runs import memory
 from gatentk.study.result import Study
-from gatentk.train import report as train_report
+from gatentk.train import folder
 
 TRAIN_FILES = {"checkpoint-0.pt", "log.jsonl", "loss.png", "loss.svg", "results.json"}
 
@@ -81,7 +81,7 @@ def test_learning_rates_are_tried_and_the_choice_is_shown(no_loss_plot, tmp_path
 @pytest.fixture
 def no_loss_plot(one_thread, monkeypatch):
     """Drawing takes most of a second."""
-    monkeypatch.setattr(train_report, "draw", lambda *_: None)
+    monkeypatch.setattr(folder, "draw", lambda *_: None)
     monkeypatch.setattr(figures, "render", lambda *_: b"plot")
 
 

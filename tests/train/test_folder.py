@@ -1,3 +1,4 @@
+import json
 import os
 from dataclasses import replace
 
@@ -6,6 +7,7 @@ import torch
 from cases.training import log_lines, small, without_times
 
 from gatentk import train
+from gatentk.runs import memory
 from gatentk.train import DIAGNOSTICS, TrainingError
 
 
@@ -164,3 +166,32 @@ def test_large_gate_tables_live_in_a_file_while_they_are_needed(tmp_path, monkey
     assert seen == [{"train-0.gates", "test-0.gates"}] * 3
     assert not list(tmp_path.glob("*.gates"))
     assert without_times(result.records) == without_times(expected)
+
+
+# The runner
+
+
+def test_a_runner_makes_the_folder_and_writes_everything(tmp_path):
+    folder, seen = tmp_path / "new" / "folder", []
+    config = small(epochs=2)
+    result = train.run_training(config, folder, report=lambda record, trial: seen.append(record))
+    files = {"checkpoint-0.pt", "log.jsonl", "loss.png", "loss.svg", "results.json"}
+    assert {path.name for path in folder.iterdir()} == files
+    assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert "</svg>" in (folder / "loss.svg").read_text()
+    assert seen == result.records
+    samples = train.prepare_training(config)
+    assert without_times(result.records) == without_times(train.fit(config, samples).records)
+    document = json.loads((folder / "results.json").read_text())
+    assert document["command"].startswith("run_training(TrainingConfig(data='digits'")
+    assert document["runs"][0]["last"]["train_loss"] == result.records[-1].train_loss
+    longer = train.run_training(small(epochs=3), folder, samples, resume=True, command="the same, longer")
+    assert longer.records[:3] == result.records
+    assert json.loads((folder / "results.json").read_text())["command"] == "the same, longer"
+
+
+def test_nothing_is_written_where_memory_does_not_suffice(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "available_memory", lambda: 1000)
+    with pytest.raises(MemoryError, match=r"take a smaller width= or depth=, or fewer samples with n="):
+        train.run_training(small(), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

@@ -190,15 +190,15 @@ def train(checkpoint_every: int, resume: bool, restart: bool, folder: Path, **se
       gatentk train --data digits -n 500 --switch 25 --optimizer gd --lr auto --out switch
       gatentk train --data csv:mine.csv --epochs 200 --resume --out mine
     """  # noqa: D301 (click reads \b: keep these lines apart)
-    from gatentk.runs.memory import check_memory
-    from gatentk.train import TrainingConfig, prepare_training, report, training_memory
+    from gatentk.train import TrainingConfig, prepare_training
+    from gatentk.train.folder import RESULTS
+    from gatentk.train.sentences import headline
 
     if resume and restart:
         raise click.UsageError("--resume and --restart exclude each other")
     console = open_console()
     config = TrainingConfig(**settings)
     samples = prepare_training(config)
-    check_memory(training_memory(config, samples), remedy="take a smaller width= or depth=, or fewer samples with n=")
     for text in _remarks(config, samples):
         console.print(text, style="yellow", soft_wrap=True)
     with warnings.catch_warnings(record=True) as caught:
@@ -206,11 +206,10 @@ def train(checkpoint_every: int, resume: bool, restart: bool, folder: Path, **se
         result = _run(console, config, samples, folder, checkpoint_every, resume=resume, restart=restart)
     for warning in caught:
         console.print(f"Warning: {warning.message}", style="yellow", soft_wrap=True)
-    path = report.write(folder, samples, result, command_line(config))
     _show(console, result)
-    for sentence in report.headline(samples, result):
+    for sentence in headline(samples, result):
         console.print(sentence, soft_wrap=True)
-    console.print(f"\nResults: {path}", soft_wrap=True)
+    console.print(f"\nResults: {folder / RESULTS}", soft_wrap=True)
     if len(result.diverged) == config.seeds:
         raise click.ClickException("every run diverged; try a smaller learning rate with --lr, or --lr auto")
 
@@ -260,7 +259,7 @@ def _run(
     restart: bool,
 ) -> Result:
     """Train behind a progress bar; Ctrl-C says what is kept."""
-    from gatentk.train import checkpoint_paths, run_all
+    from gatentk.train import checkpoint_paths, run_training
 
     done = 0
     with progress_bar(samples.name, console) as show:
@@ -271,14 +270,15 @@ def _run(
             show(done / (config.seeds * config.epochs), _status(record, trial))
 
         try:
-            return run_all(
+            return run_training(
                 config,
-                samples,
                 folder,
+                samples,
                 resume=resume,
                 restart=restart,
                 checkpoint_every=checkpoint_every,
-                callback=report,
+                command=command_line(config),
+                report=report,
             )
         except KeyboardInterrupt:
             kept = ", ".join(path.name for path in checkpoint_paths(folder))

@@ -5,7 +5,7 @@ From Python, in memory:
     run = train.fit(train.TrainingConfig(data="digits", width=512, depth=2, epochs=20))
     run.network, run.records
 
-`run_all` does the same for all seeds with a log and checkpoints in a folder; that is what `gatentk train` calls.
+`run_training` does the same for all seeds in a folder, with a log, checkpoints and results: what `gatentk train` calls.
 `Descent` trains any network, with nothing but its losses to show.
 """
 
@@ -15,13 +15,14 @@ from gatentk.train.checkpoints import checkpoint_paths, read_checkpoint, write_c
 from gatentk.train.config import BATCH, DTYPES, NORMALIZATIONS, OPTIMIZERS, TrainingConfig
 from gatentk.train.descent import Descent, Progress
 from gatentk.train.diagnostics import DIAGNOSTICS, Monitor, Probe
-from gatentk.train.folder import FORMAT, Result, identity, run_all
+from gatentk.train.folder import FORMAT, identity, run_all, run_training
 from gatentk.train.linearisation import Linearisation
 from gatentk.train.log import LOG, Log
 from gatentk.train.losses import LOSSES, cross_entropy, square_loss
 from gatentk.train.memory import training_memory
 from gatentk.train.rates import Trial, candidate_rates, choose_rate
 from gatentk.train.record import EpochRecord
+from gatentk.train.result import Result
 from gatentk.train.run import Run, fit
 from gatentk.train.samples import Split, TrainingSamples, normalised, prepare_training, split_rows
 from gatentk.train.start import Start, begin, build
@@ -79,6 +80,7 @@ __all__ = [
     "rates",
     "read_checkpoint",
     "run_all",
+    "run_training",
     "split_rows",
     "square_loss",
     "training_memory",

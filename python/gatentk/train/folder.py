@@ -3,49 +3,92 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import gatentk
 from gatentk.checks import check_integer
 from gatentk.errors import TrainingError
+from gatentk.extras import require
+from gatentk.reporting import figures
+from gatentk.runs.files import write_atomically
 from gatentk.runs.identity import as_stored
+from gatentk.runs.memory import check_memory
 from gatentk.train.checkpoints import checkpoint_path, checkpoint_paths, read_checkpoint, write_checkpoint
 from gatentk.train.config import TrainingConfig
 from gatentk.train.log import Log
-from gatentk.train.rates import Trial, candidate_rates, choose_rate
+from gatentk.train.memory import training_memory
+from gatentk.train.plots import draw
+from gatentk.train.rates import candidate_rates, choose_rate
 from gatentk.train.record import EpochRecord
+from gatentk.train.result import Result, document_text
 from gatentk.train.run import Run
-from gatentk.train.samples import TrainingSamples
+from gatentk.train.samples import TrainingSamples, prepare_training
 from gatentk.train.start import Start, begin, build, remove_gate_files
 
+RESULTS = "results.json"
 FORMAT = 1  # of log and checkpoints; raised when a run would compute something else
 
 
-@dataclass(frozen=True)
-class Result:
-    """All runs of a training.
+def run_training(
+    config: TrainingConfig,
+    folder: Path,
+    samples: TrainingSamples | None = None,
+    *,
+    resume: bool = False,
+    restart: bool = False,
+    checkpoint_every: int = 10,
+    command: str | None = None,
+    report: Callable[[EpochRecord, bool], None] | None = None,
+) -> Result:
+    """Train all seeds as `run_all` does, and write results.json, loss.png and loss.svg.
 
-    Attributes:
-        config: what was trained.
-        rate, trials: the learning rate, and the trials that chose it (none if it was given).
-        records: of all epochs, seed by seed.
+    Args:
+        config: what to train.
+        folder: of the results; created if it is not there.
+        samples: those of `prepare_training(config)` if left out.
+        resume, restart, checkpoint_every: as for `run_all`.
+        command: what repeats the training, for its files; the call of this function if left out.
+        report: the `callback` of `run_all`.
+
+    Returns:
+        The learning rate and the records of all epochs; some or all runs may have diverged.
+
+    Raises:
+        MissingExtraError: a package of the extra `cli` is missing, which plots need.
+        DataError, TypeError, ValueError, TrainingError: as `prepare_training`.
+        MemoryError: less is free than the training needs; nothing is written.
+        TrainingError: as `run_all`.
     """
+    require("cli", "run_training")
+    samples = prepare_training(config) if samples is None else samples
+    check_memory(training_memory(config, samples), remedy="take a smaller width= or depth=, or fewer samples with n=")
+    result = run_all(
+        config,
+        samples,
+        folder,
+        resume=resume,
+        restart=restart,
+        checkpoint_every=checkpoint_every,
+        callback=report,
+    )
+    write(folder, samples, result, command or f"run_training({config!r}, Path('DIR'))")
+    return result
 
-    config: TrainingConfig
-    rate: float
-    trials: list[Trial]
-    records: list[EpochRecord]
 
-    def run(self, seed: int) -> list[EpochRecord]:
-        """The records of one seed."""
-        return [record for record in self.records if record.seed == seed]
+def write(folder: Path, samples: TrainingSamples, result: Result, command: str) -> None:
+    """Write all files of a training besides its log.
 
-    @property
-    def diverged(self) -> list[EpochRecord]:
-        """The last records of runs that diverged."""
-        return [record for record in self.records if record.diverged]
+    Args:
+        folder: of the files.
+        samples, result: what was trained, and what came out.
+        command: what repeats it.
+    """
+    figure = draw(samples, result)
+    for kind in ("png", "svg"):
+        write_atomically(folder / f"loss.{kind}", figures.render(figure, kind))
+    write_atomically(folder / RESULTS, document_text(samples, result, command).encode())
 
 
 def identity(config: TrainingConfig, samples: TrainingSamples) -> dict[str, Any]:

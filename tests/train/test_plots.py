@@ -4,7 +4,7 @@ import pytest
 from cases.training import record_of, small
 
 from gatentk import train
-from gatentk.train.plot import draw
+from gatentk.train.plots import draw
 
 
 def result_of(config, **changes):

@@ -8,7 +8,7 @@ from gatentk.activations import ACTIVATIONS
 from gatentk.reporting import figures
 from gatentk.reporting.style import BLUE, INK, ORANGE, SMALL
 from gatentk.reporting.text import data_name, number
-from gatentk.train.folder import Result
+from gatentk.train.result import Result
 from gatentk.train.samples import TrainingSamples
 
 if TYPE_CHECKING:
