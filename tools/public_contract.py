@@ -36,8 +36,8 @@ CHOICES = {
 }
 # Parts of a runner: their names are kept, not their parameters.
 PARTS = {"gatentk.train.Log", "gatentk.train.normalised", "gatentk.train.read_checkpoint"}
-# Aliases of types that have got a better name.
-RENAMED = {"Network": "FixedEndsNetwork"}
+# Aliases of types that are listed under another of their names.
+LISTED_AS = {"FactorGates": "Gates"}
 # Options whose help lists data sets, of which there may be more.
 OF_DATA_SETS = ("--data", "--path")
 SPECIAL = {"__call__", "__enter__", "__exit__", "__getitem__", "__iter__", "__len__", "__str__"}
@@ -157,7 +157,7 @@ class _Text:
         annotation = getattr(annotation, "__forward_arg__", annotation)
         text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
         text = re.sub(r"(\w+\.)+(?=\w)", "", text).replace('"', "").replace("'", "")
-        names = RENAMED | dict(aliases)
+        names = LISTED_AS | dict(aliases)
         self._text = re.sub(r"\w+", lambda word: names.get(word[0], word[0]), text)
 
     def __repr__(self) -> str:

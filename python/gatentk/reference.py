@@ -13,7 +13,7 @@ ROW_ALIGNMENT = 128  # bits
 # sin t - t cos t = sum_k (-1)^(k+1) 2k t^(2k+1) / (2k+1)!: below 1 radian the difference itself would cancel.
 _DROP_SERIES = [(-1) ** (k + 1) * 2 * k / math.factorial(2 * k + 1) for k in range(1, 12)]
 
-Gates = Tensor | tuple[Tensor | None, Tensor | None] | None
+FactorGates = Tensor | tuple[Tensor | None, Tensor | None] | None
 
 
 # Packed bits
@@ -41,7 +41,7 @@ def gram_ntk(
     deltas: Sequence[Tensor],
     acts_b: Sequence[Tensor] | None = None,
     deltas_b: Sequence[Tensor] | None = None,
-    gates: Sequence[Gates] | None = None,
+    gates: Sequence[FactorGates] | None = None,
     components: bool = False,
     *,
     bias: Sequence[float] | None = None,

@@ -10,7 +10,7 @@ import torch
 from cases import emulation_build
 
 from gatentk import ops
-from gatentk.ops import cuda, registration
+from gatentk.ops import cuda, precision, registration
 
 LANE_ORDERS = ("forward", "reversed", "shuffled")
 
@@ -37,7 +37,7 @@ def load():
 def kernels_for(architecture, module):
     """The operations on a device of that architecture with few multiprocessors."""
     return cuda.CudaKernels(
-        module, lambda tensor: contextlib.nullcontext((architecture, 4, 0)), cuda.precision, ops.QUANTITIES
+        module, lambda tensor: contextlib.nullcontext((architecture, 4, 0)), precision.precision, ops.QUANTITIES
     )
 
 

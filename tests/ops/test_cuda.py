@@ -1,4 +1,4 @@
-"""What of the operations for CUDA tensors shows without a CUDA device: checks, settings, messages."""
+"""What of the operations for CUDA tensors shows without a CUDA device: checks, messages."""
 
 import sys
 import types
@@ -38,16 +38,6 @@ def missing(monkeypatch):
     yield
     for cached in (cuda.compiled, cuda.kernels):
         cached.cache_clear()
-
-
-@pytest.fixture
-def followed():
-    """The precision and torch's settings come back."""
-    matmul = torch.backends.cuda.matmul
-    before = matmul.allow_tf32
-    yield matmul
-    ops.select_cuda_precision("auto")
-    matmul.allow_tf32 = before
 
 
 @pytest.mark.parametrize("name", [*NAMES, "ordered_linear"])
@@ -162,35 +152,6 @@ def test_what_was_built_is_described(missing, monkeypatch):
 
 def test_quantities_are_numbered_as_the_compiled_modules_number_them():
     assert [_core.Quantity.__members__[name].value for name in ops.QUANTITIES] == list(range(len(ops.QUANTITIES)))
-
-
-# Precision
-
-
-def test_precision_follows_torch_unless_it_is_chosen(followed):
-    followed.allow_tf32 = False
-    assert ops.cuda_precision() == "tf32x3"
-    followed.allow_tf32 = True
-    assert ops.cuda_precision() == "tf32"
-    for name in ops.CUDA_PRECISIONS:
-        ops.select_cuda_precision(name)
-        assert ops.cuda_precision() == name
-    ops.select_cuda_precision("auto")
-    assert ops.cuda_precision() == "tf32"
-    with pytest.raises(ValueError, match=r"^name: expected one of 'auto', 'strict', 'tf32x3', 'tf32', got 'fast'"):
-        ops.select_cuda_precision("fast")
-
-
-def test_both_settings_of_torch_are_understood(followed, monkeypatch):
-    for expected, settings in (
-        ("tf32", types.SimpleNamespace(fp32_precision="tf32")),
-        ("tf32x3", types.SimpleNamespace(fp32_precision="ieee")),
-        ("tf32x3", types.SimpleNamespace(fp32_precision="none")),
-        ("tf32", types.SimpleNamespace(allow_tf32=True)),
-        ("tf32x3", types.SimpleNamespace(allow_tf32=False)),
-    ):
-        monkeypatch.setattr(torch.backends.cuda, "matmul", settings)
-        assert ops.cuda_precision() == expected
 
 
 # Which product is taken

@@ -1,11 +1,8 @@
 """Operations on tensors, registered with torch: a module for each family. Only they call the compiled modules."""
 
 from gatentk.ops.bits import pack_bits, transpose_bits, unpack_bits
-from gatentk.ops.cuda import PRECISIONS as CUDA_PRECISIONS
-from gatentk.ops.cuda import precision as cuda_precision
-from gatentk.ops.cuda import select_precision as select_cuda_precision
 from gatentk.ops.gate_gram import gate_gram
-from gatentk.ops.gram import Gates, gram_ntk
+from gatentk.ops.gram import FactorGates, gram_ntk
 from gatentk.ops.infinite import QUANTITIES, infinite_ntk
 from gatentk.ops.instruction_sets import available_isas, fma_peak, isa, openmp, select_isa
 from gatentk.ops.layouts import ROW_ALIGNMENT, row_bytes
@@ -18,6 +15,11 @@ from gatentk.ops.masked import (
 )
 from gatentk.ops.ordered import ordered_linear
 from gatentk.ops.plans import GateLayer, build_plan
+from gatentk.ops.precision import PRECISIONS as CUDA_PRECISIONS
+from gatentk.ops.precision import precision as cuda_precision
+from gatentk.ops.precision import select_precision as select_cuda_precision
+
+Gates = FactorGates  # as signatures are listed in the contract of public names
 
 __all__ = [
     "CUDA_DTYPES",
@@ -25,6 +27,7 @@ __all__ = [
     "METHODS",
     "QUANTITIES",
     "ROW_ALIGNMENT",
+    "FactorGates",
     "Gate",
     "GateLayer",
     "GateRows",

@@ -9,7 +9,7 @@ from gatentk import _core
 from gatentk.checks import describe
 from gatentk.ops.arguments import check_bit_matrix, check_bits, check_device
 from gatentk.ops.cuda import on_cuda
-from gatentk.ops.layouts import contiguous_rows, row_bytes
+from gatentk.ops.layouts import contiguous_rows, packed, transposed, unpacked
 from gatentk.ops.registration import register
 
 
@@ -40,17 +40,13 @@ def pack_bits(mask: Tensor) -> Tensor:
 def _pack_on_cpu(mask: Tensor) -> Tensor:
     rows = mask.reshape(-1, mask.shape[-1]) if mask.numel() else mask.new_empty(mask.shape[:-1].numel(), mask.shape[-1])
     rows = contiguous_rows(rows)
-    bits = torch.empty(*mask.shape[:-1], row_bytes(mask.shape[-1]), dtype=torch.uint8)
+    bits = packed(mask)
     n, width = rows.shape
     _core.pack_bits(rows.data_ptr(), rows.stride(0), n, width, bits.data_ptr(), bits.shape[-1], torch.get_num_threads())
     return bits
 
 
-def _packed(mask: Tensor) -> Tensor:
-    return mask.new_empty((*mask.shape[:-1], row_bytes(mask.shape[-1])), dtype=torch.uint8)
-
-
-register("pack_bits(Tensor mask) -> Tensor", cpu=_pack_on_cpu, cuda=on_cuda("pack_bits"), fake=_packed)
+register("pack_bits(Tensor mask) -> Tensor", cpu=_pack_on_cpu, cuda=on_cuda("pack_bits"), fake=packed)
 
 
 def unpack_bits(bits: Tensor, width: int) -> Tensor:
@@ -74,7 +70,7 @@ def gated(values: Tensor, bits: Tensor | None) -> Tensor:
 
 
 def _unpack_on_cpu(bits: Tensor, width: int) -> Tensor:
-    mask = torch.empty(*bits.shape[:-1], width, dtype=torch.bool)
+    mask = unpacked(bits, width)
     if mask.numel():
         rows = contiguous_rows(bits.reshape(-1, bits.shape[-1]))
         _core.unpack_bits(
@@ -83,12 +79,8 @@ def _unpack_on_cpu(bits: Tensor, width: int) -> Tensor:
     return mask
 
 
-def _unpacked(bits: Tensor, width: int) -> Tensor:
-    return bits.new_empty((*bits.shape[:-1], width), dtype=torch.bool)
-
-
 register(
-    "unpack_bits(Tensor bits, int width) -> Tensor", cpu=_unpack_on_cpu, cuda=on_cuda("unpack_bits"), fake=_unpacked
+    "unpack_bits(Tensor bits, int width) -> Tensor", cpu=_unpack_on_cpu, cuda=on_cuda("unpack_bits"), fake=unpacked
 )
 
 
@@ -105,19 +97,15 @@ def transpose_bits(bits: Tensor, width: int) -> Tensor:
 
 
 def _transpose_on_cpu(bits: Tensor, width: int) -> Tensor:
-    rows, out = contiguous_rows(bits), _transposed(bits, width)
+    rows, out = contiguous_rows(bits), transposed(bits, width)
     threads = torch.get_num_threads()
     _core.transpose_bits(rows.data_ptr(), rows.stride(0), rows.shape[0], width, out.data_ptr(), out.shape[1], threads)
     return out
-
-
-def _transposed(bits: Tensor, width: int) -> Tensor:
-    return bits.new_empty(width, row_bytes(bits.shape[0]))
 
 
 register(
     "transpose_bits(Tensor bits, int width) -> Tensor",
     cpu=_transpose_on_cpu,
     cuda=on_cuda("transpose_bits"),
-    fake=_transposed,
+    fake=transposed,
 )

@@ -24,10 +24,15 @@ from gatentk.ops.layouts import (
     InfiniteProblem,
     MaskedProduct,
     contiguous_rows,
-    gates,
-    row_bytes,
+    counts,
+    gate_view,
+    ordered_product,
+    packed,
+    transposed,
+    unpacked,
     view,
 )
+from gatentk.ops.precision import PRECISIONS, precision
 
 if TYPE_CHECKING:
     from gatentk._cuda import Device
@@ -37,9 +42,6 @@ Launch = Callable[[Tensor], AbstractContextManager["Device"]]
 INSTALL = "pip install . --config-settings=cmake.define.GATENTK_CUDA=ON"
 
 _SUFFIXES = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16"}
-
-# How products of float32 numbers are made, in the order of the compiled module.
-PRECISIONS = ("strict", "tf32x3", "tf32")
 
 
 class CudaKernels:
@@ -64,7 +66,7 @@ class CudaKernels:
         """See `gatentk.ops.pack_bits`."""
         rows = contiguous_rows(mask.reshape(mask.shape[:-1].numel(), mask.shape[-1]))
         n, width = rows.shape
-        bits = mask.new_empty((*mask.shape[:-1], row_bytes(width)), dtype=torch.uint8)
+        bits = packed(mask)
         if bits.numel():
             with self._launch(mask) as device:
                 self.core.pack_bits(rows.data_ptr(), rows.stride(0), n, width, bits.data_ptr(), bits.shape[-1], device)
@@ -72,7 +74,7 @@ class CudaKernels:
 
     def unpack_bits(self, bits: Tensor, width: int) -> Tensor:
         """See `gatentk.ops.unpack_bits`."""
-        mask = bits.new_empty((*bits.shape[:-1], width), dtype=torch.bool)
+        mask = unpacked(bits, width)
         if mask.numel():
             rows = _aligned(bits.reshape(-1, bits.shape[-1]))
             with self._launch(bits) as device:
@@ -81,8 +83,7 @@ class CudaKernels:
 
     def transpose_bits(self, bits: Tensor, width: int) -> Tensor:
         """See `gatentk.ops.transpose_bits`."""
-        rows = _aligned(bits)
-        out = bits.new_empty(width, row_bytes(bits.shape[0]))
+        rows, out = _aligned(bits), transposed(bits, width)
         if out.numel():
             with self._launch(bits) as device:
                 self.core.transpose_bits(
@@ -93,7 +94,7 @@ class CudaKernels:
     def masked_matmul(self, *arguments: Any) -> Tensor:
         """The product whose factors and result are masked where they have gates; plans are not used."""
         product = MaskedProduct(*arguments)
-        out = product.a.new_empty(product.shape)
+        out = product.result()
         if not out.numel():
             return out
         run = getattr(self.core, f"masked_matmul_{_SUFFIXES[out.dtype]}")
@@ -105,7 +106,7 @@ class CudaKernels:
                 view(b, bits_b, not product.transpose_b),
                 out.data_ptr(),
                 out.stride(0),
-                gates(bits_out),
+                gate_view(bits_out),
                 PRECISIONS.index(self._precision()),
                 device,
             )
@@ -113,7 +114,7 @@ class CudaKernels:
 
     def ordered_linear(self, x: Tensor, weight: Tensor, relu: bool) -> Tensor:
         """See `gatentk.ops.ordered_linear`."""
-        out = x.new_empty(x.shape[0], weight.shape[0])
+        out = ordered_product(x, weight)
         if out.numel():
             run = getattr(self.core, f"ordered_linear_{_SUFFIXES[x.dtype]}")
             x, weight = contiguous_rows(x), contiguous_rows(weight)
@@ -124,7 +125,7 @@ class CudaKernels:
     def gram_ntk(self, *arguments: Any) -> Tensor:
         """See `gatentk.ops.gram_ntk`."""
         problem = GramProblem(*arguments)
-        out = problem.acts[0].new_empty(problem.shape)
+        out = problem.result()
         if not out.numel():
             return out
         run = getattr(self.core, f"gram_{_SUFFIXES[out.dtype]}")
@@ -143,7 +144,7 @@ class CudaKernels:
     def infinite_ntk(self, x: Tensor, z: Tensor | None, depths: list[int], quantity: str) -> Tensor:
         """See `gatentk.ops.infinite_ntk`."""
         samples = InfiniteProblem(x, z, depths, quantity)
-        out = x.new_empty(samples.shape)
+        out = samples.result()
         if not out.numel():
             return out
         suffix, number = _SUFFIXES[x.dtype], self._quantities.index(quantity)
@@ -166,13 +167,13 @@ class CudaKernels:
         """See `gatentk.ops.gate_gram`."""
         left = _aligned(bits_a)
         right = left if bits_b is None else _aligned(bits_b)
-        out = left.new_empty((left.shape[0], right.shape[0]), dtype=torch.int32)
+        out = counts(bits_a, bits_b)
         if out.numel():
             with self._launch(left) as device:
                 self.core.gate_gram(
-                    gates(left),
+                    gate_view(left),
                     left.shape[0],
-                    gates(right),
+                    gate_view(right),
                     right.shape[0],
                     left.shape[1],
                     bits_b is None,
@@ -188,51 +189,6 @@ def _aligned(bits: Tensor) -> Tensor:
     if rows.data_ptr() % 16 or any(stride % 16 for stride in rows.stride()[:-1]):
         rows = rows.clone(memory_format=torch.contiguous_format)
     return rows
-
-
-# Precision of float32 products
-
-# What "auto" takes where torch does not allow TF32: three TF32 products of the rounded numbers and their remainders,
-# whose errors are within twice those of torch's float32 products (docs/cuda.md).
-_ACCURATE = "tf32x3"
-
-_selected = "auto"
-
-
-def precision() -> str:
-    """How float32 products of masked and Gram products are made on CUDA devices: "strict", "tf32x3" or "tf32"."""
-    if _selected != "auto":
-        return _selected
-    return "tf32" if _torch_allows_tf32() else _ACCURATE
-
-
-def select_precision(name: str) -> None:
-    """Choose how float32 numbers are multiplied on CUDA devices, in the whole process.
-
-    Args:
-        name: "strict" uses fused multiply-adds in float32. "tf32x3" makes three products on tensor cores for each, as
-            accurate as a float32 product, though an infinite factor gives NaN. "tf32" makes one, of factors rounded
-            to 11 bits. "auto", the choice at the start, follows torch: "tf32" where `torch.backends.cuda.matmul`
-            allows TF32, "tf32x3" elsewhere. Dense products are torch's own.
-
-    Raises:
-        ValueError: another name.
-    """
-    global _selected
-    if name not in ("auto", *PRECISIONS):
-        raise ValueError(f"name: expected one of 'auto', {', '.join(map(repr, PRECISIONS))}, got {name!r}")
-    _selected = name
-
-
-def _torch_allows_tf32() -> bool:
-    matmul = torch.backends.cuda.matmul
-    # Newer versions of torch have two settings, and reading the older one fails where the newer one was used.
-    if hasattr(matmul, "fp32_precision"):
-        return bool(matmul.fp32_precision == "tf32")
-    return bool(matmul.allow_tf32)
-
-
-# The compiled module and the device
 
 
 @cache

@@ -12,8 +12,7 @@ from gatentk import _core
 from gatentk.checks import describe, like_input
 from gatentk.ops.arguments import check_device
 from gatentk.ops.cuda import on_cuda
-from gatentk.ops.layouts import ROW_ALIGNMENT, contiguous_rows
-from gatentk.ops.layouts import gates as gate_view
+from gatentk.ops.layouts import ROW_ALIGNMENT, contiguous_rows, counts, gate_view
 from gatentk.ops.registration import register
 
 
@@ -57,7 +56,7 @@ def _bit_matrix(name: str, bits: Any) -> Tensor:
 def _count_on_cpu(bits_a: Tensor, bits_b: Tensor | None) -> Tensor:
     left = contiguous_rows(bits_a)
     right = left if bits_b is None else contiguous_rows(bits_b)
-    out = _counts(bits_a, bits_b)
+    out = counts(bits_a, bits_b)
     _core.gate_gram(
         gate_view(left),
         left.shape[0],
@@ -71,11 +70,6 @@ def _count_on_cpu(bits_a: Tensor, bits_b: Tensor | None) -> Tensor:
     return out
 
 
-def _counts(bits_a: Tensor, bits_b: Tensor | None) -> Tensor:
-    right = bits_a if bits_b is None else bits_b
-    return bits_a.new_empty((bits_a.shape[0], right.shape[0]), dtype=torch.int32)
-
-
 register(
-    "gate_gram(Tensor bits_a, Tensor? bits_b) -> Tensor", cpu=_count_on_cpu, cuda=on_cuda("gate_gram"), fake=_counts
+    "gate_gram(Tensor bits_a, Tensor? bits_b) -> Tensor", cpu=_count_on_cpu, cuda=on_cuda("gate_gram"), fake=counts
 )

@@ -17,7 +17,7 @@ from gatentk.ops.cuda import on_cuda
 from gatentk.ops.layouts import GramProblem
 from gatentk.ops.registration import below_autograd, register
 
-Gates = Tensor | tuple[Tensor | None, Tensor | None] | None
+FactorGates = Tensor | tuple[Tensor | None, Tensor | None] | None
 Settings = tuple[int, list[float], bool]  # layers, bias, components
 
 
@@ -26,7 +26,7 @@ def gram_ntk(
     deltas: Sequence[Tensor],
     acts_b: Sequence[Tensor] | None = None,
     deltas_b: Sequence[Tensor] | None = None,
-    gates: Sequence[Gates] | None = None,
+    gates: Sequence[FactorGates] | None = None,
     components: bool = False,
     *,
     bias: Sequence[float] | None = None,
@@ -109,7 +109,7 @@ def _check_layers(acts: list[Tensor], deltas: list[Tensor], acts_b: list[Tensor]
 
 
 def _split_gates(
-    gates: Sequence[Gates] | None, acts: Sequence[Tensor], deltas: Sequence[Tensor]
+    gates: Sequence[FactorGates] | None, acts: Sequence[Tensor], deltas: Sequence[Tensor]
 ) -> tuple[list[Tensor | None], list[Tensor | None]]:
     if gates is None:
         return [None] * len(acts), [None] * len(acts)
@@ -127,17 +127,13 @@ def _split_gates(
 
 
 def _compute_on_cpu(*arguments: Any) -> Tensor:
-    problem, out = GramProblem(*arguments), _kernel(*arguments)
+    problem = GramProblem(*arguments)
+    out = problem.result()
     run = _core.gram_f32 if out.dtype == torch.float32 else _core.gram_f64
     n, n_b = out.shape[-2:]
     for terms, matrix in problem.members(out):
         run(n, n_b, problem.symmetric, terms, matrix.data_ptr(), max(n_b, 1), torch.get_num_threads())
     return out
-
-
-def _kernel(*arguments: Any) -> Tensor:
-    problem = GramProblem(*arguments)
-    return problem.acts[0].new_empty(problem.shape)
 
 
 class _DifferentiableGram(torch.autograd.Function):
@@ -211,6 +207,6 @@ register(
     "Tensor?[] gates_delta, float[] bias, bool components) -> Tensor",
     cpu=_compute_on_cpu,
     cuda=on_cuda("gram_ntk"),
-    fake=_kernel,
+    fake=lambda *arguments: GramProblem(*arguments).result(),
     differentiable=_apply,
 )

@@ -65,7 +65,8 @@ def infinite_ntk(x: Tensor, z: Tensor | None, depths: Sequence[int], quantity: s
 
 def _compute_on_cpu(x: Tensor, z: Tensor | None, depths: list[int], quantity: str) -> Tensor:
     run = _core.infinite_ntk_f32 if x.dtype == torch.float32 else _core.infinite_ntk_f64
-    problem, out = InfiniteProblem(x, z, depths, quantity), _kernels(x, z, depths, quantity)
+    problem = InfiniteProblem(x, z, depths, quantity)
+    out = problem.result()
     n, n_z = out.shape[-2:]
     for rows, columns, matrices in problem.members(out):
         run(
@@ -82,13 +83,9 @@ def _compute_on_cpu(x: Tensor, z: Tensor | None, depths: list[int], quantity: st
     return out
 
 
-def _kernels(x: Tensor, z: Tensor | None, depths: list[int], quantity: str) -> Tensor:
-    return x.new_empty(InfiniteProblem(x, z, depths, quantity).shape)
-
-
 register(
     "infinite_ntk(Tensor x, Tensor? z, int[] depths, str quantity) -> Tensor",
     cpu=_compute_on_cpu,
     cuda=on_cuda("infinite_ntk"),
-    fake=_kernels,
+    fake=lambda *arguments: InfiniteProblem(*arguments).result(),
 )

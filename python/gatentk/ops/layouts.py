@@ -1,10 +1,11 @@
-"""What the compiled modules take and give: problems with the shapes of their results, tensors as addresses."""
+"""What the compiled modules take and give: tensors as addresses, problems, room for the results of operations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from torch import Tensor
 
 from gatentk.activations import ACTIVATIONS
@@ -35,12 +36,38 @@ def contiguous_rows(matrix: Tensor) -> Tensor:
 def view(matrix: Tensor, bits: Tensor | None = None, transposed: bool = False) -> _core.View:
     """A matrix with its gates; of a transposed one, `matrix` and `bits` are as stored."""
     rows, width = matrix.shape[::-1] if transposed else matrix.shape
-    return matrix.data_ptr(), rows, width, matrix.stride(0), gates(bits), transposed
+    return matrix.data_ptr(), rows, width, matrix.stride(0), gate_view(bits), transposed
 
 
-def gates(bits: Tensor | None) -> _core.Gates:
+def gate_view(bits: Tensor | None) -> _core.Gates:
     """Packed gates, or none."""
     return (0, 0) if bits is None else (bits.data_ptr(), bits.stride(0))
+
+
+def packed(mask: Tensor) -> Tensor:
+    """Room for the bits of a mask (..., width)."""
+    return mask.new_empty((*mask.shape[:-1], row_bytes(mask.shape[-1])), dtype=torch.uint8)
+
+
+def unpacked(bits: Tensor, width: int) -> Tensor:
+    """Room for the mask (..., width) of packed bits."""
+    return bits.new_empty((*bits.shape[:-1], width), dtype=torch.bool)
+
+
+def transposed(bits: Tensor, width: int) -> Tensor:
+    """Room for the rows of `width` neurons of packed bits (n, row bytes)."""
+    return bits.new_empty(width, row_bytes(bits.shape[0]))
+
+
+def ordered_product(x: Tensor, weight: Tensor, relu: bool = False) -> Tensor:
+    """Room for x @ weight.T."""
+    return x.new_empty(x.shape[0], weight.shape[0])
+
+
+def counts(bits_a: Tensor, bits_b: Tensor | None) -> Tensor:
+    """Room for the counts of common gates of the rows of two tables, or of one."""
+    right = bits_a if bits_b is None else bits_b
+    return bits_a.new_empty((bits_a.shape[0], right.shape[0]), dtype=torch.int32)
 
 
 class MaskedProduct(NamedTuple):
@@ -67,6 +94,10 @@ class MaskedProduct(NamedTuple):
     def shape(self) -> tuple[int, int]:
         """Of the result."""
         return self.a.shape[1 if self.transpose_a else 0], self.b.shape[0 if self.transpose_b else 1]
+
+    def result(self) -> Tensor:
+        """Room for the result."""
+        return self.a.new_empty(self.shape)
 
     @property
     def bits(self) -> list[Tensor | None]:
@@ -105,6 +136,10 @@ class GramProblem(NamedTuple):
         right = self.acts[0] if self.symmetric else self.acts_b[0]
         shape = (*self.acts[0].shape[:-1], right.shape[-2])
         return (len(self.acts), *shape) if self.components else shape
+
+    def result(self) -> Tensor:
+        """Room for the result."""
+        return self.acts[0].new_empty(self.shape)
 
     def members(self, out: Tensor) -> Iterator[tuple[list[_core.Term], Tensor]]:
         """Terms and the matrix (n, n_b) of `out` that their sum goes to, for each member of a batch.
@@ -161,6 +196,10 @@ class InfiniteProblem(NamedTuple):
         """Of the result."""
         outputs = self.depths[0] + 1 if self.quantity in COMPONENTS else len(self.depths)
         return (outputs, *self.x.shape[:-1], (self.x if self.z is None else self.z).shape[-2])
+
+    def result(self) -> Tensor:
+        """Room for the result."""
+        return self.x.new_empty(self.shape)
 
     def members(self, out: Tensor) -> Iterator[tuple[_core.View, _core.View, Tensor]]:
         """Samples x and z, and the matrices (outputs, n, n_z) of `out`, for each member of a batch."""

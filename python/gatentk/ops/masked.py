@@ -13,8 +13,7 @@ from gatentk.checks import FLOATS, describe
 from gatentk.ops import cuda
 from gatentk.ops.arguments import check_bits, check_device, check_matrix
 from gatentk.ops.bits import gated
-from gatentk.ops.layouts import MaskedProduct, contiguous_rows, view
-from gatentk.ops.layouts import gates as gate_view
+from gatentk.ops.layouts import MaskedProduct, contiguous_rows, gate_view, view
 from gatentk.ops.plans import plan_shape
 from gatentk.ops.registration import batch_dims, below_autograd, register, sliced
 
@@ -108,10 +107,11 @@ def _gate(name: str, gate: Gate, shape: Sequence[int], z: Tensor) -> list[Tensor
 
 
 def _multiply_on_cpu(*arguments: Any) -> Tensor:
-    product, out = MaskedProduct(*arguments), _product(*arguments)
+    product = MaskedProduct(*arguments)
     method = METHODS[product.method]
     if method == "dense" or (method == "auto" and _dense_is_faster(product)):
         return _dense_product(product)
+    out = product.result()
     run = _core.masked_matmul_f32 if out.dtype == torch.float32 else _core.masked_matmul_f64
     a, b = contiguous_rows(product.a), contiguous_rows(product.b)
     bits_a, bits_b, bits_out = (None if bits is None else contiguous_rows(bits) for bits in product.bits)
@@ -134,11 +134,6 @@ def _multiply_on_cuda(*arguments: Any) -> Tensor:
     if method == "dense" or (method == "auto" and not (product.gate_a or product.gate_b or product.gate_out)):
         return _dense_product(product)
     return cuda.kernels().masked_matmul(*product)
-
-
-def _product(*arguments: Any) -> Tensor:
-    product = MaskedProduct(*arguments)
-    return product.a.new_empty(product.shape)
 
 
 def _dense_is_faster(product: MaskedProduct) -> bool:
@@ -246,6 +241,6 @@ register(
     "Tensor[] gate_out, int method) -> Tensor",
     cpu=_multiply_on_cpu,
     cuda=_multiply_on_cuda,
-    fake=_product,
+    fake=lambda *arguments: MaskedProduct(*arguments).result(),
     differentiable=_DifferentiableProduct.apply,
 )

@@ -9,7 +9,7 @@ from gatentk import _core
 from gatentk.checks import describe
 from gatentk.ops.arguments import check_device, check_matrix
 from gatentk.ops.cuda import on_cuda
-from gatentk.ops.layouts import contiguous_rows, view
+from gatentk.ops.layouts import contiguous_rows, ordered_product, view
 from gatentk.ops.registration import register
 
 
@@ -46,19 +46,15 @@ def ordered_linear(x: Tensor, weight: Tensor, relu: bool = False) -> Tensor:
 
 def _multiply_on_cpu(x: Tensor, weight: Tensor, relu: bool) -> Tensor:
     run = _core.ordered_linear_f32 if x.dtype == torch.float32 else _core.ordered_linear_f64
-    out = _product(x, weight, relu)
+    out = ordered_product(x, weight)
     x, weight = contiguous_rows(x), contiguous_rows(weight)
     run(view(x), view(weight), relu, out.data_ptr(), out.stride(0), torch.get_num_threads())
     return out
-
-
-def _product(x: Tensor, weight: Tensor, relu: bool) -> Tensor:
-    return x.new_empty(x.shape[0], weight.shape[0])
 
 
 register(
     "ordered_linear(Tensor x, Tensor weight, bool relu) -> Tensor",
     cpu=_multiply_on_cpu,
     cuda=on_cuda("ordered_linear"),
-    fake=_product,
+    fake=ordered_product,
 )

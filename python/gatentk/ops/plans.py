@@ -7,8 +7,7 @@ from torch import Tensor
 
 from gatentk import _core
 from gatentk.ops.arguments import check_bit_matrix
-from gatentk.ops.layouts import contiguous_rows
-from gatentk.ops.layouts import gates as gate_view
+from gatentk.ops.layouts import contiguous_rows, gate_view
 from gatentk.ops.registration import register
 
 
