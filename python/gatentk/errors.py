@@ -13,6 +13,10 @@ class RunError(GateNTKError):
     """A run cannot start or go on as asked; the message says what to change, with arguments as `name=value`."""
 
 
+class StudyError(RunError):
+    """A study cannot start or go on as asked; the message says what to change."""
+
+
 class TrainingError(RunError):
     """A training cannot start or go on as asked; the message says what to change."""
 

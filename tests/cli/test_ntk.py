@@ -9,11 +9,11 @@ from cases.commands import interrupted, interrupted_process, invoke, results
 
 from gatentk import ntk
 from gatentk.cli.ntk import command_line, parse_depths
-from gatentk.errors import SpectrumError
+from gatentk.errors import SpectrumError, StudyError
 from gatentk.runs import memory
 from gatentk.study import folder, run
-from gatentk.study.config import StudyConfig, StudyError, depths_text
-from gatentk.study.folder import JOURNAL
+from gatentk.study.config import StudyConfig, depths_text
+from gatentk.study.journal import JOURNAL
 from gatentk.study.result import Study
 
 FILES = {

@@ -3,7 +3,7 @@
 import pytest
 from cases.studies import from_rows, small
 
-from gatentk.study.config import StudyError
+from gatentk.errors import StudyError
 from gatentk.study.run import run_tasks
 from gatentk.study.samples import prepare_study
 

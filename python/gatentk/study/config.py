@@ -6,13 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gatentk.activations import FUNCTIONS
-from gatentk.errors import RunError
 
 DTYPES = ("float64", "float32")
-
-
-class StudyError(RunError):
-    """A study cannot start or go on as asked; the message says what to change."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,16 @@ from typing import Any
 import gatentk
 from gatentk.extras import require
 from gatentk.reporting.environment import environment
-from gatentk.runs import journal
 from gatentk.runs.files import write_atomically
 from gatentk.runs.memory import check_memory
 from gatentk.runs.progress import Progress
 from gatentk.study import page
-from gatentk.study.config import StudyConfig, StudyError
+from gatentk.study.config import StudyConfig
+from gatentk.study.journal import Journal
 from gatentk.study.result import Study, document_text, table_text
-from gatentk.study.run import StudyRecord, Task, cost, plan, run_tasks, study_memory
+from gatentk.study.run import cost, plan, run_tasks, study_memory
 from gatentk.study.samples import StudySamples, prepare_study
 
-JOURNAL = journal.STUDY.file_name
 PAGE = "report.html"
 FORMAT = 1  # of the journal; raised when a task would compute something else
 
@@ -89,35 +88,3 @@ def write(folder: Path, study: Study) -> None:
 def identity(config: StudyConfig, samples: StudySamples) -> dict[str, Any]:
     """All that results depend on: a journal with another identity is not continued."""
     return {"format": FORMAT, "version": gatentk.__version__, **asdict(config), "sha256": samples.digest}
-
-
-class Journal(journal.Journal):
-    """Finished tasks of one study in its output folder.
-
-    Attributes:
-        done: keys of the finished tasks.
-        records: what they computed.
-
-    Raises:
-        StudyError: the folder holds another study or anything of another runner, cannot be written, or another
-            process is writing to it.
-    """
-
-    runner = journal.STUDY
-    error = StudyError
-
-    def __init__(self, folder: Path, identity: Mapping[str, Any], restart: bool | None = False) -> None:
-        self.records: list[StudyRecord] = []
-        self.done: set[str] = set()
-        super().__init__(folder, identity, restart)
-
-    def take(self, entry: dict[str, Any]) -> None:
-        """Remember a finished task."""
-        self.done.add(entry["task"])
-        self.records.extend(StudyRecord(**record) for record in entry["records"])
-
-    def append(self, task: Task, records: list[StudyRecord]) -> None:
-        """Add a finished task; the disk has it when this returns."""
-        self.write({"task": task.key, "records": [asdict(record) for record in records]})
-        self.done.add(task.key)
-        self.records.extend(records)

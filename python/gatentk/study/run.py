@@ -13,9 +13,9 @@ import torch
 
 from gatentk import nn, ntk
 from gatentk.activations import ACTIVATIONS
-from gatentk.errors import GateNTKError
+from gatentk.errors import GateNTKError, StudyError
 from gatentk.spectra import Spectrum, spectrum
-from gatentk.study.config import StudyConfig, StudyError
+from gatentk.study.config import StudyConfig
 from gatentk.study.samples import DTYPES, StudySamples
 
 

@@ -9,9 +9,10 @@ import torch
 
 from gatentk import data
 from gatentk.data.rows import first_occurrences
+from gatentk.errors import StudyError
 from gatentk.runs.identity import array_digest
 from gatentk.study import config as names
-from gatentk.study.config import StudyConfig, StudyError
+from gatentk.study.config import StudyConfig
 
 DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in names.DTYPES}
 

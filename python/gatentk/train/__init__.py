@@ -13,14 +13,14 @@ from gatentk.activations import MODELS
 from gatentk.errors import TrainingError
 from gatentk.train.checkpoints import checkpoint_paths, read_checkpoint, write_checkpoint
 from gatentk.train.config import BATCH, DTYPES, NORMALIZATIONS, OPTIMIZERS, TrainingConfig
-from gatentk.train.descent import Descent, Progress
+from gatentk.train.descent import Descent, DescentState
 from gatentk.train.diagnostics import DIAGNOSTICS, Monitor, Probe
 from gatentk.train.folder import FORMAT, identity, run_all, run_training
+from gatentk.train.journal import JOURNAL, Journal
+from gatentk.train.learning_rates import Trial, candidate_rates, choose_rate
 from gatentk.train.linearisation import Linearisation
-from gatentk.train.log import LOG, Log
 from gatentk.train.losses import LOSSES, cross_entropy, square_loss
 from gatentk.train.memory import training_memory
-from gatentk.train.rates import Trial, candidate_rates, choose_rate
 from gatentk.train.record import EpochRecord
 from gatentk.train.result import Result
 from gatentk.train.run import Run, fit
@@ -28,6 +28,8 @@ from gatentk.train.samples import Split, TrainingSamples, normalised, prepare_tr
 from gatentk.train.start import Start, begin, build
 from gatentk.train.trainable import Trainable
 
+LOG = JOURNAL
+Log = Journal
 # Shorter names, for programs that do without those of `gatentk.study`.
 Config = TrainingConfig
 Record = EpochRecord
@@ -48,12 +50,12 @@ __all__ = [
     "OPTIMIZERS",
     "Config",
     "Descent",
+    "DescentState",
     "EpochRecord",
     "Linearisation",
     "Log",
     "Monitor",
     "Probe",
-    "Progress",
     "Record",
     "Result",
     "Run",

@@ -41,7 +41,8 @@ class TrainingConfig:
         seeds: number of networks, seeded 0 .. seeds - 1.
         switch: epoch after which a GReLU network is converted to ReLU ([G], Thm 2) and goes on as one, with a fresh
             optimizer.
-        switch_rate: learning rate after the switch; None derives it from that before (`rates.rate_after_switch`).
+        switch_rate: learning rate after the switch; None derives it from that before
+            (`learning_rates.rate_after_switch`).
         diagnostics: names of `gatentk.train.diagnostics.DIAGNOSTICS`, measured after every epoch.
         diagnostic_samples: number of train samples that they are measured on, at most.
         dtype: "float32" or "float64".

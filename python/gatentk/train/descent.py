@@ -15,7 +15,7 @@ from gatentk.train.samples import Split
 from gatentk.train.trainable import Trainable, outputs
 
 
-class Progress(NamedTuple):
+class DescentState(NamedTuple):
     """Where a descent stands after an epoch.
 
     Attributes:
@@ -69,24 +69,24 @@ class Descent:
         kind = torch.optim.Adam if self.config.optimizer == "adam" else torch.optim.SGD
         self.optimizer: torch.optim.Optimizer = kind(network.weights, lr=rate)
 
-    def losses(self, last: int) -> Iterator[Progress]:
+    def losses(self, last: int) -> Iterator[DescentState]:
         """Train until epoch `last`; yields after each epoch, the start first, until the loss is not finite."""
         if self.epoch == 0:
-            yield self._progress(time.perf_counter(), finite=True)
+            yield self._measured(time.perf_counter(), finite=True)
         while self.epoch < last:
             begun = time.perf_counter()
             finite = self.train_epoch()
             self.epoch += 1
-            progress = self._progress(begun, finite)
-            yield progress
-            if progress.diverged:
+            state = self._measured(begun, finite)
+            yield state
+            if state.diverged:
                 return
 
-    def _progress(self, begun: float, finite: bool) -> Progress:
+    def _measured(self, begun: float, finite: bool) -> DescentState:
         loss, accuracy = self.evaluate(self.train) if finite else (math.nan, None)
         if not math.isfinite(loss):
-            return Progress(self.epoch, None, None, begun)
-        return Progress(self.epoch, loss, accuracy, begun)
+            return DescentState(self.epoch, None, None, begun)
+        return DescentState(self.epoch, loss, accuracy, begun)
 
     def train_epoch(self) -> bool:
         """One pass over the train samples; False if a loss was not finite, and the step was not taken."""

@@ -17,10 +17,10 @@ from gatentk.runs.identity import as_stored
 from gatentk.runs.memory import check_memory
 from gatentk.train.checkpoints import checkpoint_path, checkpoint_paths, read_checkpoint, write_checkpoint
 from gatentk.train.config import TrainingConfig
-from gatentk.train.log import Log
+from gatentk.train.journal import Journal
+from gatentk.train.learning_rates import candidate_rates, choose_rate
 from gatentk.train.memory import training_memory
 from gatentk.train.plots import draw
-from gatentk.train.rates import candidate_rates, choose_rate
 from gatentk.train.record import EpochRecord
 from gatentk.train.result import Result, document_text
 from gatentk.train.run import Run
@@ -28,7 +28,7 @@ from gatentk.train.samples import TrainingSamples, prepare_training
 from gatentk.train.start import Start, begin, build, remove_gate_files
 
 RESULTS = "results.json"
-FORMAT = 1  # of log and checkpoints; raised when a run would compute something else
+FORMAT = 1  # of journal and checkpoints; raised when a run would compute something else
 
 
 def run_training(
@@ -78,7 +78,7 @@ def run_training(
 
 
 def write(folder: Path, samples: TrainingSamples, result: Result, command: str) -> None:
-    """Write all files of a training besides its log.
+    """Write all files of a training besides its journal.
 
     Args:
         folder: of the files.
@@ -133,19 +133,20 @@ def run_all(
             diverges; a checkpoint is damaged.
     """
     checkpoint_every = check_integer("checkpoint_every", checkpoint_every, 1)
-    with Log(folder, identity(config, samples), resume=resume, restart=restart) as log:
+    with Journal(folder, identity(config, samples), resume=resume, restart=restart) as journal:
         if restart:
             for path in checkpoint_paths(folder):
                 path.unlink()
-        training = _Training(config, samples, folder, log, callback or (lambda record, trial: None))
+        training = _Training(config, samples, folder, journal, callback or (lambda record, trial: None))
         rate = training.rate()
         for seed in range(config.seeds):
             run = training.unfinished_run(seed, rate, resume)
             if run is not None:
                 training.finish(run, checkpoint_every)
             remove_gate_files(folder, seed)
-        log.sync()
-        return Result(config, rate, log.trials, [record for record in log.records if record.seed < config.seeds])
+        journal.sync()
+        records = [record for record in journal.records if record.seed < config.seeds]
+        return Result(config, rate, journal.trials, records)
 
 
 class _Training:
@@ -156,21 +157,21 @@ class _Training:
         config: TrainingConfig,
         samples: TrainingSamples,
         folder: Path,
-        log: Log,
+        journal: Journal,
         report: Callable[[EpochRecord, bool], None],
     ) -> None:
-        self.config, self.samples, self.folder, self.log, self.report = config, samples, folder, log, report
+        self.config, self.samples, self.folder, self.journal, self.report = config, samples, folder, journal, report
         self._tried: Start | None = None  # seed 0 after the trials, so that its gates are looked up once
 
     def rate(self) -> float:
-        """The learning rate in the log, or one that is chosen now."""
-        if self.log.rate is None:
+        """The learning rate in the journal, or one that is chosen now."""
+        if self.journal.rate is None:
             start = self._tried = self._start(0)
             candidates = candidate_rates(self.config, start)
             rate, trials = choose_rate(self.config, start, candidates, lambda record: self.report(record, True))
-            self.log.choose(rate, trials)
+            self.journal.choose(rate, trials)
             return rate
-        return self.log.rate
+        return self.journal.rate
 
     def _start(self, seed: int) -> Start:
         return begin(self.config, self.samples, seed, build(self.config, self.samples, seed), self.folder)
@@ -178,8 +179,8 @@ class _Training:
     def unfinished_run(self, seed: int, rate: float, resume: bool) -> Run | None:
         """The run of a seed as far as its checkpoint goes; None if it is finished. Reports the epochs done before."""
         path = checkpoint_path(self.folder, seed)
-        state = read_checkpoint(path, self.log.identity) if resume else None
-        done = self.log.rewind(seed, -1 if state is None else state["epoch"])
+        state = read_checkpoint(path, self.journal.identity) if resume else None
+        done = self.journal.rewind(seed, -1 if state is None else state["epoch"])
         for record in done:
             self.report(record, False)
         start, self._tried = self._tried, None
@@ -202,10 +203,10 @@ class _Training:
         """Train to the last epoch; write down every epoch, and a checkpoint every few."""
         last = self.config.epochs
         for record in run.epochs(last):
-            self.log.append(record)
+            self.journal.append(record)
             is_due = record.epoch > 0 and (record.epoch == last or record.epoch % checkpoint_every == 0)
             if is_due and not record.diverged:
-                self.log.sync()  # a checkpoint never knows of epochs that the log has lost
-                state = {"identity": self.log.identity, **run.state()}
+                self.journal.sync()  # a checkpoint never knows of epochs that the journal has lost
+                state = {"identity": self.journal.identity, **run.state()}
                 write_checkpoint(checkpoint_path(self.folder, run.seed), state)
             self.report(record, False)

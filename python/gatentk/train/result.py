@@ -10,7 +10,7 @@ from gatentk.reporting.environment import environment
 from gatentk.reporting.text import json_text
 from gatentk.train.config import TrainingConfig
 from gatentk.train.diagnostics import DIAGNOSTICS
-from gatentk.train.rates import Trial
+from gatentk.train.learning_rates import Trial
 from gatentk.train.record import EpochRecord
 from gatentk.train.samples import TrainingSamples
 

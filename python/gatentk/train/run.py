@@ -12,9 +12,9 @@ from torch import Tensor
 from gatentk import convert
 from gatentk.nn import FixedEndsNetwork, GReLUNetwork
 from gatentk.train.config import TrainingConfig
-from gatentk.train.descent import Descent, Progress
+from gatentk.train.descent import Descent, DescentState
 from gatentk.train.diagnostics import Monitor, Probe
-from gatentk.train.rates import candidate_rates, choose_rate, largest_eigenvalue, rate_after_switch
+from gatentk.train.learning_rates import candidate_rates, choose_rate, largest_eigenvalue, rate_after_switch
 from gatentk.train.record import EpochRecord, plain
 from gatentk.train.samples import Split, TrainingSamples, prepare_training
 from gatentk.train.start import Start, begin, build, converted
@@ -76,10 +76,10 @@ class Run(Descent):
 
     def epochs(self, last: int) -> Iterator[EpochRecord]:
         """Train until epoch `last`; a record for each epoch, epoch 0 first, until the loss is not finite."""
-        for progress in self.losses(last):
-            record = self._record(progress)
+        for state in self.losses(last):
+            record = self._record(state)
             if self.epoch == self.config.switch and not record.diverged:
-                record = replace(record, switch=self._switch(record), seconds=progress.seconds())
+                record = replace(record, switch=self._switch(record), seconds=state.seconds())
             yield record
 
     def epoch_samples(self) -> Split:
@@ -89,20 +89,20 @@ class Run(Descent):
         x = self.augment()
         return replace(self.train, x=x, gates=self.network.gate_table(x))
 
-    def _record(self, progress: Progress) -> EpochRecord:
-        test = None if self.test is None or progress.diverged else self.evaluate(self.test)
-        values = {} if progress.diverged or self.monitor is None else self.monitor.measure(self.network)
+    def _record(self, state: DescentState) -> EpochRecord:
+        test = None if self.test is None or state.diverged else self.evaluate(self.test)
+        values = {} if state.diverged or self.monitor is None else self.monitor.measure(self.network)
         return EpochRecord(
             seed=self.seed,
             epoch=self.epoch,
             model=self.model,
             rate=self.rate,
-            train_loss=progress.loss,
-            train_accuracy=progress.accuracy,
+            train_loss=state.loss,
+            train_accuracy=state.accuracy,
             test_loss=None if test is None else plain(test[0]),
             test_accuracy=None if test is None else test[1],
-            seconds=progress.seconds(),
-            diverged=progress.diverged,
+            seconds=state.seconds(),
+            diverged=state.diverged,
             diagnostics=plain(values),
         )
 

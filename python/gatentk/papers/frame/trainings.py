@@ -12,8 +12,8 @@ from gatentk import train
 from gatentk.convert import ConversionReport
 from gatentk.papers.frame.plain import ABSENT, restored
 from gatentk.train import Run, Split, Start, TrainingConfig, TrainingSamples
+from gatentk.train.learning_rates import largest_eigenvalue as tangent_eigenvalue
 from gatentk.train.memory import TABLE_BYTES, table_bytes
-from gatentk.train.rates import largest_eigenvalue as tangent_eigenvalue
 
 # What two cores of a laptop do: dense float32 products, memory traffic, and what a small layer costs in a step.
 FLOPS = 6e10

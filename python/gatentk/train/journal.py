@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from gatentk.errors import TrainingError
-from gatentk.runs.journal import TRAINING, Journal
-from gatentk.train.rates import Trial
+from gatentk.runs import journal
+from gatentk.train.learning_rates import Trial
 from gatentk.train.record import EpochRecord
 
-LOG = TRAINING.file_name
+JOURNAL = journal.TRAINING.file_name
 
 
-class Log(Journal):
+class Journal(journal.Journal):
     """log.jsonl: what is trained, the trials of learning rates and the rate, then a line an epoch.
 
-    A line that is torn, by a crash or a full disk, is cut off when the log is opened again. The file is locked while
-    open.
+    A line that is torn, by a crash or a full disk, is cut off when the journal is opened again. The file is locked
+    while open.
 
     Args:
-        folder: of the log; created if it is not there.
+        folder: of the results; created if it is not there.
         identity: of the training, see `folder.identity`.
         resume: whether to go on with what is there.
         restart: whether to forget it.
@@ -35,7 +35,7 @@ class Log(Journal):
             runner, nothing to resume, something of another training, or something without either flag.
     """
 
-    runner = TRAINING
+    runner = journal.TRAINING
     error = TrainingError
 
     def __init__(self, folder: Path, identity: dict[str, Any], *, resume: bool = False, restart: bool = False) -> None:
@@ -53,7 +53,7 @@ class Log(Journal):
     def check_folder(self, folder: Path) -> None:
         """Refuse a folder of another runner, and one that has nothing to go on with."""
         super().check_folder(folder)
-        if self._resume and not (folder / LOG).exists():
+        if self._resume and not (folder / JOURNAL).exists():
             raise TrainingError(f"{folder} holds no training to go on with; resume=False starts one")
 
     def take(self, entry: dict[str, Any]) -> None:

@@ -1,14 +1,10 @@
-import importlib
-
 import numpy as np
 import pytest
 import torch
 from cases.training import N, small
 
 from gatentk import ntk, train
-from gatentk.train import TrainingError
-
-rates = importlib.import_module("gatentk.train.rates")  # the package has a function of this name
+from gatentk.train import TrainingError, learning_rates
 
 
 @pytest.mark.parametrize(("optimizer", "model"), [("gd", "grelu"), ("sgd", "relu")])
@@ -48,5 +44,5 @@ def test_the_rate_with_the_smallest_loss_after_the_trials_is_taken():
 
 
 def test_a_single_rate_needs_no_trial(monkeypatch):
-    monkeypatch.setattr(rates, "Descent", None)
+    monkeypatch.setattr(learning_rates, "Descent", None)
     assert train.choose_rate(small(), None, (0.5,)) == (0.5, [])

@@ -11,7 +11,7 @@ from torch import Tensor
 from gatentk.errors import TrainingError
 from gatentk.nn import FixedEndsNetwork
 from gatentk.train.config import TrainingConfig
-from gatentk.train.descent import Descent, Progress
+from gatentk.train.descent import Descent, DescentState
 from gatentk.train.linearisation import Linearisation
 from gatentk.train.record import EpochRecord
 from gatentk.train.samples import Split
@@ -85,10 +85,10 @@ def choose_rate(
     try:
         for rate in candidates:
             loss = None
-            for progress in Descent(config, start.network, start.train, rate, start.seed).losses(config.trial_epochs):
-                loss = progress.loss
-                if callback is not None and progress.epoch:
-                    callback(_trial_record(config, start, rate, progress))
+            for state in Descent(config, start.network, start.train, rate, start.seed).losses(config.trial_epochs):
+                loss = state.loss
+                if callback is not None and state.epoch:
+                    callback(_trial_record(config, start, rate, state))
             set_weights(start.network, weights)
             trials.append(Trial(rate, loss))
     finally:
@@ -102,18 +102,18 @@ def choose_rate(
     return min(finite, key=lambda trial: trial.train_loss or 0.0).rate, trials
 
 
-def _trial_record(config: TrainingConfig, start: Start, rate: float, progress: Progress) -> EpochRecord:
+def _trial_record(config: TrainingConfig, start: Start, rate: float, state: DescentState) -> EpochRecord:
     return EpochRecord(
         seed=start.seed,
-        epoch=progress.epoch,
+        epoch=state.epoch,
         model=config.model,
         rate=rate,
-        train_loss=progress.loss,
-        train_accuracy=progress.accuracy,
+        train_loss=state.loss,
+        train_accuracy=state.accuracy,
         test_loss=None,
         test_accuracy=None,
-        seconds=progress.seconds(),
-        diverged=progress.diverged,
+        seconds=state.seconds(),
+        diverged=state.diverged,
     )
 
 
