@@ -9,7 +9,7 @@ from typing import get_type_hints
 
 from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale
 from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
-from gatentk.papers.frame.plain import plain, restored
+from gatentk.papers.frame.plain import from_json, to_json
 from gatentk.papers.frame.result import Result
 from gatentk.reporting import figures
 
@@ -102,28 +102,28 @@ def computed(experiment, settings):
 
 def settings_of(experiment, document):
     """Settings from plain data."""
-    return restored(get_type_hints(experiment.settings)["return"], json.loads(json.dumps(document)), "settings")
+    return from_json(get_type_hints(experiment.settings)["return"], json.loads(json.dumps(document)), "settings")
 
 
 def plain_numbers(experiment, document):
     """The numbers of all cells by key, and from settings, as plain data: what the files of a run hold."""
-    return json.loads(json.dumps(plain(computed(experiment, settings_of(experiment, document))), allow_nan=False))
+    return json.loads(json.dumps(to_json(computed(experiment, settings_of(experiment, document))), allow_nan=False))
 
 
 def plain_numbers_of(experiment, document, key):
     """Those of one cell."""
     settings = settings_of(experiment, document)
     (cell,) = [cell for cell in experiment.cells(settings) if cell.key == key]
-    return json.loads(json.dumps(plain(cell.compute(settings)), allow_nan=False))
+    return json.loads(json.dumps(to_json(cell.compute(settings)), allow_nan=False))
 
 
 def findings_of(experiment, document, numbers):
     """Findings from settings and numbers as plain data."""
     settings = settings_of(experiment, document)
     kinds = {cell.key: get_type_hints(cell.compute)["return"] for cell in experiment.cells(settings)}
-    return experiment.findings(settings, Results({key: restored(kinds[key], numbers[key], key) for key in kinds}))
+    return experiment.findings(settings, Results({key: from_json(kinds[key], numbers[key], key) for key in kinds}))
 
 
 def defaults(experiment, scale=None):
     """The settings of a scale, as plain data."""
-    return json.loads(json.dumps(plain(experiment.settings(scale or Scale())), allow_nan=False))
+    return json.loads(json.dumps(to_json(experiment.settings(scale or Scale())), allow_nan=False))

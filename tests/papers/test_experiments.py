@@ -9,7 +9,7 @@ import pytest
 
 from gatentk import papers
 from gatentk.papers.frame.experiment import Scale
-from gatentk.papers.frame.plain import plain, restored
+from gatentk.papers.frame.plain import from_json, to_json
 
 FIRST = """\
 angles              angles between gradients by depth, exact
@@ -59,7 +59,7 @@ def test_every_experiment_is_named_and_described(name):
 def test_settings_are_json_and_cells_have_keys_of_their_own(name):
     found = papers.experiment(name)
     settings = found.settings(Scale())
-    read_back = restored(type(settings), json.loads(json.dumps(plain(settings), allow_nan=False)), "settings")
+    read_back = from_json(type(settings), json.loads(json.dumps(to_json(settings), allow_nan=False)), "settings")
     assert read_back == settings
     cells = found.cells(settings)
     assert len({cell.key for cell in cells}) == len(cells) > 0

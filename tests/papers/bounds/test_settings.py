@@ -3,11 +3,11 @@
 import json
 
 from gatentk.papers.bounds.settings import at_scale
-from gatentk.papers.frame.plain import plain
+from gatentk.papers.frame.plain import to_json
 
 
 def test_settings_are_written_as_json():
-    written = json.loads(json.dumps(plain(at_scale(full=False))))
+    written = json.loads(json.dumps(to_json(at_scale(full=False))))
     assert list(written) == [
         *("table", "training", "step", "literal", "spectra", "gates", "decay", "kernels", "pair", "norms")
     ]

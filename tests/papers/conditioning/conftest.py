@@ -7,13 +7,13 @@ from cases.experiments import plain_numbers
 
 from gatentk.papers.conditioning import EXPERIMENT
 from gatentk.papers.conditioning.experiment import LAPTOP, describe
-from gatentk.papers.frame.plain import plain
+from gatentk.papers.frame.plain import to_json
 
 
 @pytest.fixture(scope="package")
 def settings():
     """Sixty points in five dimensions and forty digits, all depths."""
-    sets = {name: plain(describe(name, n, None, LAPTOP)) for name, n in (("synthetic", 60), ("digits", 40))}
+    sets = {name: to_json(describe(name, n, None, LAPTOP)) for name, n in (("synthetic", 60), ("digits", 40))}
     for chosen in sets.values():
         chosen["rows"] |= {"subset": 10, "batches": min(4, 40 // chosen["batch"]) * chosen["batch"]}
     return {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gatentk.papers.frame.experiment import PaperError
-from gatentk.papers.frame.plain import ABSENT, Absent, plain, restored
+from gatentk.papers.frame.plain import ABSENT, Absent, from_json, to_json
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,22 @@ JSON = (
 
 
 def test_keys_are_the_fields_in_their_order():
-    assert json.dumps(plain(OUTER)) == JSON
+    assert json.dumps(to_json(OUTER)) == JSON
 
 
 def test_what_was_written_is_read_back():
-    assert restored(Outer, json.loads(JSON), "it") == OUTER
+    assert from_json(Outer, json.loads(JSON), "it") == OUTER
 
 
 def test_a_field_may_be_absent_which_is_not_none():
     document = json.loads(JSON)
-    assert restored(Outer, document | {"path": None}, "it").path is None
-    assert plain(restored(Outer, document | {"path": None}, "it"))["path"] is None
-    assert "path" not in plain(restored(Outer, document, "it"))
+    assert from_json(Outer, document | {"path": None}, "it").path is None
+    assert to_json(from_json(Outer, document | {"path": None}, "it"))["path"] is None
+    assert "path" not in to_json(from_json(Outer, document, "it"))
 
 
 def test_an_integer_stays_one_where_a_float_is_expected():
-    value = restored(Outer, json.loads(JSON) | {"zeta": 2}, "it").zeta
+    value = from_json(Outer, json.loads(JSON) | {"zeta": 2}, "it").zeta
     assert (value, type(value)) == (2, int)
 
 
@@ -80,11 +80,11 @@ def test_an_integer_stays_one_where_a_float_is_expected():
 )
 def test_what_does_not_fit_is_refused(change, message):
     with pytest.raises(PaperError, match=message):
-        restored(Outer, json.loads(JSON) | change, "it")
+        from_json(Outer, json.loads(JSON) | change, "it")
 
 
 def test_of_a_union_the_first_that_fits_is_taken():
-    assert restored(int | str, "infinite", "width") == "infinite"
-    assert restored(Inner | Mapping[str, int], {"a": 1}, "it") == {"a": 1}
+    assert from_json(int | str, "infinite", "width") == "infinite"
+    assert from_json(Inner | Mapping[str, int], {"a": 1}, "it") == {"a": 1}
     with pytest.raises(PaperError, match="width: expected str, got None"):
-        restored(int | str, None, "width")
+        from_json(int | str, None, "width")

@@ -6,7 +6,7 @@ import json
 import pytest
 from cases.experiments import Toy, finished
 
-from gatentk.papers.frame.plain import plain
+from gatentk.papers.frame.plain import to_json
 from gatentk.papers.frame.result import SCHEMA, document_text
 from gatentk.papers.frame.run import write
 
@@ -22,7 +22,7 @@ def test_results_hold_every_number_and_where_it_came_from(toy):
     assert document["schema"] == SCHEMA
     assert [document[name] for name in ("name", "title", "source")] == [toy.name, toy.title, toy.source]
     for name in ("settings", "numbers", "seconds", "environment"):
-        assert document[name] == json.loads(json.dumps(plain(getattr(result, name))))
+        assert document[name] == json.loads(json.dumps(to_json(getattr(result, name))))
     assert [claim["agrees"] for claim in document["claims"]] == [True, False, None]
     assert set(document["claims"][0]) == {"source", "statement", "outcome", "agrees"}
 

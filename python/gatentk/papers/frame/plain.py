@@ -21,20 +21,20 @@ class Absent(Enum):
 ABSENT = Absent.ABSENT
 
 
-def plain(value: Any) -> Any:
+def to_json(value: Any) -> Any:
     """Dictionaries of the fields, in their order, for dataclasses; lists for sequences; text for keys of mappings."""
     if is_dataclass(value) and not isinstance(value, type):
         items = ((field.name, getattr(value, field.name)) for field in fields(value))
-        return {name: plain(content) for name, content in items if content is not ABSENT}
+        return {name: to_json(content) for name, content in items if content is not ABSENT}
     if isinstance(value, Mapping):
-        return {str(key): plain(content) for key, content in value.items()}
+        return {str(key): to_json(content) for key, content in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(content) for content in value]
+        return [to_json(content) for content in value]
     return value
 
 
-def restored(kind: Any, value: Any, place: str) -> Any:
-    """What `plain` made the value from.
+def from_json(kind: Any, value: Any, place: str) -> Any:
+    """What `to_json` made the value from.
 
     Args:
         kind: its type: dataclasses, `list`, `Sequence`, `tuple`, `dict` and `Mapping` of types, unions, `Any`, and the
@@ -54,13 +54,13 @@ def restored(kind: Any, value: Any, place: str) -> Any:
         return _dataclass(kind, value, place)
     if origin in (list, Sequence):
         (content,) = get_args(kind)
-        return [restored(content, one, f"{place}[{i}]") for i, one in enumerate(_expect(value, list, place))]
+        return [from_json(content, one, f"{place}[{i}]") for i, one in enumerate(_expect(value, list, place))]
     if origin is tuple:
         return _tuple(get_args(kind), value, place)
     if origin in (dict, Mapping):
         key_kind, content = get_args(kind)
         items = _expect(value, dict, place).items()
-        return {_key(key_kind, key, place): restored(content, one, f"{place}.{key}") for key, one in items}
+        return {_key(key_kind, key, place): from_json(content, one, f"{place}.{key}") for key, one in items}
     return _expect(value, (float, int) if kind is float else kind, place)
 
 
@@ -78,7 +78,7 @@ def _dataclass(kind: Any, value: Any, place: str) -> Any:
         if wrong:
             raise PaperError(f"{place}: {word} {', '.join(map(repr, wrong))}")
     hints = _hints(kind)
-    return kind(**{name: restored(hints[name], content, f"{place}.{name}") for name, content in value.items()})
+    return kind(**{name: from_json(hints[name], content, f"{place}.{name}") for name, content in value.items()})
 
 
 def _one_of(kind: Any, value: Any, place: str) -> Any:
@@ -88,10 +88,10 @@ def _one_of(kind: Any, value: Any, place: str) -> Any:
     candidates = [one for one in get_args(kind) if one not in (type(None), Absent)]
     for one in candidates[:-1]:
         try:
-            return restored(one, value, place)
+            return from_json(one, value, place)
         except PaperError:
             continue
-    return restored(candidates[-1], value, place)
+    return from_json(candidates[-1], value, place)
 
 
 def _tuple(kinds: tuple[Any, ...], value: Any, place: str) -> tuple[Any, ...]:
@@ -101,7 +101,7 @@ def _tuple(kinds: tuple[Any, ...], value: Any, place: str) -> tuple[Any, ...]:
     if len(kinds) != len(value):
         raise PaperError(f"{place}: expected {len(kinds)} values, got {len(value)}")
     pairs = enumerate(zip(kinds, value, strict=True))
-    return tuple(restored(one, content, f"{place}[{i}]") for i, (one, content) in pairs)
+    return tuple(from_json(one, content, f"{place}[{i}]") for i, (one, content) in pairs)
 
 
 def _key(kind: Any, key: str, place: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import gatentk
 from gatentk.papers.frame.experiment import Cell, Experiment, PaperError
-from gatentk.papers.frame.plain import plain, restored
+from gatentk.papers.frame.plain import from_json, to_json
 from gatentk.runs import journal
 
 S = TypeVar("S")
@@ -46,12 +46,12 @@ class Journal(journal.Journal):
         self.numbers: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
         self._cells: Callable[[], Sequence[Cell[Any, Any]]] = lambda: experiment.cells(settings)
-        identity = {"paper": experiment.name, "version": gatentk.__version__, "settings": plain(settings)}
+        identity = {"paper": experiment.name, "version": gatentk.__version__, "settings": to_json(settings)}
         super().__init__(folder, identity | ({"set of files": dict(files)} if files else {}), restart)
 
     def append(self, cell: Cell[Any, N], numbers: N, seconds: float) -> None:
         """Add a finished cell; the disk has it when this returns."""
-        entry = {"cell": cell.key, "seconds": seconds, "numbers": plain(numbers)}
+        entry = {"cell": cell.key, "seconds": seconds, "numbers": to_json(numbers)}
         self.write(entry)
         self._keep(cell, json.loads(json.dumps(entry)))  # as a run that goes on reads it back
 
@@ -80,5 +80,5 @@ class Journal(journal.Journal):
 
     def _keep(self, cell: Cell[Any, Any], entry: Mapping[str, Any]) -> None:
         kind = get_type_hints(cell.compute)["return"]
-        self.numbers[cell.key] = restored(kind, entry["numbers"], f"{self.path}: {cell.key}")
+        self.numbers[cell.key] = from_json(kind, entry["numbers"], f"{self.path}: {cell.key}")
         self.seconds[cell.key] = entry["seconds"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from gatentk.papers.frame.experiment import Experiment, Results
 from gatentk.papers.frame.findings import Findings
-from gatentk.papers.frame.plain import plain
+from gatentk.papers.frame.plain import to_json
 from gatentk.reporting.figures import render
 from gatentk.reporting.text import json_text
 
@@ -55,10 +55,10 @@ def document_text(result: Result) -> str:
         "title": result.experiment.title,
         "source": result.experiment.source,
         "command": result.command,
-        "settings": plain(result.settings),
+        "settings": to_json(result.settings),
         "environment": dict(result.environment),
         "claims": [asdict(claim) for claim in result.findings.claims],
         "seconds": dict(result.seconds),
-        "numbers": plain(result.numbers),
+        "numbers": to_json(result.numbers),
     }
     return json_text(document)

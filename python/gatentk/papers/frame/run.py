@@ -12,7 +12,7 @@ from typing import Any
 from gatentk.extras import require
 from gatentk.papers.frame import page
 from gatentk.papers.frame.experiment import Experiment, Scale
-from gatentk.papers.frame.plain import plain
+from gatentk.papers.frame.plain import to_json
 from gatentk.papers.frame.record import Journal
 from gatentk.papers.frame.result import Result, document_text
 from gatentk.reporting.environment import environment
@@ -42,7 +42,7 @@ class Job:
     @property
     def files(self) -> dict[str, Path]:
         """Those of the user's files that it reads, by data set: its settings name them."""
-        text = json.dumps(plain(self.settings))
+        text = json.dumps(to_json(self.settings))
         return {name: path for name, path in self.scale.paths.items() if json.dumps(str(path)) in text}
 
 

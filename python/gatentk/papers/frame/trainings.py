@@ -10,7 +10,7 @@ from typing import Any
 
 from gatentk import train
 from gatentk.convert import ConversionReport
-from gatentk.papers.frame.plain import ABSENT, restored
+from gatentk.papers.frame.plain import ABSENT, from_json
 from gatentk.train import Run, Split, Start, TrainingConfig, TrainingSamples
 from gatentk.train.learning_rates import largest_eigenvalue as tangent_eigenvalue
 from gatentk.train.memory import TABLE_BYTES, table_bytes
@@ -130,7 +130,7 @@ def curve(run: Run, epochs: int, target: float | None = None) -> tuple[Curve, li
         if run.monitor is not None:
             measured.append(epoch.diagnostics)
         if epoch.switch is not None:
-            record = replace(record, switch=restored(Switch, epoch.switch, "switch"))
+            record = replace(record, switch=from_json(Switch, epoch.switch, "switch"))
         if target is not None and _is_settled(record.train, target):
             break
     return record, measured
