@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import get_type_hints
 
-from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale
+from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale, UserFile
 from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
 from gatentk.papers.frame.plain import from_json, to_json
 from gatentk.papers.frame.result import Result
@@ -17,7 +17,7 @@ from gatentk.reporting import figures
 @dataclass(frozen=True)
 class ToySettings:
     cells: int = 3
-    paths: dict[str, str] = field(default_factory=dict)
+    paths: dict[str, UserFile] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Toy(Experiment[ToySettings]):
         self.estimate = (bytes_needed, seconds)
 
     def settings(self, scale):
-        return ToySettings(5 if scale.full else 3, {name: str(path) for name, path in scale.paths.items()})
+        return ToySettings(5 if scale.full else 3, {name: UserFile(path) for name, path in scale.paths.items()})
 
     def cells(self, settings):
         return [ToyCell(index, self) for index in range(settings.cells)]

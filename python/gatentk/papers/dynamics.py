@@ -9,7 +9,7 @@ from typing import Any
 from gatentk.activations import LABELS, MODELS
 from gatentk.papers.frame import datasets, trainings
 from gatentk.papers.frame.colours import COLOURS
-from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale
+from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale, UserFile
 from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
 from gatentk.papers.frame.plain import ABSENT, Absent
 from gatentk.papers.frame.statistics import geometric_mean
@@ -37,7 +37,7 @@ class Training:
     depth: int
     epochs: int
     diagnostics: tuple[str, ...]
-    path: str | Absent | None = ABSENT
+    path: UserFile | Absent | None = ABSENT
 
 
 @dataclass(frozen=True)

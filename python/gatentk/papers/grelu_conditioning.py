@@ -16,7 +16,7 @@ from gatentk.activations import LABELS
 from gatentk.data.rows import first_occurrences
 from gatentk.papers.frame import datasets
 from gatentk.papers.frame.colours import COLOURS
-from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale
+from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale, UserFile
 from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
 from gatentk.papers.frame.statistics import geometric_mean
 from gatentk.papers.kernel_descent import KernelDescent
@@ -94,7 +94,7 @@ class Settings:
     """
 
     samples: Mapping[str, int]
-    paths: Mapping[str, str]
+    paths: Mapping[str, UserFile]
     missing: Mapping[str, str]
     depths: tuple[int, ...]
     width: int
@@ -253,12 +253,12 @@ class GreluConditioning(Experiment[Settings]):
         there, missing = datasets.present(
             names if scale.full else (),
             scale,
-            lambda name, path: unit_rows(name, MANY, 0, None if path is None else str(path)),
+            lambda name, path: unit_rows(name, MANY, 0, datasets.setting(path)),
             brought,
         )
         return Settings(
             samples=sizes | dict.fromkeys(there, MANY),
-            paths={name: str(scale.paths[name]) for name in there if name in scale.paths},
+            paths={name: UserFile(scale.paths[name]) for name in there if name in scale.paths},
             missing=missing,
             depths=(*range(1, 11), *([20] if scale.full else [])),
             width=2048 if scale.full else 1024,

@@ -10,7 +10,7 @@ from typing import Any
 from gatentk.activations import LABELS, MODELS
 from gatentk.papers.frame import datasets, trainings
 from gatentk.papers.frame.colours import COLOURS
-from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale
+from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale, UserFile
 from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
 from gatentk.papers.frame.plain import ABSENT, Absent
 from gatentk.papers.frame.statistics import finite
@@ -32,7 +32,7 @@ class Training:
     """A part of the configuration of all trainings; the path is set for published images."""
 
     data: str
-    path: str | Absent | None = ABSENT
+    path: UserFile | Absent | None = ABSENT
     n: int | None
     epochs: int
 

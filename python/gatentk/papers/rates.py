@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from gatentk.activations import LABELS, MODELS
 from gatentk.papers.frame import datasets, trainings
 from gatentk.papers.frame.colours import COLOURS, shades
-from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale
+from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale, UserFile
 from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
 from gatentk.papers.frame.plain import ABSENT, Absent
 from gatentk.papers.frame.statistics import geometric_mean
@@ -32,7 +32,7 @@ class Training:
     width: int
     depth: int
     epochs: int
-    path: str | Absent | None = ABSENT
+    path: UserFile | Absent | None = ABSENT
 
 
 class Shape(NamedTuple):

@@ -14,7 +14,7 @@ from gatentk.papers.augmentation import rand_augment
 from gatentk.papers.frame import datasets, trainings
 from gatentk.papers.frame.colours import COLOURS as MODEL_COLOURS
 from gatentk.papers.frame.colours import shades
-from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale
+from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale, UserFile
 from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
 from gatentk.papers.frame.plain import ABSENT, Absent
 from gatentk.reporting import figures, style
@@ -42,7 +42,7 @@ class Training:
     depth: int
     epochs: int
     switch: int
-    path: str | Absent | None = ABSENT
+    path: UserFile | Absent | None = ABSENT
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gatentk.papers.frame.experiment import PaperError
+from gatentk.papers.frame.experiment import PaperError, UserFile
 from gatentk.papers.frame.plain import ABSENT, Absent, from_json, to_json
 
 
@@ -27,7 +27,7 @@ class Outer:
     depths: tuple[int, ...]
     texts: dict[str, list[float | None]]
     free: Any
-    path: str | Absent | None = ABSENT
+    path: UserFile | Absent | None = ABSENT
 
 
 OUTER = Outer(

@@ -1,13 +1,15 @@
 """Running an experiment in a folder: order, what is kept, reports on the way, files."""
 
 import json
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from cases.experiments import Toy, finished
 
-from gatentk.papers.frame.experiment import Scale
+from gatentk.papers.frame.experiment import Scale, UserFile
 from gatentk.papers.frame.record import JOURNAL
-from gatentk.papers.frame.run import prepare, run_experiment, write
+from gatentk.papers.frame.run import Job, prepare, run_experiment, write
 
 
 @pytest.fixture
@@ -55,6 +57,17 @@ def test_results_name_the_call_that_repeats_them(toy, tmp_path):
     result = run_experiment(prepare(toy, Scale()), tmp_path)
     assert result.command == "run_experiment(prepare(experiment('toy'), Scale(full=False, paths={})), Path('DIR'))"
     assert run_experiment(prepare(toy, Scale()), tmp_path, command="make toy").command == "make toy"
+
+
+def test_an_experiment_reads_the_files_that_its_settings_hold():
+    @dataclass(frozen=True)
+    class Settings:
+        name: str
+        sets: dict[str, tuple[UserFile | None, ...]]
+
+    paths = {"sgemm": Path("a"), "svhn": Path("b"), "cifar10": Path("relu")}
+    settings = Settings("relu", {"x": (None, UserFile("b"))})
+    assert Job(Toy(), Scale(paths=paths), settings, 0, 0.0).files == {"svhn": Path("b")}
 
 
 def test_the_folder_is_made_and_holds_numbers_as_json(toy, tmp_path):

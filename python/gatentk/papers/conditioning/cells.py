@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from gatentk.papers.frame.experiment import Cell
+from gatentk.papers.frame.experiment import Cell, UserFile
 from gatentk.study.config import StudyConfig
 from gatentk.study.run import run_tasks
 from gatentk.study.samples import StudySamples, prepare_study
@@ -34,7 +34,7 @@ class DataSet:
     """Where a data set comes from, its sizes, and how many samples each part of the experiment takes."""
 
     source: str
-    path: str | None
+    path: UserFile | None
     n: int
     features: int
     batch: int

@@ -63,7 +63,7 @@ def describe(name: str, n: int | None, path: Path | None, limits: Limits) -> Dat
         DataError: it is not there.
     """
     source = datasets.source(name, path)
-    file = None if path is None else str(path)
+    file = datasets.setting(path)
     if n is None or path is not None:
         available = len(data.load(source, path=file).x)
         n = available if n is None else min(n, available)

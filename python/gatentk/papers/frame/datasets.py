@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import TypeVar
 
 from gatentk.errors import DataError
-from gatentk.papers.frame.experiment import Scale
+from gatentk.papers.frame.experiment import Scale, UserFile
 
 T = TypeVar("T")
 
 
-def file(scale: Scale, name: str) -> str | None:
+def file(scale: Scale, name: str) -> UserFile | None:
     """The user's file of a data set, as a setting."""
-    path = scale.paths.get(name)
-    return None if path is None else str(path)
+    return setting(scale.paths.get(name))
+
+
+def setting(path: Path | None) -> UserFile | None:
+    """A file of the user's as a setting."""
+    return None if path is None else UserFile(path)
 
 
 def cifar10(scale: Scale) -> str:

@@ -19,6 +19,15 @@ class PaperError(RunError):
     """An experiment cannot start or go on as asked; the message says what to change."""
 
 
+class UserFile(str):
+    """The path of a file or folder that the user brings, as a setting: text in JSON.
+
+    What an experiment reads is what its settings hold of these, and a part of what its numbers depend on.
+    """
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Scale:
     """How large an experiment is run.

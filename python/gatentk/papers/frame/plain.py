@@ -9,7 +9,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from gatentk.papers.frame.experiment import PaperError
+from gatentk.papers.frame.experiment import PaperError, UserFile
 
 
 class Absent(Enum):
@@ -61,6 +61,8 @@ def from_json(kind: Any, value: Any, place: str) -> Any:
         key_kind, content = get_args(kind)
         items = _expect(value, dict, place).items()
         return {_key(key_kind, key, place): from_json(content, one, f"{place}.{key}") for key, one in items}
+    if kind is UserFile:
+        return UserFile(_expect(value, str, place))
     return _expect(value, (float, int) if kind is float else kind, place)
 
 

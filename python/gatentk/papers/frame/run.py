@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gatentk.extras import require
 from gatentk.papers.frame import page
-from gatentk.papers.frame.experiment import Experiment, Scale
+from gatentk.papers.frame.experiment import Experiment, Scale, UserFile
 from gatentk.papers.frame.plain import to_json
 from gatentk.papers.frame.record import Journal
 from gatentk.papers.frame.result import Result, document_text
@@ -42,8 +41,17 @@ class Job:
     @property
     def files(self) -> dict[str, Path]:
         """Those of the user's files that it reads, by data set: its settings name them."""
-        text = json.dumps(to_json(self.settings))
-        return {name: path for name, path in self.scale.paths.items() if json.dumps(str(path)) in text}
+        read = set(_user_files(to_json(self.settings)))
+        return {name: path for name, path in self.scale.paths.items() if str(path) in read}
+
+
+def _user_files(value: Any) -> Iterator[UserFile]:
+    """Those in plain data."""
+    if isinstance(value, UserFile):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for content in value.values() if isinstance(value, dict) else value:
+            yield from _user_files(content)
 
 
 def prepare(experiment: Experiment[Any], scale: Scale) -> Job:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gatentk import nn, ntk, train
-from gatentk.papers.frame.experiment import Cell
+from gatentk.papers.frame.experiment import Cell, UserFile
 from gatentk.papers.kernel_descent import KernelDescent
 from gatentk.spectra import spectrum
 
@@ -24,7 +24,7 @@ class DataSet:
     """Where a data set comes from, its sizes, and how many epochs are trained with cross-entropy."""
 
     source: str
-    path: str | None
+    path: UserFile | None
     n: int
     features: int
     outputs: int

@@ -74,7 +74,7 @@ def _describe(name: str, path: Path | None, epochs: int) -> DataSet:
     if dataset.y is None:
         raise DataError(f"{path}: expected an .npz file with arrays x and y, got one without y")
     n, features = dataset.x.shape
-    return DataSet(source, None if path is None else str(path), n, features, len(set(dataset.y.tolist())), epochs)
+    return DataSet(source, datasets.setting(path), n, features, len(set(dataset.y.tolist())), epochs)
 
 
 EXPERIMENT = TrainingDepth()
