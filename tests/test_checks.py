@@ -109,3 +109,10 @@ def test_unknown_names_are_refused_with_the_list_of_known_ones(value):
 
 def test_descriptions_of_long_values_are_cut():
     assert len(checks.describe(list(range(1000)))) <= 120
+
+
+def test_dtype_is_the_one_asked_for_or_the_default_one():
+    assert checks.check_dtype(torch.float64) == torch.float64
+    assert checks.check_dtype(None) == torch.get_default_dtype()
+    with pytest.raises(TypeError, match=r"dtype: expected torch\.float32 or torch\.float64, got torch\.float16"):
+        checks.check_dtype(torch.float16)

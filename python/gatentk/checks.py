@@ -22,14 +22,17 @@ def describe(value: object) -> str:
     return f"{type(value).__name__} {value!r}"[:120]
 
 
+def from_array(array: np.ndarray[Any, Any]) -> torch.Tensor:
+    """A tensor that shares memory with an array, or with a copy where torch does not take the array as it is."""
+    return torch.from_numpy(array if all(s >= 0 for s in array.strides) and array.flags.writeable else array.copy())
+
+
 def as_tensor(name: str, value: object) -> torch.Tensor:
     """A detached float32 or float64 tensor that shares memory with `value` (tensor or numpy array)."""
     if isinstance(value, np.ndarray):
         if value.dtype not in (np.float32, np.float64):
             raise TypeError(f"{name}: expected float32 or float64, got {describe(value)}")
-        value = torch.from_numpy(
-            value if all(s >= 0 for s in value.strides) and value.flags.writeable else value.copy()
-        )
+        value = from_array(value)
     if not isinstance(value, torch.Tensor):
         raise TypeError(f"{name}: expected a torch tensor or numpy array, got {describe(value)}")
     if value.dtype not in FLOATS:
@@ -73,6 +76,14 @@ def check_integer(name: str, value: object, minimum: int) -> int:
     if value < minimum:
         raise ValueError(f"{name}: expected an integer of at least {minimum}, got {value}")
     return int(value)
+
+
+def check_dtype(dtype: torch.dtype | None) -> torch.dtype:
+    """`dtype`, or torch's default one if it is left out; float32 or float64."""
+    dtype = torch.get_default_dtype() if dtype is None else dtype
+    if dtype not in FLOATS:
+        raise TypeError(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
+    return dtype
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> str:

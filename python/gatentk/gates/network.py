@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from gatentk import ops
-from gatentk.checks import FLOATS, as_tensor, check_finite, check_integer, describe
+from gatentk.checks import FLOATS, as_tensor, check_dtype, check_finite, check_integer, describe
 from gatentk.gates.file import Header, write
 from gatentk.gates.table import GateTable
+from gatentk.gates.weights import gaussian
 from gatentk.runs.bar import progress_bar
 
 _ACTIVATION_BYTES = 256_000_000  # of a batch, unless the batch size is given
@@ -66,17 +66,15 @@ class GateNetwork(nn.Module):
         self.d_in = check_integer("d_in", d_in, 1)
         self.width = check_integer("width", width, 1)
         self.depth = check_integer("depth", depth, 0)
-        if dtype is None:
-            dtype = torch.get_default_dtype() if input_weight is None else getattr(input_weight, "dtype", None)
         if input_weight is not None:
+            dtype = getattr(input_weight, "dtype", None) if dtype is None else dtype
             _check_input_weight(input_weight, (self.width, self.d_in), dtype)
-        if dtype not in FLOATS:
-            raise TypeError(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
+        dtype = check_dtype(dtype)
         if input_weight is None:
-            input_weight = _gaussian(self.width, self.d_in, generator, dtype)
+            input_weight = gaussian(self.width, self.d_in, 2 / self.d_in, generator, dtype)
         self.register_buffer("input_weight", input_weight.detach().clone())
         for k in range(1, self.depth + 1):
-            psi = _gaussian(self.width, self.width, generator, dtype)
+            psi = gaussian(self.width, self.width, 2 / self.width, generator, dtype)
             self.register_buffer(f"psi_{k}", psi.to(input_weight.device))
         self._known_fingerprint: tuple[list[tuple[Tensor, int, int]], str] | None = None
 
@@ -126,6 +124,9 @@ class GateNetwork(nn.Module):
             batch_size: samples at a time, which changes nothing but memory and time; as many as 256 MB of activations
                 hold if left out.
             progress: show a progress bar if standard output is a terminal.
+
+        Returns:
+            The table, with the fingerprint of this network.
 
         Raises:
             TypeError, ValueError: `x` is no such array or not finite, or its activations overflow; a bad batch size.
@@ -220,11 +221,6 @@ def _check_overflow(what: str, z: Tensor, start: int) -> None:
     if not bool(torch.isfinite(z.sum())) and not bool(torch.isfinite(z).all()):
         row = start + int((~torch.isfinite(z)).any(1).nonzero()[0])
         raise ValueError(f"x: {what} exceed {z.dtype} at row {row}; scale x down")
-
-
-def _gaussian(rows: int, columns: int, generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
-    """N(0, 2/columns), which keeps the mean square of activations from layer to layer."""
-    return torch.randn(rows, columns, generator=generator, dtype=dtype) * math.sqrt(2 / columns)
 
 
 def _same_state(known: Sequence[tuple[Tensor, int, int]], now: Sequence[tuple[Tensor, int, int]]) -> bool:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gatentk import ops
-from gatentk.checks import check_integer, describe
+from gatentk.checks import check_integer, describe, from_array
 from gatentk.errors import GateTableError
 from gatentk.gates.blocks import block_rows, blocks, count_ones, padding_is_set
 from gatentk.gates.file import Header, check_sums, map_bits, read_bits, read_header, write
@@ -82,7 +82,7 @@ class GateTable:
         GateTable(layers=1, n=2, width=3)
         """
         if isinstance(mask, np.ndarray) and mask.dtype == np.bool_:
-            mask = torch.from_numpy(np.ascontiguousarray(mask) if mask.flags.writeable else mask.copy())
+            mask = from_array(mask)
         if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
             raise TypeError(f"mask: expected a bool tensor or numpy array, got {describe(mask)}")
         if mask.dim() != 3:
@@ -209,7 +209,11 @@ class GateTable:
             )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the table to a file, which is there whole or not at all whatever happens meanwhile."""
+        """Write the table to a file, which is there whole or not at all whatever happens meanwhile.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         step = block_rows(self.bits)
         header = Header(self.layers, self.n, self.width, self.fingerprint)
         write(Path(path), header, (self.bits[:, start : start + step] for start in range(0, self.n, step)))

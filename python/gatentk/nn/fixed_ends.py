@@ -8,9 +8,9 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from gatentk.checks import check_integer, describe
+from gatentk.checks import check_dtype, check_integer, describe
 from gatentk.gates import GateTable
-from gatentk.nn.weights import checked_dtype, gaussian
+from gatentk.gates.weights import gaussian
 
 
 class FixedEndsNetwork(nn.Module, ABC):
@@ -38,7 +38,7 @@ class FixedEndsNetwork(nn.Module, ABC):
         self.depth = check_integer("depth", depth, 1)
         self.d_out = check_integer("d_out", d_out, 1)
         self.method = "auto"
-        dtype = checked_dtype(dtype)
+        dtype = check_dtype(dtype)
         if input_weight is None:
             input_weight = gaussian(self.width, self.d_in, 2 / self.d_in, generator, dtype)
         self.register_buffer("input_weight", input_weight.detach().to(dtype, copy=True))

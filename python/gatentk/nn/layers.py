@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from gatentk import ops
-from gatentk.checks import check_integer
-from gatentk.nn.weights import checked_dtype, gaussian
+from gatentk.checks import check_dtype, check_integer
+from gatentk.gates.weights import gaussian
 
 
 class GReLULinear(nn.Module):
@@ -47,7 +47,7 @@ class GReLULinear(nn.Module):
         self.in_features = check_integer("in_features", in_features, 1)
         self.out_features = check_integer("out_features", out_features, 1)
         self.method = "auto"
-        weight = gaussian(self.out_features, self.in_features, 2 / self.in_features, generator, checked_dtype(dtype))
+        weight = gaussian(self.out_features, self.in_features, 2 / self.in_features, generator, check_dtype(dtype))
         self.weight = nn.Parameter(weight)
 
     def forward(self, z: Tensor, gate_in: ops.Gate = None, gate_out: ops.Gate = None) -> Tensor:

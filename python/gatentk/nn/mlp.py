@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gatentk.activations import ACTIVATIONS, FUNCTIONS
-from gatentk.checks import check_choice, check_integer
-from gatentk.nn.weights import checked_dtype
+from gatentk.checks import check_choice, check_dtype, check_integer
 
 
 class MLP(nn.Module):
@@ -55,7 +54,7 @@ class MLP(nn.Module):
         self.depth = check_integer("depth", depth, 0)
         self.d_out = check_integer("d_out", d_out, 1)
         self.activation = check_choice("activation", activation, FUNCTIONS)
-        dtype = checked_dtype(dtype)
+        dtype = check_dtype(dtype)
         sizes = [self.d_in, *[self.width] * self.depth, self.d_out]
         self.weights = nn.ParameterList(
             torch.randn(rows, columns, generator=generator, dtype=dtype) for columns, rows in pairwise(sizes)

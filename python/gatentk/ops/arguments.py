@@ -19,10 +19,15 @@ def check_device(name: str, tensor: Tensor, like: Tensor | None = None, like_nam
         raise ValueError(f"{name}: expected a tensor on {like.device} as {like_name}, got {describe(tensor)}")
 
 
-def check_bits(name: str, bits: object, width: int, like: Tensor | None = None, like_name: str = "") -> None:
-    """Refuse what is not packed bits of rows of `width`, (..., row_bytes(width)), on the device of `like`."""
+def check_packed(name: str, bits: object) -> None:
+    """Refuse what is no tensor of bytes."""
     if not isinstance(bits, Tensor) or bits.dtype != torch.uint8:
         raise TypeError(f"{name}: expected packed bits (uint8), got {describe(bits)}")
+
+
+def check_bits(name: str, bits: Tensor, width: int, like: Tensor | None = None, like_name: str = "") -> None:
+    """Refuse what is not packed bits of rows of `width`, (..., row_bytes(width)), on the device of `like`."""
+    check_packed(name, bits)
     if width < 0 or bits.dim() == 0 or bits.shape[-1] != row_bytes(width):
         raise ValueError(
             f"{name}: expected rows of {row_bytes(max(width, 0))} bytes for width {width}, got {describe(bits)}"

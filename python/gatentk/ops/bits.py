@@ -24,6 +24,7 @@ def pack_bits(mask: Tensor) -> Tensor:
 
     Raises:
         TypeError: `mask` is not a bool tensor.
+        ValueError: it is a scalar, or on a device without kernels.
 
     >>> pack_bits(torch.tensor([[True, False, True], [False, True, False]]))[:, 0]
     tensor([5, 2], dtype=torch.uint8)
@@ -50,11 +51,18 @@ register("pack_bits(Tensor mask) -> Tensor", cpu=_pack_on_cpu, cuda=on_cuda("pac
 
 
 def unpack_bits(bits: Tensor, width: int) -> Tensor:
-    """The inverse of `pack_bits`: uint8 (..., row_bytes(width)) to bool (..., width).
+    """The inverse of `pack_bits`.
+
+    Args:
+        bits: uint8, (..., row_bytes(width)).
+        width: bits of a row.
+
+    Returns:
+        bool, (..., width).
 
     Raises:
         TypeError: `bits` is not uint8.
-        ValueError: its rows do not have row_bytes(width) bytes.
+        ValueError: its rows do not have row_bytes(width) bytes, or it is on a device without kernels.
 
     >>> unpack_bits(pack_bits(torch.tensor([True, False, True])), 3)
     tensor([ True, False,  True])
@@ -85,7 +93,18 @@ register(
 
 
 def transpose_bits(bits: Tensor, width: int) -> Tensor:
-    """Neuron-major bits (width, row_bytes(n)) of sample-major ones (n, row_bytes(width)), and the reverse.
+    """Neuron-major bits of sample-major ones, and the reverse.
+
+    Args:
+        bits: uint8, (n, row_bytes(width)).
+        width: bits of a row.
+
+    Returns:
+        uint8, (width, row_bytes(n)).
+
+    Raises:
+        TypeError: `bits` is not uint8.
+        ValueError: it is no matrix whose rows have row_bytes(width) bytes, or on a device without kernels.
 
     >>> mask = torch.tensor([[True, False, True], [False, True, False]])
     >>> torch.equal(transpose_bits(pack_bits(mask), 3), pack_bits(mask.T))

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gatentk import _core
-from gatentk.checks import describe, like_input
-from gatentk.ops.arguments import check_device
+from gatentk.checks import describe, from_array, like_input
+from gatentk.ops.arguments import check_device, check_packed
 from gatentk.ops.cuda import on_cuda
 from gatentk.ops.layouts import ROW_ALIGNMENT, contiguous_rows, counts, gate_view
 from gatentk.ops.registration import register
@@ -25,6 +25,10 @@ def gate_gram(bits_a: Any, bits_b: Any = None) -> Any:
 
     Returns:
         int32 (n_a, n_b), numpy if `bits_a` is.
+
+    Raises:
+        TypeError, ValueError: what is not packed bits in rows of a multiple of 16 bytes; rows of different lengths or
+            on different devices.
 
     >>> from gatentk.ops import pack_bits
     >>> gate_gram(pack_bits(torch.tensor([[True, False, True], [True, True, True]])))
@@ -42,15 +46,15 @@ def gate_gram(bits_a: Any, bits_b: Any = None) -> Any:
 
 def _bit_matrix(name: str, bits: Any) -> Tensor:
     if isinstance(bits, np.ndarray) and bits.dtype == np.uint8:
-        bits = torch.from_numpy(np.ascontiguousarray(bits) if bits.flags.writeable else bits.copy())
-    if not isinstance(bits, Tensor) or bits.dtype != torch.uint8:
-        raise TypeError(f"{name}: expected packed bits (uint8), got {describe(bits)}")
+        bits = from_array(bits)
+    check_packed(name, bits)
     if bits.dim() != 2 or bits.shape[1] % (ROW_ALIGNMENT // 8):
         raise ValueError(
             f"{name}: expected shape (n, row bytes), a multiple of {ROW_ALIGNMENT // 8} bytes, got {describe(bits)}"
         )
     check_device(name, bits)
-    return bits
+    result: Tensor = bits
+    return result
 
 
 def _count_on_cpu(bits_a: Tensor, bits_b: Tensor | None) -> Tensor:

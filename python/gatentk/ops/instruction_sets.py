@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from gatentk import _core
+from gatentk.checks import check_dtype
 
 
 def isa() -> str:
@@ -32,6 +33,10 @@ def openmp() -> bool:
 
 
 def fma_peak(dtype: torch.dtype) -> float:
-    """Measured peak of fused multiply-adds in operations per second, with torch's number of threads."""
-    measure = _core.fma_peak_f32 if dtype == torch.float32 else _core.fma_peak_f64
+    """Measured peak of fused multiply-adds in operations per second, with torch's number of threads.
+
+    Raises:
+        TypeError: another dtype than float32 and float64.
+    """
+    measure = _core.fma_peak_f32 if check_dtype(dtype) == torch.float32 else _core.fma_peak_f64
     return measure(torch.get_num_threads())

@@ -27,6 +27,10 @@ def ordered_linear(x: Tensor, weight: Tensor, relu: bool = False) -> Tensor:
     Returns:
         (n, out_features).
 
+    Raises:
+        TypeError, ValueError: no matrices of the same dtype, float32 or float64, on the same device; columns of
+            `weight` that are not those of `x`.
+
     >>> x, weight = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0], [-5.0, 0.0]])
     >>> ordered_linear(x, weight), ordered_linear(x, weight, relu=True)
     (tensor([[11., -5.]]), tensor([[11.,  0.]]))
