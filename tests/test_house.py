@@ -53,6 +53,8 @@ COVERED_BY = {
     "ops/arguments.py": "ops/test_masked.py",
     "ops/layouts.py": "ops/test_masked.py",
     "papers/__init__.py": "papers/test_experiments.py",
+    "study/__init__.py": "test_package.py",
+    "train/__init__.py": "test_package.py",
 }
 
 

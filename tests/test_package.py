@@ -1,9 +1,12 @@
 """The package as a whole: its names, its version, and how little an import of it loads."""
 
+import importlib
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import gatentk
 from gatentk import errors
@@ -11,14 +14,20 @@ from gatentk import errors
 ROOT = Path(__file__).parents[1]
 
 
-def test_every_name_is_there():
-    for name in gatentk.__all__:
-        assert getattr(gatentk, name) is not None
-    assert set(gatentk.__all__) <= set(dir(gatentk))
+@pytest.fixture(params=["gatentk", "gatentk.data", "gatentk.study", "gatentk.train"])
+def package(request):
+    """Those that load their names at first use."""
+    return importlib.import_module(request.param)
 
 
-def test_an_unknown_name_is_an_attribute_error():
-    assert not hasattr(gatentk, "no_such_name")
+def test_every_name_is_there(package):
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+    assert set(package.__all__) <= set(dir(package))
+
+
+def test_an_unknown_name_is_an_attribute_error(package):
+    assert not hasattr(package, "no_such_name")
 
 
 def test_the_version_is_the_same_everywhere():
@@ -33,6 +42,7 @@ def test_exceptions_of_the_package_have_one_base():
 
 
 def test_an_import_waits_for_nothing_large():
-    code = "import sys, gatentk; print([name for name in ('torch', 'numpy', 'scipy', 'click') if name in sys.modules])"
+    code = "import sys, gatentk, gatentk.data, gatentk.study, gatentk.train; "
+    code += "print([name for name in ('torch', 'numpy', 'scipy', 'click') if name in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output == "[]\n"

@@ -28,7 +28,7 @@ from click.testing import CliRunner
 
 LIST = Path(__file__).resolve().parents[1] / "tests" / "contract" / "public.txt"
 
-MODULES = ("errors", "gates", "nn", "ntk", "spectra", "convert", "data", "train", "ops", "reference")
+MODULES = ("errors", "gates", "nn", "ntk", "spectra", "convert", "data", "study", "train", "ops", "reference")
 CHOICES = {
     "ops": ("CUDA_DTYPES", "CUDA_PRECISIONS", "METHODS", "QUANTITIES", "ROW_ALIGNMENT"),
     "reference": ("ROW_ALIGNMENT",),

@@ -21,7 +21,7 @@ from gatentk.errors import (
 )
 
 if TYPE_CHECKING:
-    from gatentk import convert, data, gates, nn, ntk, ops, reference, train
+    from gatentk import convert, data, gates, nn, ntk, ops, reference, study, train
     from gatentk.spectra import Spectrum, condition_number, spectrum
 
 __all__ = [
@@ -41,11 +41,12 @@ __all__ = [
     "ops",
     "reference",
     "spectrum",
+    "study",
     "train",
 ]
 
 # Loaded at first use: the command line answers --help without waiting for torch.
-_MODULES = ("convert", "data", "gates", "nn", "ntk", "ops", "reference", "train")
+_MODULES = ("convert", "data", "gates", "nn", "ntk", "ops", "reference", "study", "train")
 _SPECTRA = ("Spectrum", "condition_number", "spectrum")
 
 

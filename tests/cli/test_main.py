@@ -27,10 +27,13 @@ def test_commands_are_listed_by_their_first_sentence(name):
     assert " ".join(command.help.split("\n\n")[0].split()) == COMMANDS[name]
 
 
-def test_help_waits_for_no_numerical_package():
+@pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS)], ids=" ".join)
+def test_help_waits_for_no_numerical_package(arguments):
     heavy = "torch", "numpy", "scipy", "matplotlib", "rich", "jinja2"
-    program = f"import sys, gatentk.cli; print([name for name in {heavy} if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"
+    program = f"import sys, gatentk.cli\ngatentk.cli.main({[*arguments, '--help']}, standalone_mode=False)\n"
+    program += f"print([name for name in {heavy} if name in sys.modules])"
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout
+    assert output.endswith("\n[]\n")
 
 
 @pytest.mark.parametrize("first", ["ntk", "train", "paper"])

@@ -70,15 +70,6 @@ def test_defaults_of_a_training_are_those_of_its_configuration():
     assert TrainingConfig(**settings("train")) == TrainingConfig("digits")
 
 
-def test_declared_values_are_read_without_importing(tmp_path, monkeypatch):
-    monkeypatch.setattr(options, "PACKAGE", tmp_path)
-    (tmp_path / "config.py").write_text(
-        "import nowhere\nKINDS = (1, 2)\nMADE = nowhere.made()\n\n\nclass Other:\n    a: int = 9\n\n\n"
-        "class Config:\n    'Text.'\n\n    a: int = 1\n    b: str | None = None\n    c: int\n    d: list = field()\n"
-    )
-    assert vars(options.declared("config.py", "Config")) == {"KINDS": (1, 2), "a": 1, "b": None}
-
-
 def test_epochs_between_checkpoints_are_those_of_the_library():
     option = next(
         option for option in main.get_command(click.Context(main), "train").params if option.name == "checkpoint_every"

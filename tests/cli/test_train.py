@@ -3,16 +3,18 @@
 import json
 import re
 
+import click
 import pytest
 import torch
 from cases.commands import SMALL_STUDY, interrupted, interrupted_process, invoke, results
 from cases.commands import SMALL_TRAINING as TRAIN
 
 from gatentk import train
+from gatentk.cli import main
 from gatentk.reporting import figures
 from gatentk.runs import memory
 from gatentk.study.result import Study
-from gatentk.train import folder
+from gatentk.train import diagnostics, folder, learning_rates
 
 TRAIN_FILES = {"checkpoint-0.pt", "log.jsonl", "loss.png", "loss.svg", "results.json"}
 
@@ -239,3 +241,20 @@ def test_a_network_too_large_for_the_memory_is_refused(tmp_path, monkeypatch):
     assert outcome.exit_code == 1
     assert re.search(r"needs about [\d.]+ GB of memory and 0\.0 GB are free; take a smaller --width", outcome.output)
     assert not out.exists()
+
+
+def help_of(name):
+    """What --help says of an option."""
+    parameters = main.get_command(click.Context(main), "train").params
+    return next(option.help for option in parameters if option.name == name)
+
+
+def test_help_says_what_the_tables_have():
+    explained = help_of("diagnostics").partition(": ")[2]
+    assert re.findall(r"(\w+) \(", explained.replace("(of G^T G and F F^T)", "()")) == list(train.DIAGNOSTICS)
+    assert (diagnostics.KERNEL_SAMPLES, diagnostics.SPECTRA_SAMPLES) == (128, 2)
+    assert "drift takes up to 128 of them, spectra two" in help_of("diagnostic_samples")
+    *first, last = map(str, learning_rates.DESCENT_FACTORS)
+    assert f"auto tries {', '.join(first)} and {last} over the largest eigenvalue" in help_of("rates")
+    smallest, *_, largest = learning_rates.ADAM_FACTORS
+    assert f"(adam: {smallest:g} to {largest:g} over width)" in help_of("rates")

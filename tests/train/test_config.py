@@ -1,8 +1,10 @@
 import math
+import subprocess
+import sys
 
 import pytest
 
-from gatentk.train import TrainingConfig
+from gatentk.train import DIAGNOSTICS, DTYPES, LOSSES, TrainingConfig, config
 
 
 @pytest.mark.parametrize(
@@ -31,3 +33,14 @@ from gatentk.train import TrainingConfig
 def test_settings_that_make_no_sense_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         TrainingConfig(data="digits", **options)
+
+
+def test_choices_are_the_rows_of_the_tables():
+    assert tuple(DIAGNOSTICS) == config.DIAGNOSTIC_NAMES
+    assert tuple(LOSSES) == config.LOSS_NAMES
+    assert tuple(DTYPES) == config.DTYPES
+
+
+def test_choices_and_defaults_are_known_without_torch():
+    program = "import sys, gatentk.train; gatentk.train.TrainingConfig; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"

@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import click
 
 from gatentk.data import registry
 
-PACKAGE = Path(__file__).parents[1]
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def declared(module: str, name: str) -> SimpleNamespace:
-    """Constants of a module and defaults of one of its dataclasses, as its text has them.
-
-    For configurations that cannot be imported without waiting for torch.
-
-    Args:
-        module: its path in the package.
-        name: of the dataclass.
-    """
-    body = ast.parse((PACKAGE / module).read_text(encoding="utf-8")).body
-    fields = next(node.body for node in body if isinstance(node, ast.ClassDef) and node.name == name)
-    values: dict[str, Any] = {}
-    for node in (*body, *fields):
-        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(target, ast.Name) and node.value is not None:
-            try:
-                values[target.id] = ast.literal_eval(node.value)
-            except ValueError:
-                continue  # computed
-    return SimpleNamespace(**values)
 
 
 def data(help_text: str) -> Decorator:

@@ -17,13 +17,20 @@ from gatentk.cli.errors import Interrupted
 from gatentk.data import registry
 from gatentk.reporting.text import number
 from gatentk.runs.bar import progress_bar
+from gatentk.train.config import (
+    BATCH,
+    DIAGNOSTIC_NAMES,
+    DTYPES,
+    LOSS_NAMES,
+    NORMALIZATIONS,
+    OPTIMIZERS,
+    TrainingConfig,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gatentk.train import EpochRecord, Result, TrainingConfig, TrainingSamples
-
-DECLARED = options.declared("train/config.py", "TrainingConfig")
+    from gatentk.train import EpochRecord, Result, TrainingSamples
 
 
 def _rates(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
@@ -46,72 +53,74 @@ def _rates(ctx: click.Context, param: click.Parameter, value: str) -> tuple[floa
 
 def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
     """Diagnostics in the order of the table in `diagnostics`; all and none are known, too."""
-    from gatentk.train.diagnostics import DIAGNOSTICS
-
     parts = [part.strip().lower() for part in value.split(",")]
     if parts == ["none"]:
         return ()
     if parts == ["all"]:
-        return tuple(DIAGNOSTICS)
+        return DIAGNOSTIC_NAMES
     for part in parts:
-        if part not in DIAGNOSTICS:
+        if part not in DIAGNOSTIC_NAMES:
             raise click.BadParameter(
-                f"expected none, all or some of {', '.join(DIAGNOSTICS)}, got {part!r}", ctx, param
+                f"expected none, all or some of {', '.join(DIAGNOSTIC_NAMES)}, got {part!r}", ctx, param
             )
-    return tuple(name for name in DIAGNOSTICS if name in parts)
+    return tuple(name for name in DIAGNOSTIC_NAMES if name in parts)
 
 
 @click.command()
 @options.data(registry.training_help())
 @options.path()
 @options.n()
-@options.data_seed(DECLARED.data_seed, "-n, --test-fraction, samples of the diagnostics")
+@options.data_seed(TrainingConfig.data_seed, "-n, --test-fraction, samples of the diagnostics")
 @click.option(
     "--test-fraction",
     type=click.FloatRange(0, 1, max_open=True),
-    default=DECLARED.test_fraction,
+    default=TrainingConfig.test_fraction,
     show_default=True,
     help="Share of the samples that is kept for testing.",
 )
 @click.option(
     "--normalize",
-    type=click.Choice(DECLARED.NORMALIZATIONS),
-    default=DECLARED.normalize,
+    type=click.Choice(NORMALIZATIONS),
+    default=TrainingConfig.normalize,
     show_default=True,
     help="unit: every sample gets norm 1, as the theory assumes; standard: every feature gets mean 0 and variance 1.",
 )
 @click.option(
     "--model",
     type=click.Choice(MODELS),
-    default=DECLARED.model,
+    default=TrainingConfig.model,
     show_default=True,
     help="Gated ReLU or ReLU network; the same seed gives both the same weights at the start.",
 )
-@click.option("--width", type=click.IntRange(1), default=DECLARED.width, show_default=True, help="Neurons of a layer.")
+@click.option(
+    "--width",
+    type=click.IntRange(1),
+    default=TrainingConfig.width,
+    show_default=True,
+    help="Neurons of a layer.",
+)
 @click.option(
     "--depth",
     type=click.IntRange(1),
-    default=DECLARED.depth,
+    default=TrainingConfig.depth,
     show_default=True,
     help="Trained layers; first and last are fixed.",
 )
 @click.option(
     "--loss",
-    type=click.Choice(["square", "cross-entropy"]),
-    default=DECLARED.loss,
+    type=click.Choice(LOSS_NAMES),
+    default=TrainingConfig.loss,
     show_default=True,
     help="square is 1/2 |output - label|^2, with one-hot labels for classes; both are means over samples.",
 )
 @click.option(
     "--optimizer",
-    type=click.Choice(DECLARED.OPTIMIZERS),
-    default=DECLARED.optimizer,
+    type=click.Choice(OPTIMIZERS),
+    default=TrainingConfig.optimizer,
     show_default=True,
     help="gd is full-batch gradient descent, one step an epoch.",
 )
-@click.option(
-    "--batch", type=click.IntRange(1), metavar="B", help=f"Mini-batch of sgd and adam.  [default: {DECLARED.BATCH}]"
-)
+@click.option("--batch", type=click.IntRange(1), metavar="B", help=f"Mini-batch of sgd and adam.  [default: {BATCH}]")
 @click.option(
     "--lr",
     "rates",
@@ -125,14 +134,18 @@ def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
 @click.option(
     "--trial-epochs",
     type=click.IntRange(1),
-    default=DECLARED.trial_epochs,
+    default=TrainingConfig.trial_epochs,
     show_default=True,
     help="Length of the trials of --lr.",
 )
 @click.option(
-    "--epochs", type=click.IntRange(1), default=DECLARED.epochs, show_default=True, help="Passes over the samples."
+    "--epochs",
+    type=click.IntRange(1),
+    default=TrainingConfig.epochs,
+    show_default=True,
+    help="Passes over the samples.",
 )
-@options.seeds(DECLARED.seeds, "Networks to train, one after another.")
+@options.seeds(TrainingConfig.seeds, "Networks to train, one after another.")
 @click.option(
     "--switch",
     type=click.IntRange(1),
@@ -154,18 +167,19 @@ def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
     metavar="NAMES|all|none",
     default="none",
     show_default=True,
-    help="Measured after every epoch: tau (spectral change of the weights), gradient (its change), patterns (share of "
-    "neurons that switched), dead (neurons off for every sample), shift (mean activations), spectra (of G^T G and "
-    "F F^T), drift (change of the tangent kernel), linearised (distance from the linearised network).",
+    help="Measured after every epoch: tau (spectral change of the weights), gradient (its change), gradient_norm (its "
+    "2-norm), patterns (share of neurons that switched), dead (neurons off for every sample), shift (mean "
+    "activations), spectra (of G^T G and F F^T), drift (change of the tangent kernel), linearised (distance from the "
+    "linearised network).",
 )
 @click.option(
     "--diagnostic-samples",
     type=click.IntRange(1),
-    default=DECLARED.diagnostic_samples,
+    default=TrainingConfig.diagnostic_samples,
     show_default=True,
     help="Train samples for the diagnostics, at most; drift takes up to 128 of them, spectra two.",
 )
-@options.dtype(DECLARED.dtype, ("float32", "float64"), "Precision.")
+@options.dtype(TrainingConfig.dtype, DTYPES, "Precision.")
 @click.option(
     "--checkpoint-every", type=click.IntRange(1), default=10, show_default=True, help="Epochs between checkpoints."
 )
@@ -190,7 +204,7 @@ def train(checkpoint_every: int, resume: bool, restart: bool, folder: Path, **se
       gatentk train --data digits -n 500 --switch 25 --optimizer gd --lr auto --out switch
       gatentk train --data csv:mine.csv --epochs 200 --resume --out mine
     """  # noqa: D301 (click reads \b: keep these lines apart)
-    from gatentk.train import TrainingConfig, prepare_training
+    from gatentk.train import prepare_training
     from gatentk.train.folder import RESULTS
     from gatentk.train.sentences import headline
 
@@ -219,8 +233,6 @@ _ALWAYS_SHOWN = ("data", "model", "width", "depth", "loss", "optimizer", "epochs
 
 def command_line(config: TrainingConfig, out: str = "DIR") -> str:
     """The command that repeats a training, with the options that differ from their defaults."""
-    from gatentk.train import TrainingConfig
-
     defaults = TrainingConfig(config.data)
     words = ["gatentk", "train"]
     for option in train.params:

@@ -1,20 +1,21 @@
-"""What to train, and how."""
+"""What to train, and how. Nothing here loads torch: the command line takes its choices and defaults from it."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-import torch
-
 from gatentk.activations import MODELS
-from gatentk.checks import check_choice, check_integer
-from gatentk.train.diagnostics import DIAGNOSTICS
-from gatentk.train.losses import LOSSES
 
 OPTIMIZERS = ("sgd", "gd", "adam")
 NORMALIZATIONS = ("unit", "standard", "none")
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+DTYPES = ("float32", "float64")
+# Rows of the tables in `losses` and `diagnostics`, in their order.
+LOSS_NAMES = ("square", "cross-entropy")
+DIAGNOSTIC_NAMES = (
+    *("tau", "gradient", "gradient_norm", "patterns", "dead"),
+    *("shift", "spectra", "drift", "linearised"),
+)
 
 BATCH = 128  # default size of mini-batches
 
@@ -71,12 +72,14 @@ class TrainingConfig:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
+        from gatentk.checks import check_choice, check_integer
+
         for name, choices in (
             ("normalize", NORMALIZATIONS),
             ("model", MODELS),
-            ("loss", tuple(LOSSES)),
+            ("loss", LOSS_NAMES),
             ("optimizer", OPTIMIZERS),
-            ("dtype", tuple(DTYPES)),
+            ("dtype", DTYPES),
         ):
             check_choice(name, getattr(self, name), choices)
         for name in ("width", "depth", "trial_epochs", "epochs", "seeds", "diagnostic_samples"):
@@ -86,7 +89,7 @@ class TrainingConfig:
         if len(set(self.rates)) != len(self.rates) or not all(0 < rate < math.inf for rate in self.rates):
             raise ValueError(f"rates: expected different positive learning rates, got {self.rates}")
         for name in self.diagnostics:
-            check_choice("diagnostics", name, tuple(DIAGNOSTICS))
+            check_choice("diagnostics", name, DIAGNOSTIC_NAMES)
         self._check_batch()
         self._check_switch()
 
@@ -94,6 +97,8 @@ class TrainingConfig:
         if self.optimizer == "gd" and self.batch is not None:
             raise ValueError("batch: full-batch gradient descent (gd) takes no mini-batches; sgd does")
         if self.optimizer != "gd":
+            from gatentk.checks import check_integer
+
             object.__setattr__(self, "batch", BATCH if self.batch is None else check_integer("batch", self.batch, 1))
 
     def _check_switch(self) -> None:
@@ -101,6 +106,8 @@ class TrainingConfig:
             expected = "a positive learning rate" if self.switch is not None else "none without a switch"
             raise ValueError(f"switch_rate: expected {expected}, got {self.switch_rate!r}")
         if self.switch is not None:
+            from gatentk.checks import check_integer
+
             if self.model != "grelu":
                 raise ValueError(f"switch: only a GReLU network switches to ReLU, got model {self.model!r}")
             check_integer("switch", self.switch, 1)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gatentk.ops import row_bytes
-from gatentk.train.config import DTYPES, TrainingConfig
+from gatentk.train.config import TrainingConfig
 from gatentk.train.diagnostics import DIAGNOSTICS
-from gatentk.train.samples import BLOCK_ROWS, TrainingSamples
+from gatentk.train.samples import BLOCK_ROWS, DTYPES, TrainingSamples
 
 TABLE_BYTES = 256_000_000  # a larger gate table is kept in a file
 

@@ -13,10 +13,12 @@ from gatentk import data
 from gatentk.errors import TrainingError
 from gatentk.gates import GateTable
 from gatentk.runs.identity import array_digest
-from gatentk.train.config import DTYPES, TrainingConfig
+from gatentk.train import config as names
+from gatentk.train.config import TrainingConfig
 
 BLOCK_ROWS = 2048  # samples that go through the network at a time where gradients or losses are added up
 CLASS_LIMIT = 10_000
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in names.DTYPES}
 
 
 @dataclass(frozen=True, eq=False)

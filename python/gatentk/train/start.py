@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from gatentk.nn import FixedEndsNetwork, GReLUNetwork, ReLUNetwork
-from gatentk.train.config import DTYPES, TrainingConfig
+from gatentk.train.config import TrainingConfig
 from gatentk.train.memory import TABLE_BYTES, table_bytes
-from gatentk.train.samples import Split, TrainingSamples
+from gatentk.train.samples import DTYPES, Split, TrainingSamples
 
 
 @dataclass(eq=False)
