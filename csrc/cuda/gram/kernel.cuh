@@ -85,10 +85,8 @@ __device__ __forceinline__ void mirror_outputs(const GramArguments<T>& arguments
   }
 }
 
-template <int index>
-struct GramTile : Tile<gram_table[index].arithmetic, typename ElementOf<gram_table[index].arithmetic>::Type,
-                       gram_table[index].rows, gram_table[index].columns, gram_table[index].warps_down,
-                       gram_table[index].warps_across, gram_table[index].stages> {};
+template <int configuration>
+using GramTile = ConfiguredTile<gram_table, configuration>;
 
 // All terms of a tile of outputs. The first factor's sums wait in shared memory for the second's: beside the running
 // sums and the fragments of the second there are no registers for them. So there is no room for a third set, and the
@@ -104,7 +102,7 @@ __global__ void __launch_bounds__(GramTile<configuration>::threads, gram_table[c
   const Shared<T> stages = arena.take<T>(Tile::stages * Tile::stage_elements, 128);
   const Shared<unsigned> bits = arena.take<unsigned>(max_searched_tiles / 32);
   const SharedSums<Tile> act(arena.take<T>(SharedSums<Tile>::elements));
-  const int2 tile = tile_of_block(blockIdx.x, tiles_down, tiles_across);
+  const int2 tile = grouped_tile(blockIdx.x, tiles_down, tiles_across);
   const int row0 = tile.x * Tile::rows, column0 = tile.y * Tile::columns;
   if (arguments.symmetric && column0 + Tile::columns <= row0) return;
 

@@ -7,6 +7,7 @@
 #include "cuda/infinite_ntk/norms.cuh"
 #include "cuda/infinite_ntk/sweep.cuh"
 #include "cuda/tile/grid.hpp"
+#include "cuda/tile/operand.hpp"
 
 namespace gatentk::cuda {
 
@@ -44,11 +45,6 @@ void check(const InfiniteProblem<T>& problem, int configuration) {
   if (configuration < 0 || configuration >= static_cast<int>(std::size(infinite_configurations)) ||
       infinite_configurations[configuration].element_bytes != static_cast<int>(sizeof(T)))
     throw std::invalid_argument("infinite_ntk: no such configuration for this type");
-}
-
-template <class T>
-bool starts_aligned(const RowsView<T>& view) {
-  return reinterpret_cast<std::uintptr_t>(view.data) % 16 == 0 && view.stride * sizeof(T) % 16 == 0;
 }
 
 template <class T>
@@ -95,7 +91,7 @@ void run_pass(const InfiniteProblem<T>& problem, T* workspace, const Device& dev
   a.out_stride = problem.out_stride;
   a.width = static_cast<int>(problem.x.width);
   a.symmetric = problem.symmetric;
-  a.wide = starts_aligned(problem.x) && starts_aligned(problem.z);
+  a.wide = rows_aligned(problem.x) && rows_aligned(problem.z);
   T* z_norms = problem.symmetric ? workspace : workspace + 2 * problem.x.rows;
   a.x = samples_of(problem.x, workspace);
   a.z = samples_of(problem.z, z_norms);

@@ -104,11 +104,8 @@ __device__ __forceinline__ void write_outputs(const MaskedArguments<T>& argument
   }
 }
 
-template <int index>
-struct MaskedTile
-    : Tile<masked_matmul_table[index].arithmetic, typename ElementOf<masked_matmul_table[index].arithmetic>::Type,
-           masked_matmul_table[index].rows, masked_matmul_table[index].columns, masked_matmul_table[index].warps_down,
-           masked_matmul_table[index].warps_across, masked_matmul_table[index].stages> {};
+template <int configuration>
+using MaskedTile = ConfiguredTile<masked_matmul_table, configuration>;
 
 template <int configuration>
 __global__ void __launch_bounds__(MaskedTile<configuration>::threads, masked_matmul_table[configuration].resident_80)
@@ -119,7 +116,7 @@ __global__ void __launch_bounds__(MaskedTile<configuration>::threads, masked_mat
   SharedArena arena;
   const Shared<T> stages = arena.take<T>(Tile::stages * Tile::stage_elements, 128);
   const Shared<unsigned> bits = arena.take<unsigned>(max_searched_tiles / 32);
-  const int2 tile = tile_of_block(blockIdx.x, tiles_down, tiles_across);
+  const int2 tile = grouped_tile(blockIdx.x, tiles_down, tiles_across);
   const int row0 = tile.x * Tile::rows, column0 = tile.y * Tile::columns;
 
   Sums<Tile> sums;

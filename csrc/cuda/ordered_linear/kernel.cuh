@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(OrderedTile<T>::threads)
   using Copies = FactorCopies<Tile>;
   SharedArena arena;
   const Shared<T> stages = arena.take<T>(Tile::stages * Tile::stage_elements, 128);
-  const int2 tile = tile_of_block(blockIdx.x, tiles_down, tiles_across);
+  const int2 tile = grouped_tile(blockIdx.x, tiles_down, tiles_across);
   const int row0 = tile.x * Tile::rows, column0 = tile.y * Tile::columns;
   const int width = arguments.x.width, tiles = (width + Tile::depth - 1) / Tile::depth;
   const ActiveTiles active(tiles, {}, true);

@@ -39,12 +39,17 @@ inline bool aligned(const void* address, std::size_t bytes) {
   return reinterpret_cast<std::uintptr_t>(address) % bytes == 0;
 }
 
+// Whether every stored row starts at a multiple of 16 bytes.
+template <class T>
+bool rows_aligned(const RowsView<T>& view) {
+  return aligned(view.data, 16) && view.stride * sizeof(T) % 16 == 0;
+}
+
 // The copies that a factor's storage allows; a chunk must not reach beyond a row.
 template <class T>
 CopyMode copy_mode(const RowsView<T>& view) {
   constexpr int chunk = 16 / sizeof(T);
-  const bool whole_chunks =
-      !view.transposed && view.width % chunk == 0 && view.stride % chunk == 0 && aligned(view.data, 16);
+  const bool whole_chunks = !view.transposed && view.width % chunk == 0 && rows_aligned(view);
   if (sizeof(T) == 2) return whole_chunks ? CopyMode::chunks : CopyMode::elements;
   if (whole_chunks && !view.gates.bits) return CopyMode::chunks;
   return view.transposed ? CopyMode::columns : CopyMode::rows;

@@ -22,7 +22,7 @@ __device__ __forceinline__ int2 tile_of_block(bool symmetric, int across) {
 
 // Tile of block `block` in a grid of tiles_down x tiles_across. Blocks that run at the same time share factors in L2:
 // they go down eight tiles before they go across.
-__device__ __forceinline__ int2 tile_of_block(unsigned block, int tiles_down, int tiles_across) {
+__device__ __forceinline__ int2 grouped_tile(unsigned block, int tiles_down, int tiles_across) {
   constexpr int group = 8;
   const unsigned group_blocks = static_cast<unsigned>(group) * static_cast<unsigned>(tiles_across);
   const int first = static_cast<int>(block / group_blocks) * group, inside = static_cast<int>(block % group_blocks);

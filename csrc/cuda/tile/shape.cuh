@@ -54,6 +54,12 @@ struct Tile {
   static constexpr int sums = sums_down * sums_across;
 };
 
+// The tile of a row of a table of configurations.
+template <const auto& table, int index>
+struct ConfiguredTile
+    : Tile<table[index].arithmetic, typename ElementOf<table[index].arithmetic>::Type, table[index].rows,
+           table[index].columns, table[index].warps_down, table[index].warps_across, table[index].stages> {};
+
 // Every row of a tile starts at bank 0, so its eight 16-byte chunks are permuted: chunk c of row r lies at position
 // c ^ swizzle(r). Eight consecutive rows then have a chunk c in eight different places (a matrix load, and the copies
 // of a transposed factor, 8 rows x 16 bytes, touch all 32 banks once), and as the bits are reversed, so have two
