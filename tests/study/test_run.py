@@ -10,8 +10,9 @@ import torch
 from cases.studies import all_records, from_rows, small
 
 from gatentk import data, ntk
+from gatentk.study.batches import drawn
 from gatentk.study.config import StudyConfig
-from gatentk.study.run import _batches, cost, plan, run_tasks, study_memory
+from gatentk.study.run import cost, plan, run_tasks, study_memory
 from gatentk.study.samples import prepare_study
 
 
@@ -102,15 +103,10 @@ def test_linear_networks_with_more_samples_than_features_are_not_resolved():
             assert record.resolved
 
 
-def test_mini_batches_are_disjoint_and_each_has_its_kernel():
+def test_each_mini_batch_has_its_kernel():
     config = small(n=50, batch=16, depths=(0,), activations=("linear",), infinite=True, seeds=1)
     samples = prepare_study(config)
-    batches = _batches(config, samples.x)
-    assert batches.shape == (3, 16, 64)
-    rows = {row.numpy().tobytes() for row in samples.x}
-    drawn = [row.numpy().tobytes() for batch in batches for row in batch]
-    assert len(set(drawn)) == 48
-    assert set(drawn) < rows
+    batches = drawn(config, samples.x)
     for _, records in run_tasks(config, samples):
         assert [r.batch for r in records] == [0, 1, 2]
         for record, batch in zip(records, batches.numpy(), strict=True):

@@ -50,3 +50,19 @@ def test_notes_count_repeated_and_dropped_rows(monkeypatch):
     text = " ".join(notes(found.config, found.samples, found.series))
     assert "1 rows equal to an earlier one were left out" in text
     assert "Two different rows point in exactly the same direction" in text
+
+
+def test_notes_speak_of_the_widths_that_were_computed(batches):
+    both = " ".join(notes(batches.config, batches.samples, batches.series))
+    assert "(5 of 40 samples and 2 of 16 samples; a remainder is left out)" in both
+    assert "from the 40; compare it with infinite width on the same samples, since both quantities depend" in both
+    assert "good to about 10⁻⁸ rad; those at infinite width" in both
+    finite = finished(batch=8, subset=16, n=40, infinite=False, depths=(1,))
+    text = " ".join(notes(finite.config, finite.samples, finite.series))
+    assert "(2 of 16 samples; a remainder is left out)" in text
+    assert "Finite width uses 16 samples drawn at random from the 40; both quantities depend on the number" in text
+    assert "good to about 10⁻⁸ rad." in text
+    assert "infinite" not in text
+    infinite = finished(batch=8, n=40, width=None, depths=(1,))
+    (sentence,) = notes(infinite.config, infinite.samples, infinite.series)
+    assert "(5 of 40 samples; a remainder is left out)" in sentence

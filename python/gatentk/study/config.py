@@ -52,12 +52,12 @@ class StudyConfig:
             raise ValueError(f"depths: expected different depths in ascending order, got {self.depths}")
         check_integer("depths", self.depths[0], 0)
         if not self.activations or len(set(self.activations)) != len(self.activations):
-            raise ValueError(f"activation: expected different names, got {self.activations}")
+            raise ValueError(f"activations: expected different names, got {self.activations}")
         for activation in self.activations:
-            check_choice("activation", activation, FUNCTIONS)
+            check_choice("activations", activation, FUNCTIONS)
         check_choice("dtype", self.dtype, DTYPES)
         if self.width is None and not self.infinite:
-            raise ValueError("width: expected a finite width, inf, or both")
+            raise ValueError("width: expected a number of neurons, or infinite=True, or both; got neither")
         check_integer("seeds", self.seeds, 1)
         for name, minimum in (("width", 1), ("subset", 2), ("batch", 2)):
             if getattr(self, name) is not None:

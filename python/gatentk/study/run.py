@@ -8,13 +8,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from gatentk import nn, ntk
 from gatentk.activations import ACTIVATIONS
 from gatentk.errors import GateNTKError, StudyError
 from gatentk.spectra import Spectrum, spectrum
+from gatentk.study.batches import batch_shape, drawn
 from gatentk.study.config import StudyConfig
 from gatentk.study.samples import DTYPES, StudySamples
 
@@ -87,11 +87,10 @@ def plan(config: StudyConfig, samples: StudySamples) -> list[Task]:
 
 def cost(config: StudyConfig, samples: StudySamples, task: Task) -> float:
     """Expected work of a task in multiples of one multiply-add of a matrix product."""
-    n = float(len(samples.rows(task.rows)))
-    size = n if config.batch is None else float(config.batch)
+    count, size = batch_shape(config, len(samples.rows(task.rows)))
     layers = task.depth + 1
     width = 12.0 if config.width is None or task.kind == "infinite" else float(config.width)
-    return n / size * (size**2 * (samples.x.shape[1] + 2 * layers * width + 50) + size**3 / 2)
+    return count * (size**2 * (samples.x.shape[1] + 2 * layers * width + 50) + size**3 / 2)
 
 
 def study_memory(config: StudyConfig, samples: StudySamples) -> int:
@@ -99,11 +98,10 @@ def study_memory(config: StudyConfig, samples: StudySamples) -> int:
     itemsize = DTYPES[config.dtype].itemsize
     peak = 0.0
     for kind, rows in {(task.kind, task.rows) for task in plan(config, samples)}:
-        n = len(samples.rows(rows))
-        size = n if config.batch is None else config.batch
+        count, size = batch_shape(config, len(samples.rows(rows)))
         if kind == "infinite":
             # All kernels of a depth, and what `spectrum` needs for one: 1.1 copies in float64.
-            bytes_needed = n * size * itemsize + 1.1 * size * size * 8
+            bytes_needed = count * size * size * itemsize + 1.1 * size * size * 8
         else:
             # K, cosines and angles, or K and a float64 copy; activations and derivatives of every layer.
             layers = 2 * config.depths[-1] + 1
@@ -121,20 +119,11 @@ def run_tasks(
     for task in plan(config, samples):
         if task.key in done:
             continue
-        batches = _batches(config, samples.rows(task.rows))
+        batches = drawn(config, samples.rows(task.rows))
         if task.kind == "finite":
             yield task, _finite(config, task, batches)
         else:
             yield task, _infinite(config, task, batches, solved, input_angles)
-
-
-def _batches(config: StudyConfig, x: torch.Tensor) -> torch.Tensor:
-    """(batches, size, d): all samples as one batch, or random disjoint mini-batches without a remainder."""
-    if config.batch is None:
-        return x.unsqueeze(0)
-    order = np.random.default_rng((config.data_seed, 2)).permutation(len(x))
-    count = len(x) // config.batch
-    return x[torch.from_numpy(order[: count * config.batch]).view(count, config.batch)]
 
 
 def _finite(config: StudyConfig, task: Task, batches: torch.Tensor) -> list[StudyRecord]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from gatentk.activations import LABELS
 from gatentk.reporting.text import data_name, number
+from gatentk.study.batches import batch_shape
+from gatentk.study.run import plan
 from gatentk.study.summary import Point, Series
 
 if TYPE_CHECKING:
@@ -112,7 +114,7 @@ def _unresolved_sentence(config: StudyConfig, samples: StudySamples, series: Seq
     """Why condition numbers are missing, from what is known of the data."""
     if all(p.resolved for s in series for p in s.points):
         return ""
-    n = config.batch or max(len(samples.rows(s.rows)) for s in series)
+    n = max(batch_shape(config, len(samples.rows(s.rows)))[1] for s in series)
     d = samples.x.shape[1]
     reasons = []
     if samples.duplicates:
@@ -153,25 +155,26 @@ def notes(config: StudyConfig, samples: StudySamples, series: Sequence[Series]) 
             "them apart, so every kernel that holds both is singular."
         )
     if samples.subset is not None:
+        drawn = f"Finite width uses {len(samples.subset):,} samples drawn at random from the {len(samples.x):,}"
+        comparison = "compare it with infinite width on the same samples, since "
         sentences.append(
-            f"Finite width uses {len(samples.subset):,} samples drawn at random from the {len(samples.x):,}; compare "
-            "it with infinite width on the same samples, since both quantities depend on the number of samples."
+            f"{drawn}; {comparison if config.infinite else ''}both quantities depend on the number of samples."
         )
     if config.batch is not None:
         sentences.append(_batch_note(config, samples))
     if config.width is not None:
         limit = "10⁻⁸ rad" if config.dtype == "float64" else "3 × 10⁻⁴ rad"
+        infinite = "; those at infinite width are computed from the samples to nearly full relative accuracy"
         sentences.append(
-            f"Angles at finite width come from the kernel matrix and are good to about {limit}; those at infinite "
-            "width are computed from the samples to nearly full relative accuracy."
+            f"Angles at finite width come from the kernel matrix and are good to about {limit}"
+            f"{infinite if config.infinite else ''}."
         )
     return sentences
 
 
 def _batch_note(config: StudyConfig, samples: StudySamples) -> str:
-    assert config.batch is not None
-    sizes = {len(samples.rows(rows)) for rows in ("all", "subset")}
-    counts = " and ".join(f"{n // config.batch:,} of {n:,} samples" for n in sorted(sizes, reverse=True))
+    sizes = {len(samples.rows(task.rows)) for task in plan(config, samples)}
+    counts = " and ".join(f"{batch_shape(config, n)[0]:,} of {n:,} samples" for n in sorted(sizes, reverse=True))
     return (
         f"Kernels of random disjoint mini-batches of {config.batch} ({counts}; a remainder is left out): angles are "
         "the smallest within a mini-batch, averaged arithmetically, condition numbers are averaged geometrically."
