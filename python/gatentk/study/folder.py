@@ -43,6 +43,9 @@ def run_study(
         command: what repeats the study, for its files; the call of this function if left out.
         report: called before the first task and after each.
 
+    Returns:
+        The records of all kernels, with those that the folder held before, and what is made of them.
+
     Raises:
         MissingExtraError: a package of the extra `cli` is missing, which plots and pages need.
         DataError, TypeError, ValueError, StudyError: as `prepare_study`.

@@ -181,6 +181,10 @@ def fit(
 
     Returns:
         The finished run: `.network`, `.records`. The last record says if it diverged.
+
+    Raises:
+        DataError, TypeError, ValueError, TrainingError: as `prepare_training`, if samples are left out.
+        TrainingError: a learning rate is to be chosen, and none can be derived or every one diverges.
     """
     samples = prepare_training(config) if samples is None else samples
     start = begin(config, samples, seed, build(config, samples, seed))
