@@ -40,3 +40,9 @@ def test_panels_are_side_by_side_with_their_labels():
     assert [a.get_xlabel() for a in axes] == ["x", "u"]
     assert [a.get_ylabel() for a in axes] == ["y", "v"]
     assert figure.get_figwidth() == pytest.approx(8.8)
+
+
+def test_every_figure_is_two_files():
+    figure, _ = figures.panels([("A", "")], [("x", "y")])
+    files = figures.rendered({"loss": figure})
+    assert files == {"loss.png": figures.render(figure, "png"), "loss.svg": figures.render(figure, "svg")}

@@ -26,6 +26,15 @@ def render(figure: Figure, kind: str) -> bytes:
     return buffer.getvalue()
 
 
+def rendered(drawn: Mapping[str, Figure]) -> dict[str, bytes]:
+    """The files of figures, PNG and SVG, by file name.
+
+    Args:
+        drawn: by name without an ending.
+    """
+    return {f"{name}.{kind}": render(figure, kind) for name, figure in drawn.items() for kind in ("png", "svg")}
+
+
 @contextmanager
 def plot(
     title: str, subtitle: str, height: float, pad: float, options: Mapping[Any, Any] | None = None

@@ -10,7 +10,7 @@ from typing import Any
 from gatentk.papers.frame.experiment import Experiment, Results
 from gatentk.papers.frame.findings import Findings
 from gatentk.papers.frame.plain import to_json
-from gatentk.reporting.figures import render
+from gatentk.reporting.figures import rendered
 from gatentk.reporting.text import json_text
 
 SCHEMA = "gatentk/paper/1"
@@ -42,9 +42,7 @@ class Result:
     @cached_property
     def plots(self) -> dict[str, bytes]:
         """The plots by file name."""
-        return {
-            f"{plot.name}.{kind}": render(plot.figure, kind) for plot in self.findings.plots for kind in ("png", "svg")
-        }
+        return rendered({plot.name: plot.figure for plot in self.findings.plots})
 
 
 def document_text(result: Result) -> str:
