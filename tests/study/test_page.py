@@ -96,7 +96,7 @@ def test_colours_in_the_report_follow_its_style(synthetic):
     for drawing in drawings:
         assert set(re.findall(r"#[0-9a-f]{6}\b", drawing)) == set()
         assert "currentColor" in drawing
-        assert "var(--finite)" in drawing
+        assert "var(--orange)" in drawing
 
 
 def test_names_are_escaped(monkeypatch, tmp_path):

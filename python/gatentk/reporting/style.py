@@ -12,9 +12,9 @@ COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, YELLOW)
 VARIABLES = {
     INK: "currentColor",
     GRID: "var(--grid)",
-    BLUE: "var(--infinite-all)",
-    GREEN: "var(--infinite-subset)",
-    ORANGE: "var(--finite)",
+    BLUE: "var(--blue)",
+    GREEN: "var(--green)",
+    ORANGE: "var(--orange)",
 }
 
 SOLID = "-"
