@@ -8,8 +8,8 @@ from gatentk.papers.frame.experiment import Results
 
 SMALL = replace(
     settings.at_scale(full=False),
-    table=settings.Table1(samples=[10, 50], depth=4, eps=1e-6, failure=0.1),
-    training=settings.Trainings(
+    table=settings.Table1Settings(samples=[10, 50], depth=4, eps=1e-6, failure=0.1),
+    training=settings.TrainingSettings(
         samples=6,
         depths=[2, 3],
         widths=[32, 128, 512],
@@ -18,15 +18,15 @@ SMALL = replace(
         targets=[1e-2, 1e-4, 1e-6],
         steps=500,
     ),
-    step=settings.OneStep(samples=5, width=40, depth=2, factors=[0.25, 0.125, 0.0625], seeds=1),
-    literal=settings.LiteralStep(samples=[4, 6], depth=2, steps=60, seeds=1, factors=[1, 8]),
-    spectra=settings.Eigenvalues(samples=4, outputs=3, measured=2, depth=2, widths=[16, 512], seeds=1),
-    gates=settings.Gates(samples=6, width=1024, depth=20, seeds=2),
-    decay=settings.Decay(depth=60),
-    kernels=settings.Kernels(
+    step=settings.OneStepSettings(samples=5, width=40, depth=2, factors=[0.25, 0.125, 0.0625], seeds=1),
+    literal=settings.LiteralStepSettings(samples=[4, 6], depth=2, steps=60, seeds=1, factors=[1, 8]),
+    spectra=settings.EigenvalueSettings(samples=4, outputs=3, measured=2, depth=2, widths=[16, 512], seeds=1),
+    gates=settings.GateSettings(samples=6, width=1024, depth=20, seeds=2),
+    decay=settings.DecaySettings(depth=60),
+    kernels=settings.KernelSettings(
         data=[("gaussian", 20, 400), ("gaussian", 20, 40), ("digits", 40, None)], depths=[1, 2, 5, 10]
     ),
-    norms=settings.Norms(inputs=10, width=64, depths=[1, 2], norm=2.0, seeds=30),
+    norms=settings.NormSettings(inputs=10, width=64, depths=[1, 2], norm=2.0, seeds=30),
 )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import Literal
 
 from gatentk.papers.bounds import training
 from gatentk.papers.bounds.settings import Settings
-from gatentk.papers.bounds.training import TrainingNumbers
 from gatentk.papers.frame.experiment import Results
 from gatentk.papers.frame.findings import Claim, Plot
 from gatentk.papers.frame.statistics import exponent
@@ -17,7 +17,7 @@ from gatentk.reporting.text import number
 
 FALLING = -0.3  # power of the width that counts as a fall like m^-1/2: few widths and seeds leave 0.1 of noise
 
-Measure = Callable[[TrainingNumbers], float]
+Measure = Literal["tau", "drift", "linearised"]  # of `TrainingNumbers`
 
 
 def tau_order(n: int, depth: int, width: int, d_y: int = 1) -> float:
@@ -30,32 +30,23 @@ def radius(n: int, depth: int, width: int, d_y: int = 1) -> float:
     return math.sqrt(n / width) * math.pow(depth, 2) * math.sqrt(2 * n) * math.pow(d_y, 1.5)
 
 
-def tau(run: TrainingNumbers) -> float:
-    """max_k |W_k(t) - W_k(0)|_2."""
-    return run.tau
-
-
-def drift(run: TrainingNumbers) -> float:
-    """|K(t) - K(0)| / |K(0)|."""
-    return run.drift
-
-
-def linearised(run: TrainingNumbers) -> float:
-    """|y - y NTK| / |y|."""
-    return run.linearised
-
-
 def claims(settings: Settings, results: Results) -> list[Claim]:
     """That all three fall with the width, and stay below their bounds."""
     return [_weights(settings, results), _kernel(settings, results), _outputs(settings, results)]
 
 
-def _means(settings: Settings, results: Results, measure: Measure) -> dict[int, list[float]]:
-    """Over seeds, by depth and width."""
+def _measured(settings: Settings, results: Results, measure: Measure, depth: int) -> dict[int, list[float]]:
+    """The values of all seeds by width."""
     t = settings.training
+    runs = {width: training.seeds(settings, results, t.samples, depth, width) for width in t.widths}
+    return {width: [getattr(run, measure) for run in same] for width, same in runs.items()}
+
+
+def _means(settings: Settings, results: Results, measure: Measure) -> dict[int, list[float]]:
+    """Means over seeds, by depth and width."""
     return {
-        depth: [fmean(map(measure, training.seeds(settings, results, t.samples, depth, w))) for w in t.widths]
-        for depth in t.depths
+        depth: list(map(fmean, _measured(settings, results, measure, depth).values()))
+        for depth in settings.training.depths
     }
 
 
@@ -73,7 +64,7 @@ def _fall(exponents: Mapping[int, float]) -> bool:
 
 def _weights(settings: Settings, results: Results) -> Claim:
     n, widths = settings.training.samples, settings.training.widths
-    means = _means(settings, results, tau)
+    means = _means(settings, results, "tau")
     exponents = _exponents(settings, means)
     scaled = {d: [v / tau_order(n, d, w) for v, w in zip(values, widths, strict=True)] for d, values in means.items()}
     return Claim(
@@ -90,7 +81,7 @@ def _weights(settings: Settings, results: Results) -> Claim:
 
 def _kernel(settings: Settings, results: Results) -> Claim:
     n, widths = settings.training.samples, settings.training.widths
-    means = _means(settings, results, drift)
+    means = _means(settings, results, "drift")
     exponents = _exponents(settings, means)
     bound = {d: [3 * radius(n, d, w) for w in widths] for d in means}
     pairs = [(v, b) for d, values in means.items() for v, b in zip(values, bound[d], strict=True)]
@@ -108,7 +99,7 @@ def _kernel(settings: Settings, results: Results) -> Claim:
 
 
 def _outputs(settings: Settings, results: Results) -> Claim:
-    means = _means(settings, results, linearised)
+    means = _means(settings, results, "linearised")
     exponents = _exponents(settings, means)
     return Claim(
         "[G, Thm 3]",
@@ -133,17 +124,17 @@ def plot(settings: Settings, results: Results) -> Plot:
         ],
         [("Width m", "tau"), ("Width m", "|K(t) - K(0)| / |K(0)|"), ("Width m", "|y - y NTK| / |y|")],
     )
-    measures: tuple[Measure, ...] = (tau, drift, linearised)
+    measures: tuple[Measure, ...] = ("tau", "drift", "linearised")
     for axis, measure in zip(axes, measures, strict=True):
         for colour, depth in zip(style.COLOURS, t.depths, strict=False):
-            runs = {w: list(map(measure, training.seeds(settings, results, n, depth, w))) for w in widths}
-            axis.plot(widths, list(map(fmean, runs.values())), color=colour, label=f"depth {depth}")
-            for w, values in runs.items():
+            measured = _measured(settings, results, measure, depth)
+            axis.plot(widths, list(map(fmean, measured.values())), color=colour, label=f"depth {depth}")
+            for w, values in measured.items():
                 axis.plot([w] * len(values), values, ".", color=colour, markersize=3)
-            if measure is tau:
+            if measure == "tau":
                 order = [tau_order(n, depth, w) for w in widths]
                 axis.plot(widths, order, color=colour, linestyle=style.DASHED, linewidth=1, label="√(n/m) / L")
-            if measure is drift:
+            if measure == "drift":
                 bound = [3 * radius(n, depth, w) for w in widths]
                 axis.plot(widths, bound, color=colour, linestyle=style.DASHED, linewidth=1, label="3R")
         axis.set_xscale("log", base=2)

@@ -1,4 +1,7 @@
-"""How large each check is: sizes, widths, depths and seeds."""
+"""How large each check is: sizes, widths, depths and seeds.
+
+They stand here and not with the theorems, whose cells all get the settings of all checks.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ INSTALLED = {"digits": 40, "mnist": 200}  # data sets whose kernels are looked a
 
 
 @dataclass(frozen=True)
-class Table1:
-    """Of [G, Table 1]: the depth, the loss to be reached and the probability of failure at each number of samples."""
+class Table1Settings:
+    """[G, Table 1] by the number of samples: the depth, the loss to be reached and the probability of failure."""
 
     samples: list[int]
     depth: int
@@ -23,7 +26,7 @@ class Table1:
 
 
 @dataclass(frozen=True)
-class Trainings:
+class TrainingSettings:
     """Trainings at one number of samples and several widths, and at the width n^2 L of [G, Thm 1].
 
     Attributes:
@@ -60,7 +63,7 @@ class Trainings:
 
 
 @dataclass(frozen=True)
-class OneStep:
+class OneStepSettings:
     """Single steps of gradient descent, as factors of 1/lambda_max that are halved."""
 
     samples: int
@@ -71,7 +74,7 @@ class OneStep:
 
 
 @dataclass(frozen=True)
-class LiteralStep:
+class LiteralStepSettings:
     """Trainings at the width of [G, Thm 1] with factors of its step."""
 
     samples: list[int]
@@ -82,7 +85,7 @@ class LiteralStep:
 
 
 @dataclass(frozen=True)
-class Eigenvalues:
+class EigenvalueSettings:
     """Networks whose products of layers are looked at for `measured` of the samples."""
 
     samples: int
@@ -94,7 +97,7 @@ class Eigenvalues:
 
 
 @dataclass(frozen=True)
-class Gates:
+class GateSettings:
     """Gate networks."""
 
     samples: int
@@ -104,14 +107,14 @@ class Gates:
 
 
 @dataclass(frozen=True)
-class Decay:
+class DecaySettings:
     """The last layer."""
 
     depth: int
 
 
 @dataclass(frozen=True)
-class Kernels:
+class KernelSettings:
     """Kernels at infinite width: data sets with sizes, as (name, samples, features or None), and depths."""
 
     data: list[tuple[str, int, int | None]]
@@ -119,7 +122,7 @@ class Kernels:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class PairSettings:
     """Two samples at angles in degrees."""
 
     angles: list[float]
@@ -127,7 +130,7 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class Norms:
+class NormSettings:
     """Gradients of networks at a sample of a norm."""
 
     inputs: int
@@ -139,18 +142,18 @@ class Norms:
 
 @dataclass(frozen=True)
 class Settings:
-    """Of all checks."""
+    """The sizes of all checks."""
 
-    table: Table1
-    training: Trainings
-    step: OneStep
-    literal: LiteralStep
-    spectra: Eigenvalues
-    gates: Gates
-    decay: Decay
-    kernels: Kernels
-    pair: Pairs
-    norms: Norms
+    table: Table1Settings
+    training: TrainingSettings
+    step: OneStepSettings
+    literal: LiteralStepSettings
+    spectra: EigenvalueSettings
+    gates: GateSettings
+    decay: DecaySettings
+    kernels: KernelSettings
+    pair: PairSettings
+    norms: NormSettings
 
 
 def at_scale(full: bool) -> Settings:
@@ -158,8 +161,8 @@ def at_scale(full: bool) -> Settings:
     widths = [64, 128, 256, 512, 1024] + ([2048, 4096] if full else [])
     many = [5, 10, 20, 40] if full else [5, 10, 20]
     return Settings(
-        table=Table1(samples=[5, 10, 20, 50, 100, 200, 500], depth=4, eps=1e-6, failure=0.1),
-        training=Trainings(
+        table=Table1Settings(samples=[5, 10, 20, 50, 100, 200, 500], depth=4, eps=1e-6, failure=0.1),
+        training=TrainingSettings(
             samples=20 if full else 10,
             depths=[2, 4],
             widths=widths,
@@ -168,17 +171,17 @@ def at_scale(full: bool) -> Settings:
             targets=[1e-2, 1e-4, 1e-6, 1e-8],
             steps=5000,
         ),
-        step=OneStep(samples=10, width=100, depth=3, factors=[0.5, 0.25, 0.125, 0.0625], seeds=3),
-        literal=LiteralStep(samples=many, depth=2, steps=100, seeds=3, factors=[1, 4]),
-        spectra=Eigenvalues(
+        step=OneStepSettings(samples=10, width=100, depth=3, factors=[0.5, 0.25, 0.125, 0.0625], seeds=3),
+        literal=LiteralStepSettings(samples=many, depth=2, steps=100, seeds=3, factors=[1, 4]),
+        spectra=EigenvalueSettings(
             samples=20 if full else 10, outputs=5, measured=3, depth=4, widths=widths, seeds=5 if full else 3
         ),
-        gates=Gates(samples=20, width=4096 if full else 1024, depth=30, seeds=3),
-        decay=Decay(depth=100),
-        kernels=Kernels(
+        gates=GateSettings(samples=20, width=4096 if full else 1024, depth=30, seeds=3),
+        decay=DecaySettings(depth=100),
+        kernels=KernelSettings(
             data=[("gaussian", 20, 400), ("gaussian", 20, 40), *((name, n, None) for name, n in INSTALLED.items())],
             depths=[1, 2, 5, 10],
         ),
-        pair=Pairs(angles=[0.01, 1.0, 10.0], depths=[0, 1, 2, 3, 5, 10, 20]),
-        norms=Norms(inputs=10, width=256, depths=[1, 2, 4], norm=2.0, seeds=50),
+        pair=PairSettings(angles=[0.01, 1.0, 10.0], depths=[0, 1, 2, 3, 5, 10, 20]),
+        norms=NormSettings(inputs=10, width=256, depths=[1, 2, 4], norm=2.0, seeds=50),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -140,8 +141,24 @@ class Kernels:
         )
 
 
+class KernelCell(Cell[Settings, Points]):
+    """One kind of network on some samples."""
+
+    @abstractmethod
+    def _kernels(self, settings: Settings) -> Kernels:
+        """What is computed."""
+
+    def cost(self, settings: Settings) -> float:
+        """Multiply-adds."""
+        return self._kernels(settings).cost()
+
+    def compute(self, settings: Settings) -> Points:
+        """Smallest angles and condition numbers."""
+        return self._kernels(settings).compute()
+
+
 @dataclass(frozen=True)
-class DepthCell(Cell[Settings, Points]):
+class DepthCell(KernelCell):
     """An activation on a part of a data set, at one depth with all seeds, or at several where they are quick.
 
     Attributes:
@@ -174,17 +191,9 @@ class DepthCell(Cell[Settings, Points]):
             seeds=settings.seeds,
         )
 
-    def cost(self, settings: Settings) -> float:
-        """Multiply-adds."""
-        return self._kernels(settings).cost()
-
-    def compute(self, settings: Settings) -> Points:
-        """Of these networks."""
-        return self._kernels(settings).compute()
-
 
 @dataclass(frozen=True)
-class WidthCell(Cell[Settings, Points]):
+class WidthCell(KernelCell):
     """ReLU networks of one depth and width; None stands for all depths, and for infinite width."""
 
     depth: int | None
@@ -199,14 +208,6 @@ class WidthCell(Cell[Settings, Points]):
         part = settings.by_width
         depths = part.depths if self.depth is None else (self.depth,)
         return Kernels(settings.sets[part.set], part.rows, None, "relu", depths, self.width, settings.seeds)
-
-    def cost(self, settings: Settings) -> float:
-        """Multiply-adds."""
-        return self._kernels(settings).cost()
-
-    def compute(self, settings: Settings) -> Points:
-        """Of these networks."""
-        return self._kernels(settings).compute()
 
 
 def depth_cells(settings: Settings, name: str) -> Iterator[DepthCell]:
