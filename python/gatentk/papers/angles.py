@@ -66,7 +66,7 @@ def pair_angles(x: torch.Tensor, depth: int, activation: str) -> list[float]:
 
 
 def in_degrees(angles: Sequence[float]) -> list[float]:
-    """Of radians."""
+    """Angles in degrees from angles in radians."""
     return [DEGREES * angle for angle in angles]
 
 
@@ -83,7 +83,7 @@ class GradientCell(Cell[Settings, GradientAngles]):
         return 1.0
 
     def compute(self, settings: Settings) -> GradientAngles:
-        """As `gatentk.ntk.gradient_angles` computes them."""
+        """The angles that `gatentk.ntk.gradient_angles` computes."""
         x, small = (pairs([a / DEGREES for a in angles]) for angles in (settings.angles, settings.small_angles))
         return GradientAngles(
             {depth: in_degrees(pair_angles(x, depth, self.activation)) for depth in settings.depths},
@@ -102,7 +102,7 @@ class EmbeddingCell(Cell[Settings, EmbeddingAngles]):
         return 1.0
 
     def compute(self, settings: Settings) -> EmbeddingAngles:
-        """As `gatentk.ntk.embedding_angles` computes them."""
+        """The angles that `gatentk.ntk.embedding_angles` computes."""
         x = pairs([a / DEGREES for a in settings.angles])
         by_layer = {layer: ntk.embedding_angles(x, layer)[:, 0, 1].tolist() for layer in settings.iterates}
         return EmbeddingAngles({layer: in_degrees(angles) for layer, angles in by_layer.items()})

@@ -55,7 +55,7 @@ class Settings:
     seeds: int
 
     def training(self, model: str) -> TrainingConfig:
-        """Of one network."""
+        """The training of one network."""
         return trainings.config(self.config, model=model)
 
 
@@ -81,7 +81,7 @@ class Measured:
 
     @property
     def largest_shift(self) -> float:
-        """Of the mean activations of a trained layer."""
+        """The largest shift of the mean activations of a trained layer."""
         return max(abs(float(value)) for value in self.shift[1:])
 
 
@@ -154,7 +154,7 @@ class Dynamics(Experiment[Settings]):
         return [Network(model, seed) for model in MODELS for seed in range(settings.seeds)]
 
     def needs(self, settings: Settings) -> tuple[int, float]:
-        """Of one training, and all of them."""
+        """Memory of one training, and seconds of all of them."""
         seconds = sum(cell.cost(settings) for cell in self.cells(settings))
         return trainings.memory(settings.training("grelu")), seconds
 

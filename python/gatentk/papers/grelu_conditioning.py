@@ -187,7 +187,7 @@ class InfiniteCell(Cell[Settings, Kernel]):
 
     @property
     def key(self) -> str:
-        """With what is compared with it."""
+        """The kernel, with what is compared with it."""
         return f"{self.data} {self.activation} depth {self.depth}" + (" some" if self.some else "")
 
     def cost(self, settings: Settings) -> float:
@@ -195,7 +195,7 @@ class InfiniteCell(Cell[Settings, Kernel]):
         return float(settings.finite_samples if self.some else settings.samples[self.data]) ** 3
 
     def compute(self, settings: Settings) -> Kernel:
-        """With the steps of gradient descent on the labels."""
+        """The kernel's numbers, with the steps of gradient descent on the labels."""
         x, targets = settings.rows(self.data)
         some = settings.finite_samples if self.some else None
         x = x[:some]

@@ -59,7 +59,7 @@ class Settings:
         return (None, *self.factors)
 
     def training(self, model: str, depth: int, width: int) -> TrainingConfig:
-        """Of one network."""
+        """The training of one network."""
         return trainings.config(self.config, model=model, depth=depth, width=width)
 
 
@@ -94,7 +94,7 @@ class Network(Cell[Settings, Errors]):
 
     @property
     def key(self) -> str:
-        """With the rate or the factor."""
+        """The network, with the rate or the factor."""
         rate = f"rate {RATE:g}" if self.factor is None else f"factor {self.factor:g}"
         return f"{self.model} depth {self.depth} width {self.width} {rate}"
 
@@ -143,7 +143,7 @@ class ImageRegression(Experiment[Settings]):
         ]
 
     def needs(self, settings: Settings) -> tuple[int, float]:
-        """Of the largest network, and all of them."""
+        """Memory of the largest network, and seconds of all networks."""
         memory = max(trainings.memory(settings.training("grelu", *shape)) for shape in settings.shapes)
         return memory, sum(cell.cost(settings) for cell in self.cells(settings))
 

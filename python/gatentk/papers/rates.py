@@ -36,7 +36,7 @@ class Training:
 
 
 class Shape(NamedTuple):
-    """Of a network."""
+    """Width and depth of a network."""
 
     width: int
     depth: int
@@ -61,7 +61,7 @@ class Settings:
 
     @property
     def base(self) -> Shape:
-        """Of the networks that vary in nothing but the learning rate."""
+        """The shape of the networks that vary in nothing but the learning rate."""
         return Shape(self.config.width, self.config.depth)
 
     @property
@@ -80,7 +80,7 @@ class Settings:
         return list(dict.fromkeys([*self.wide, *self.deep, self.base]))
 
     def training(self, model: str, shape: Shape) -> TrainingConfig:
-        """Of one network."""
+        """The training of one network."""
         return trainings.config(self.config, model=model, width=shape.width, depth=shape.depth)
 
 
@@ -95,7 +95,7 @@ class RateRun:
 
 @dataclass(frozen=True)
 class RateRuns:
-    """Of one network, for each learning rate."""
+    """The trainings of one network, one for each learning rate."""
 
     runs: list[RateRun]
 
@@ -113,7 +113,7 @@ class Network(Cell[Settings, RateRuns]):
 
     @property
     def shape(self) -> Shape:
-        """Of the network."""
+        """The shape of the network."""
         return Shape(self.width, self.depth)
 
     def cost(self, settings: Settings) -> float:
@@ -165,7 +165,7 @@ class Rates(Experiment[Settings]):
         ]
 
     def needs(self, settings: Settings) -> tuple[int, float]:
-        """Of the largest network, and all of them."""
+        """Memory of the largest network, and seconds of all networks."""
         memory = max(trainings.memory(settings.training("grelu", shape)) for shape in settings.shapes)
         return memory, sum(cell.cost(settings) for cell in self.cells(settings))
 
@@ -192,7 +192,7 @@ class Rates(Experiment[Settings]):
 
 
 def final_losses(settings: Settings, results: Results, model: str, shape: Shape) -> list[float]:
-    """By factor: geometric mean over seeds of the last train loss; infinite where one diverged."""
+    """The geometric mean over seeds of the last train loss, by factor; infinite where one diverged."""
     runs = [results[Network(model, *shape, seed)].runs for seed in range(settings.seeds)]
     return [
         geometric_mean([trainings.final(run.train, run.diverged) for run in same]) for same in zip(*runs, strict=True)

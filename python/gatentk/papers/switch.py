@@ -47,7 +47,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Of `rand_augment`."""
+    """What `rand_augment` does to images."""
 
     operations: int
     magnitude: int
@@ -74,14 +74,14 @@ class Settings:
     train_samples: int
 
     def training(self, kind: str, width: int) -> TrainingConfig:
-        """Of one network."""
+        """The training of one network."""
         changes = {} if kind == "switched" else {"switch": None}
         return trainings.config(self.config, width=width, model="relu" if kind == "relu" else "grelu", **changes)
 
 
 @dataclass(frozen=True)
 class Losses(trainings.Curve):
-    """By epoch, what the conversion did, and the learning rate at the start."""
+    """Losses by epoch, what the conversion did, and the learning rate at the start."""
 
     rate: float
 
@@ -140,7 +140,7 @@ class Switch(Experiment[Settings]):
         return [*widest, *(Network("switched", width) for width in settings.narrow)]
 
     def needs(self, settings: Settings) -> tuple[int, float]:
-        """Of the training with the switch, and all of them."""
+        """Memory of the training with the switch, and seconds of all trainings."""
         seconds = sum(cell.cost(settings) for cell in self.cells(settings))
         return trainings.memory(settings.training("switched", settings.config.width)), seconds
 
@@ -355,7 +355,7 @@ def _switch(settings: Settings, results: Results) -> trainings.Switch | None:
 
 
 def _step(switch: trainings.Switch) -> float | None:
-    """Of the train loss at the switch, relative to that before; None if it is not finite."""
+    """The step of the train loss at the switch, relative to the loss before; None if it is not finite."""
     before, after = switch.train_loss_before, switch.train_loss_after
     return None if after is None else abs(after - before) / before
 

@@ -57,7 +57,7 @@ class Settings:
 
     @property
     def widths(self) -> dict[str, int]:
-        """By name, in ascending order: (n^2 L)^p as "p = ...", and n L."""
+        """Widths by name, in ascending order: (n^2 L)^p as "p = ...", and n L."""
         n, depth = self.config.n, self.config.depth
         powers = {f"p = {p:g}": max(2, round((n * n * depth) ** p)) for p in self.powers}
         return dict(sorted({**powers, "nL": n * depth}.items(), key=lambda item: item[1]))
@@ -69,7 +69,7 @@ class Settings:
         return float(self.features / (n**4 * depth**3))
 
     def training(self, model: str, width: int) -> TrainingConfig:
-        """Of one network."""
+        """The training of one network."""
         return trainings.config(self.config, model=model, width=width, epochs=self.steps)
 
 
@@ -154,7 +154,7 @@ class WidthLaw(Experiment[Settings]):
         ]
 
     def needs(self, settings: Settings) -> tuple[int, float]:
-        """Of the widest network; the time if none stops early where it could."""
+        """Memory of the widest network, and seconds if none stops early where it could."""
         widest = settings.training("grelu", max(settings.widths.values()))
         return trainings.memory(widest), sum(cell.cost(settings) for cell in self.cells(settings))
 

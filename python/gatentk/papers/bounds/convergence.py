@@ -162,12 +162,12 @@ class LiteralStep(Cell[Settings, LiteralNumbers]):
     seed: int
 
     def cost(self, settings: Settings) -> float:
-        """Of the steps, as for `Training`."""
+        """The work of the steps, as for `Training`."""
         part = settings.literal
         return SMALL + part.steps * 10 * part.depth**3 * self.n**4
 
     def compute(self, settings: Settings) -> LiteralNumbers:
-        """For one output."""
+        """Losses and products, for one output."""
         n, depth = self.n, settings.literal.depth
         width, step = n**2 * depth, self.factor * 2 * n / (n**4 * depth**3)
         x, labels = scaled_ackley(n, width)
@@ -193,7 +193,7 @@ class LiteralStep(Cell[Settings, LiteralNumbers]):
 
 
 def literal_cells(settings: Settings) -> Iterator[LiteralStep]:
-    """By number of samples, seed and factor."""
+    """All trainings, by number of samples, seed and factor."""
     part = settings.literal
     for n in part.samples:
         for seed in range(part.seeds):

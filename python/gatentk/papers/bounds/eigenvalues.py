@@ -27,7 +27,7 @@ class SpanNumbers:
 
 @dataclass(frozen=True)
 class Spans(Cell[Settings, SpanNumbers]):
-    """Of one network at its start."""
+    """The eigenvalues of one network at its start."""
 
     KEY = "spectra width {width} seed {seed}"
 
@@ -35,7 +35,7 @@ class Spans(Cell[Settings, SpanNumbers]):
     seed: int
 
     def cost(self, settings: Settings) -> float:
-        """Of the products."""
+        """The work of the products."""
         part = settings.spectra
         return SMALL + part.measured * part.depth * self.width**2 * part.samples
 
@@ -53,7 +53,7 @@ class Spans(Cell[Settings, SpanNumbers]):
 
 
 def cells(settings: Settings) -> Iterator[Spans]:
-    """By width and seed."""
+    """A cell for each width and seed."""
     for width in settings.spectra.widths:
         for seed in range(settings.spectra.seeds):
             yield Spans(width, seed)

@@ -81,7 +81,7 @@ class Bounds(Experiment[Settings]):
         return at_scale(scale.full)
 
     def cells(self, settings: Settings) -> Sequence[Cell[Settings, Any]]:
-        """By theorem, then by what varies in it."""
+        """All cells by theorem, then by what varies in it."""
         return [cell for cells in CELLS for cell in cells(settings)]
 
     def needs(self, settings: Settings) -> tuple[int, float]:

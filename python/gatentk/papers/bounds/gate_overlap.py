@@ -42,18 +42,18 @@ class OverlapNumbers:
 
 @dataclass(frozen=True)
 class Overlap(Cell[Settings, OverlapNumbers]):
-    """Of one gate network."""
+    """The neurons that samples share in one gate network."""
 
     KEY = "gates seed {seed}"
 
     seed: int
 
     def cost(self, settings: Settings) -> float:
-        """Of drawing its weights."""
+        """The work of drawing its weights."""
         return SMALL + 50 * settings.gates.depth * settings.gates.width**2
 
     def compute(self, settings: Settings) -> OverlapNumbers:
-        """For Ackley data, whose samples are almost orthogonal."""
+        """The shares for Ackley data, whose samples are almost orthogonal."""
         part = settings.gates
         x, _ = ackley(part.samples)
         generator = torch.Generator().manual_seed(self.seed)
@@ -82,7 +82,7 @@ class DecayNumbers:
 
 @dataclass(frozen=True)
 class Decay(Cell[Settings, DecayNumbers]):
-    """For two orthogonal samples, exact at infinite width."""
+    """The kernel's decay for two orthogonal samples, exact at infinite width."""
 
     KEY = "decay"
 
@@ -91,7 +91,7 @@ class Decay(Cell[Settings, DecayNumbers]):
         return SMALL
 
     def compute(self, settings: Settings) -> DecayNumbers:
-        """By the angles of their embeddings."""
+        """The product from the angles of their embeddings."""
         x = torch.eye(2, dtype=torch.float64)
         layers = range(1, settings.decay.depth + 1)
         factors = [1 - float(ntk.embedding_angles(x, k)[0, 1]) / math.pi for k in layers]

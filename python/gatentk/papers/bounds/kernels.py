@@ -23,7 +23,7 @@ GRAM, COMPONENT = "gram", "component"
 
 @dataclass(frozen=True)
 class KernelNumbers:
-    """Of one kernel.
+    """What is known of one kernel.
 
     Attributes:
         condition: None where it is not resolved.
@@ -60,7 +60,7 @@ class Kernels(Cell[Settings, dict[str, KernelNumbers]]):
 
     @property
     def key(self) -> str:
-        """With the sizes that are given."""
+        """The samples, with the sizes that are given."""
         return f"kernels {self.samples}"
 
     def cost(self, settings: Settings) -> float:
@@ -75,7 +75,7 @@ class Kernels(Cell[Settings, dict[str, KernelNumbers]]):
         return torch.nn.functional.normalize(data.load(self.name, n=self.n).x, dim=1)
 
     def compute(self, settings: Settings) -> dict[str, KernelNumbers]:
-        """By the name of the kernel."""
+        """Numbers by the name of the kernel."""
         x = self.rows()
         kernels = {
             GRAM: ntk.infinite(x, depth=0),
@@ -95,7 +95,7 @@ def _full(depth: int) -> str:
 
 
 def cells(settings: Settings) -> Iterator[Kernels]:
-    """By data set."""
+    """A cell for each data set."""
     return (Kernels(*entry) for entry in settings.kernels.data)
 
 

@@ -40,7 +40,7 @@ class Norm(Cell[Settings, NormNumbers]):
         return 3 * SMALL
 
     def compute(self, settings: Settings) -> NormNumbers:
-        """Over seeds."""
+        """The mean over seeds, and its error."""
         part = settings.norms
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(1, part.inputs, generator=generator, dtype=torch.float64)
@@ -63,7 +63,7 @@ class Norm(Cell[Settings, NormNumbers]):
 
 
 def cells(settings: Settings) -> Iterator[Norm]:
-    """By activation and depth."""
+    """A cell for each activation and depth."""
     for activation in ("linear", "relu"):
         for depth in settings.norms.depths:
             yield Norm(activation, depth)

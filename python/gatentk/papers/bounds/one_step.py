@@ -20,7 +20,7 @@ from gatentk.train.trainable import copied_weights, set_weights
 
 @dataclass(frozen=True)
 class StepNumbers:
-    """Of one network.
+    """What steps do to one network.
 
     Attributes:
         remainders: |change of the outputs + step K residual| / |residual|, by step.
@@ -66,7 +66,7 @@ class OneStep(Cell[Settings, StepNumbers]):
 
 
 def cells(settings: Settings) -> Iterator[OneStep]:
-    """By seed."""
+    """A cell for each seed."""
     return map(OneStep, range(settings.step.seeds))
 
 

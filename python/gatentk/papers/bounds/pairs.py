@@ -38,7 +38,7 @@ class Pair(Cell[Settings, PairNumbers]):
         return SMALL
 
     def compute(self, settings: Settings) -> PairNumbers:
-        """From the angles themselves: kappa = (1 + cos phi) / (1 - cos phi) = cot^2(phi / 2)."""
+        """Numbers from the angles themselves: kappa = (1 + cos phi) / (1 - cos phi) = cot^2(phi / 2)."""
         theta = math.radians(self.angle)
         x = torch.tensor([[1.0, 0.0], [math.cos(theta), math.sin(theta)]], dtype=torch.float64)
         phis = [float(ntk.gradient_angles(x, depth)[0, 1]) for depth in settings.pair.depths]
@@ -48,7 +48,7 @@ class Pair(Cell[Settings, PairNumbers]):
 
 
 def cells(settings: Settings) -> Iterator[Pair]:
-    """By angle."""
+    """A cell for each angle."""
     return map(Pair, settings.pair.angles)
 
 

@@ -43,13 +43,13 @@ class Bounds:
     step: dict[str, float]
 
     def columns(self) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
-        """In the order of the table."""
+        """The three columns, in the order of the table."""
         return self.width, self.iterations, self.step
 
 
 @dataclass(frozen=True)
 class TableNumbers(Bounds):
-    """With the smallest eigenvalue of the limiting kernel of two layers."""
+    """The table with the smallest eigenvalue of the limiting kernel of two layers."""
 
     lambda_0: float
 
@@ -94,11 +94,11 @@ class Row(Cell[Settings, TableNumbers]):
     n: int
 
     def cost(self, settings: Settings) -> float:
-        """Of a spectrum."""
+        """The work of a spectrum."""
         return SMALL + 30.0 * self.n**3
 
     def compute(self, settings: Settings) -> TableNumbers:
-        """For Ackley data, with one output."""
+        """The bounds for Ackley data, with one output."""
         part = settings.table
         x, _ = ackley(self.n)
         lambda_0 = float(spectrum(ntk.infinite(x, depth=1, components=True)[0]).lmin)
@@ -107,7 +107,7 @@ class Row(Cell[Settings, TableNumbers]):
 
 
 def cells(settings: Settings) -> Iterator[Row]:
-    """By number of samples."""
+    """A row for each number of samples."""
     return (Row(n) for n in settings.table.samples)
 
 

@@ -43,7 +43,7 @@ class TrainingNumbers:
     tau: float
 
     def steps_to(self, target: int) -> int:
-        """Of a training that converged, to the target of that index."""
+        """Steps to the target of that index in a training that converged."""
         steps = self.iterations[target]
         assert steps is not None
         return steps
@@ -69,7 +69,7 @@ class Distances:
 
 
 def distances(net: GReLUNetwork, x: Tensor, linear: Linearisation, K: Tensor, outputs: Tensor) -> Distances:
-    """Of a network with these outputs from the start, where it was linearised and its kernel was K."""
+    """How far a network with these outputs is from the start, where it was linearised and its kernel was K."""
     weights = list(net.weights)
     return Distances(
         drift=quantities.kernel_drift(ntk.empirical(net, x), K),
@@ -90,7 +90,7 @@ class Training(Cell[Settings, TrainingNumbers]):
     seed: int
 
     def cost(self, settings: Settings) -> float:
-        """Of about 300 steps, each of which moves the weights through the memory some ten times."""
+        """The work of about 300 steps, each of which moves the weights through the memory some ten times."""
         return SMALL + 300 * 10 * self.depth * self.width**2
 
     def compute(self, settings: Settings) -> TrainingNumbers:

@@ -25,7 +25,7 @@ class Rows:
     batches: int
 
     def of(self, part: str) -> int:
-        """By the name of the field."""
+        """The number of samples of a part, which is the name of a field."""
         rows: int = getattr(self, part)
         return rows
 
@@ -118,7 +118,7 @@ class Kernels:
         return cost
 
     def compute(self) -> Points:
-        """As `gatentk ntk` computes them."""
+        """Points by depth, as `gatentk ntk` computes them."""
         whole = samples_of(self.chosen.source, self.chosen.path, self.chosen.n)
         samples = replace(whole, x=whole.x[: self.rows])
         config = StudyConfig(
@@ -201,7 +201,7 @@ class WidthCell(KernelCell):
 
     @property
     def key(self) -> str:
-        """With depth and width, where they are finite."""
+        """The kind of network, with depth and width where the width is finite."""
         return "widths infinite" if self.width is None else f"widths depth {self.depth} width {self.width}"
 
     def _kernels(self, settings: Settings) -> Kernels:

@@ -52,7 +52,7 @@ def falls(line: Line) -> list[bool | None]:
 
 
 def steps(checks: Sequence[bool | None], what: str) -> str:
-    """At how many steps something is so."""
+    """The words for how many steps something is so at."""
     return f"{what} {at(checks, 'step')}"
 
 

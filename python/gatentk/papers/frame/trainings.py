@@ -105,7 +105,7 @@ def start(config: TrainingConfig, seed: int, spread: float | None = None) -> Sta
 
 
 def largest_eigenvalue(begun: Start) -> float:
-    """Of K / n, K the tangent kernel of (at most 256) train samples at the start, to more digits than a grid needs."""
+    """The largest eigenvalue of K / n, K the tangent kernel of up to 256 train samples, to more digits than needed."""
     return tangent_eigenvalue(begun.network, begun.train, begun.shuffled, iterations=50)
 
 

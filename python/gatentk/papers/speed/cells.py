@@ -126,7 +126,7 @@ class Times:
 
 @dataclass(frozen=True)
 class TrainingTimes(Times):
-    """Of a step, and seconds of the table of all gates."""
+    """Times of a step, and seconds of the table of all gates."""
 
     table: float
 
@@ -163,7 +163,7 @@ class TrainingCell(Cell[Settings, TrainingTimes]):
 
 @dataclass(frozen=True)
 class InferenceTimes(Times):
-    """Of a call; relative difference of outputs where zeros are skipped."""
+    """Times of a call, and the relative difference of outputs where zeros are skipped."""
 
     difference: float
 
@@ -188,7 +188,7 @@ class InferenceCell(Cell[Settings, InferenceTimes]):
 
     @torch.no_grad()
     def compute(self, settings: Settings) -> InferenceTimes:
-        """With gates looked up, computed and predicted."""
+        """Times with gates looked up, computed and predicted."""
         x = samples(settings.data, settings.batch)
         gnet, rnet, table = _networks(x, self.width, settings.depth)
         predicted = {name: convert.low_rank_gates(net, x)[0] for name, net in (("relu", rnet), ("grelu", gnet))}
@@ -210,7 +210,7 @@ class InferenceCell(Cell[Settings, InferenceTimes]):
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of gates of low rank with the exact ones, by layer, on samples that were not fitted.
+    """How well gates of low rank agree with the exact ones, by layer, on samples that were not fitted.
 
     Attributes:
         rank: of the factors.

@@ -12,7 +12,7 @@ from gatentk.reporting.text import number
 
 
 def claims(settings: Settings, results: Results) -> list[Claim]:
-    """Of times, then of gates of low rank."""
+    """Claims about times, then about gates of low rank."""
     return [
         _claim_training(settings, results),
         _claim_skipping(settings, results),
@@ -26,12 +26,12 @@ Cells = Mapping[int, Cell[Settings, Times]]  # by width
 
 
 def training(settings: Settings) -> dict[int, TrainingCell]:
-    """Of all widths."""
+    """Cells of training, by width."""
     return {width: TrainingCell(width) for width in settings.widths}
 
 
 def inference(settings: Settings, rows: int) -> dict[int, InferenceCell]:
-    """Of all widths, with so many samples at a time."""
+    """Cells of inference by width, with so many samples at a time."""
     return {width: InferenceCell(width, rows) for width in settings.widths}
 
 

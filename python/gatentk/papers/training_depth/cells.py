@@ -31,13 +31,13 @@ class DataSet:
     epochs: int
 
     def weights(self, width: int, depth: int) -> int:
-        """Of a network."""
+        """How many weights a network has."""
         return self.features * width + (depth - 1) * width**2 + width * self.outputs
 
 
 @dataclass(frozen=True)
 class GradientDescent:
-    """On the square loss: how many samples, the width of the networks, and the steps."""
+    """Training on the square loss: how many samples, the width of the networks, and the steps."""
 
     rows: int
     width: int
@@ -138,7 +138,7 @@ class DescentLosses:
 
     @property
     def condition(self) -> float | None:
-        """Of the kernel of the network that is trained; None where it is not resolved."""
+        """The condition number of the kernel of the network that is trained; None where it is not resolved."""
         floor = self.rows * torch.finfo(torch.float64).eps * self.lmax
         return self.lmax / self.lmin if self.lmin > floor else None
 

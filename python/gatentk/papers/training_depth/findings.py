@@ -54,7 +54,7 @@ class Speed:
         return loss if math.isfinite(loss) else None
 
     def condition(self, depth: int) -> float | None:
-        """Of the kernel of the network that is trained; None where it is not resolved."""
+        """The condition number of the kernel of the network that is trained; None where it is not resolved."""
         return self.descent[depth].condition
 
     def measured(self, depth: int) -> int | None:
