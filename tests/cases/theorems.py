@@ -12,9 +12,9 @@ SMALL = replace(
     training=settings.TrainingSettings(
         samples=6,
         depths=[2, 3],
-        widths=[32, 128, 512],
+        widths=[32, 64, 128],
         iteration_samples=[4, 6],
-        seeds=3,
+        seeds=2,
         targets=[1e-2, 1e-4, 1e-6],
         steps=500,
     ),

@@ -13,7 +13,7 @@ from gatentk.papers.bounds.distance import radius, tau_order
     [
         ("[G, Eq. 5]", "training", {"tau": 1.0}),
         ("[G, Cor. 4", "training", {"drift": 0.1}),
-        ("[G, Cor. 4", "training n 6 depth 2 width 512", {"drift": 1e3}),
+        ("[G, Cor. 4", "training n 6 depth 2 width 128", {"drift": 1e3}),
         ("[G, Thm 3]", "training", {"linearised": 0.1}),
     ],
 )

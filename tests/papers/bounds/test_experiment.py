@@ -67,5 +67,5 @@ def test_full_scale_needs_more():
 
 
 def test_memory_is_that_of_the_widest_network():
-    weights = 8 * 3 * 512**2
+    weights = 8 * 3 * 128**2
     assert EXPERIMENT.needs(SMALL)[0] == 7 * weights
