@@ -43,11 +43,7 @@ class Study:
     @cached_property
     def plots(self) -> dict[str, bytes]:
         """The plots by file name."""
-        return {
-            f"{name}.{kind}": figures.render(figure, kind)
-            for name, figure in draw(self.config, self.samples, self.series).items()
-            for kind in ("png", "svg")
-        }
+        return figures.rendered(draw(self.config, self.samples, self.series))
 
 
 def document_text(study: Study) -> str:

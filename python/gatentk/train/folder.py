@@ -85,10 +85,12 @@ def write(folder: Path, samples: TrainingSamples, result: Result, command: str) 
         samples, result: what was trained, and what came out.
         command: what repeats it.
     """
-    figure = draw(samples, result)
-    for kind in ("png", "svg"):
-        write_atomically(folder / f"loss.{kind}", figures.render(figure, kind))
-    write_atomically(folder / RESULTS, document_text(samples, result, command).encode())
+    contents = {
+        **figures.rendered({"loss": draw(samples, result)}),
+        RESULTS: document_text(samples, result, command).encode(),
+    }
+    for name, content in contents.items():
+        write_atomically(folder / name, content)
 
 
 def identity(config: TrainingConfig, samples: TrainingSamples) -> dict[str, Any]:
