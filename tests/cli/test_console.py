@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gatentk.cli.console import followed, number_table
+from gatentk.cli.console import number_table, shown_progress
 from gatentk.cli.errors import Interrupted
 from gatentk.runs import progress
 
@@ -24,14 +24,14 @@ def test_a_run_that_goes_on_says_so_and_ctrl_c_says_what_is_kept():
     console = quiet()
     with (
         pytest.raises(Interrupted, match="interrupted; 2 of 4 steps are kept in out, and the same command goes on"),
-        followed(console, "digits", Path("out"), "steps") as report,
+        shown_progress(console, "digits", Path("out"), "steps") as report,
     ):
         run(report)
     assert console.file.getvalue().startswith("Continuing: 1 of 4 steps are done already.\n")
 
 
 def test_ctrl_c_before_the_first_report_keeps_nothing():
-    with pytest.raises(KeyboardInterrupt), followed(quiet(), "digits", Path("out"), "steps"):
+    with pytest.raises(KeyboardInterrupt), shown_progress(quiet(), "digits", Path("out"), "steps"):
         raise KeyboardInterrupt
 
 

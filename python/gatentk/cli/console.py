@@ -25,7 +25,7 @@ def open_console() -> Console:
 
 
 @contextmanager
-def followed(
+def shown_progress(
     console: Console, name: str, folder: Path, parts: str, expected: float = 0.0
 ) -> Iterator[Callable[[Progress], None]]:
     """A progress bar for a runner, which says at Ctrl-C what is kept.

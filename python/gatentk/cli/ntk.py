@@ -11,7 +11,7 @@ import click
 
 from gatentk.activations import ACTIVATIONS, FUNCTIONS, LABELS
 from gatentk.cli import options
-from gatentk.cli.console import followed, number_table, open_console
+from gatentk.cli.console import number_table, open_console, shown_progress
 from gatentk.data import registry
 from gatentk.study.config import DTYPES, StudyConfig, depths_text
 
@@ -139,7 +139,7 @@ def run(console: Console, config: StudyConfig, folder: Path, restart: bool | Non
     samples = prepare_study(config)
     for text in _remarks(config, samples):
         console.print(text, style="yellow", soft_wrap=True)
-    with followed(console, samples.name, folder, "steps") as report:
+    with shown_progress(console, samples.name, folder, "steps") as report:
         return run_study(config, folder, samples, restart=restart, command=command_line(config), report=report)
 
 

@@ -10,7 +10,7 @@ import click
 
 from gatentk import papers
 from gatentk.cli import options
-from gatentk.cli.console import followed, open_console
+from gatentk.cli.console import open_console, shown_progress
 from gatentk.data import registry
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _run(console: Console, job: Job, folder: Path, restart: bool) -> Result:
     """Compute what is missing in the folder, behind a progress bar, and write all files."""
     from gatentk.papers.frame.run import run_experiment
 
-    with followed(console, job.experiment.name, folder, "cells", job.seconds) as report:
+    with shown_progress(console, job.experiment.name, folder, "cells", job.seconds) as report:
         return run_experiment(job, folder, restart, report, command_line(job.experiment.name, job.scale))
 
 
