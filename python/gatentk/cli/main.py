@@ -27,6 +27,9 @@ COMMANDS = {
 }
 
 
+TYPED = "gatentk.typed"  # key of the words after `gatentk` in the context
+
+
 class Commands(click.Group):
     """A group of commands that turns the errors a user can cause into one line without a traceback."""
 
@@ -48,6 +51,13 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(str(command.name), command.get_short_help_str(limit)) for command in named])
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Remember what was typed, for errors that show it."""
+        ctx.meta[TYPED] = tuple(args)
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         try:
@@ -58,7 +68,8 @@ class Commands(click.Group):
         except (GateNTKError, ValueError, TypeError, OSError, MemoryError) as error:
             if ctx.params.get("debug"):
                 raise
-            raise one_line(error, self.get_command(ctx, ctx.invoked_subcommand or "")) from error
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            raise one_line(error, command, ctx.meta.get(TYPED, ())) from error
         except KeyboardInterrupt:
             raise Interrupted("interrupted") from None
 
