@@ -21,6 +21,10 @@ class TrainingError(RunError):
     """A training cannot start or go on as asked; the message says what to change."""
 
 
+class DrawingWarning(UserWarning):
+    """Something could not be drawn, or a drawing not be written; all numbers are in their files."""
+
+
 class SpectrumError(GateNTKError, ValueError):
     """A matrix is not what a spectrum is defined for: not symmetric, not finite, or indefinite."""
 

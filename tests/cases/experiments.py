@@ -73,15 +73,19 @@ class Toy(Experiment[ToySettings]):
             Claim("[T, b]", "Values are above one.", f"largest {max(values):.3f}", max(values) > 1),
             Claim("[T, c]", "Values are random.", "nothing to see", None),
         ]
-        figure, (axes,) = figures.panels([("Values", "by cell")], [("Cell", "Value")])
-        axes.plot(values)
+
+        def draw():
+            figure, (axes,) = figures.panels([("Values", "by cell")], [("Cell", "Value")])
+            axes.plot(values)
+            return [Plot("toy-plot", "Values <by> cell.", figure)]
+
         rows = [[i, v, v > 0.5, None if i else "text, with comma"] for i, v in enumerate(values)]
         long = [[i, math.sqrt(i)] for i in range(100)]
         tables = [
             Table("toy-values", "Values", ["cell", "value", "large", "note"], rows),
             Table("toy-long", "Long one", ["i", "root"], long),
         ]
-        return Findings(claims, [Plot("toy-plot", "Values <by> cell.", figure)], tables, ["One <remark>."])
+        return Findings(claims, draw, tables, ["One <remark>."])
 
     def needs(self, settings):
         return self.estimate

@@ -4,6 +4,7 @@ import importlib
 
 from cases.commands import invoke, results
 
+from gatentk.reporting.figures import Drawn
 from gatentk.study.config import StudyConfig
 from gatentk.study.result import Study
 
@@ -12,7 +13,7 @@ PLOTS = dict.fromkeys(("angle.png", "angle.svg", "condition.png", "condition.svg
 
 
 def test_demo_writes_one_report_about_all_its_studies(tmp_path, monkeypatch):
-    monkeypatch.setattr(Study, "plots", PLOTS)
+    monkeypatch.setattr(Study, "drawn", Drawn(PLOTS, []))
     configs = demo.configurations()
     assert {config.data for config in configs.values()} == {"digits", "mnist"}
     assert {config.depths for config in configs.values()} == {tuple(range(11))}

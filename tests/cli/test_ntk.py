@@ -10,6 +10,7 @@ from cases.commands import interrupted, interrupted_process, invoke, results
 from gatentk import ntk
 from gatentk.cli.ntk import command_line, parse_depths
 from gatentk.errors import SpectrumError, StudyError
+from gatentk.reporting.figures import Drawn
 from gatentk.runs import memory
 from gatentk.study import folder, run
 from gatentk.study.config import StudyConfig, depths_text
@@ -26,7 +27,7 @@ FILES = {
 def no_plots(monkeypatch):
     """Drawing takes a second a study."""
     names = [name for name in FILES if name.endswith((".png", ".svg"))]
-    monkeypatch.setattr(Study, "plots", dict.fromkeys(names, b"<svg></svg>"))
+    monkeypatch.setattr(Study, "drawn", Drawn(dict.fromkeys(names, b"<svg></svg>"), []))
 
 
 # The main job

@@ -12,6 +12,7 @@ from cases.commands import SMALL_TRAINING as TRAIN
 from gatentk import train
 from gatentk.cli import main
 from gatentk.reporting import figures
+from gatentk.reporting.figures import Drawn
 from gatentk.runs import memory
 from gatentk.study.result import Study
 from gatentk.train import diagnostics, folder, learning_rates
@@ -225,7 +226,7 @@ def test_data_without_labels_is_refused_by_name(tmp_path):
 
 
 def test_results_of_another_command_are_not_overwritten(no_loss_plot, tmp_path, monkeypatch):
-    monkeypatch.setattr(Study, "plots", {"angle.svg": b"<svg></svg>", "condition.svg": b"<svg></svg>"})
+    monkeypatch.setattr(Study, "drawn", Drawn({"angle.svg": b"<svg></svg>", "condition.svg": b"<svg></svg>"}, []))
     invoke("ntk", *SMALL_STUDY, "--out", tmp_path)
     before = (tmp_path / "results.json").read_bytes()
     outcome = invoke("train", *TRAIN, "--out", tmp_path)

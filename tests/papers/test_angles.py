@@ -88,8 +88,8 @@ def test_claims_follow_the_numbers(results, kind, table, depth, index, value, fl
 
 def test_figures_and_table(results):
     findings = findings_of(EXPERIMENT, SMALL, results)
-    assert [plot.name for plot in findings.plots] == ["gradient-angles", "embedding-angles"]
-    for plot in findings.plots:
+    assert [plot.name for plot in findings.draw()] == ["gradient-angles", "embedding-angles"]
+    for plot in findings.draw():
         assert render(plot.figure, "png").startswith(b"\x89PNG")
     (table,) = findings.tables
     assert {row[0] for row in table.rows} == set(SMALL["depths"])

@@ -88,7 +88,7 @@ def test_findings_are_complete(results):
     (table,) = findings.tables
     assert len(table.rows) == 2 * 2 * 5
     assert all(len(row) == len(table.columns) for row in table.rows)
-    assert [render(plot.figure, "svg")[:5] for plot in findings.plots] == [b"<?xml"] * 2
+    assert [render(plot.figure, "svg")[:5] for plot in findings.draw()] == [b"<?xml"] * 2
 
 
 def test_a_training_that_diverged_decides_nothing(results):

@@ -107,13 +107,13 @@ def test_an_unresolved_kernel_decides_nothing_unless_the_bound_does(results):
     changed = copy.deepcopy(results)
     changed["digits relu depth 3"] |= {"resolved": False, "condition": None, "condition_bound": 1e14}
     assert claims(changed)["infinite width"] is True
-    assert len(findings_of(EXPERIMENT, SMALL, changed).plots) == 1
+    assert len(findings_of(EXPERIMENT, SMALL, changed).draw()) == 1
 
 
 def test_figures_and_table(results):
     findings = findings_of(EXPERIMENT, SMALL, results)
-    assert len(findings.plots) == 1
-    for plot in findings.plots:
+    assert len(findings.draw()) == 1
+    for plot in findings.draw():
         assert render(plot.figure, "png").startswith(b"\x89PNG")
     (table,) = findings.tables
     assert len(table.rows) == len(results) - 6  # without those of the limit

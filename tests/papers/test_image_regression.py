@@ -63,7 +63,7 @@ def test_findings_are_complete(results):
     findings = findings_of(EXPERIMENT, SMALL, results)
     assert [len(table.rows) for table in findings.tables] == [3, 18]
     assert all(len(row) == len(table.columns) for table in findings.tables for row in table.rows)
-    assert [render(plot.figure, "svg")[:5] for plot in findings.plots] == [b"<?xml"]
+    assert [render(plot.figure, "svg")[:5] for plot in findings.draw()] == [b"<?xml"]
 
 
 def test_the_published_size_needs_the_published_data():

@@ -73,7 +73,7 @@ def test_findings_are_complete(results):
     (table,) = findings.tables
     assert len(table.rows) == len(results) * 3
     assert all(len(row) == len(table.columns) for row in table.rows)
-    assert [render(plot.figure, "svg")[:5] for plot in findings.plots] == [b"<?xml"] * 2
+    assert [render(plot.figure, "svg")[:5] for plot in findings.draw()] == [b"<?xml"] * 2
 
 
 def test_the_published_size_needs_the_published_data():

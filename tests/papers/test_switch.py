@@ -79,7 +79,7 @@ def test_findings_are_complete(results):
     findings = findings_of(EXPERIMENT, SMALL, results)
     assert all(len(row) == len(table.columns) for table in findings.tables for row in table.rows)
     assert [len(table.rows) for table in findings.tables] == [2, 4]
-    assert [render(plot.figure, "svg")[:5] for plot in findings.plots] == [b"<?xml"] * 2
+    assert [render(plot.figure, "svg")[:5] for plot in findings.draw()] == [b"<?xml"] * 2
 
 
 def test_a_training_that_diverges_before_the_switch_decides_nothing(results):

@@ -89,7 +89,7 @@ def test_findings_are_complete(done):
     (table,) = findings.tables
     assert all(len(row) == len(table.columns) for row in table.rows)
     assert len(table.rows) == 2 * 2 * 3
-    assert [render(plot.figure, "svg")[:5] for plot in findings.plots] == [b"<?xml"] * 2
+    assert [render(plot.figure, "svg")[:5] for plot in findings.draw()] == [b"<?xml"] * 2
 
 
 def test_the_published_size_says_what_it_needs():

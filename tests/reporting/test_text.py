@@ -2,10 +2,12 @@
 
 import json
 import math
+import os
+import subprocess
 
 import pytest
 
-from gatentk.reporting.text import csv_text, data_name, duration, json_text, number
+from gatentk.reporting.text import csv_text, data_name, duration, json_text, number, printable, reason, shell_line
 
 
 @pytest.mark.parametrize(
@@ -47,3 +49,34 @@ def test_documents_hold_finite_numbers_only():
     assert json.loads(json_text({"a": [1, None]})) == {"a": [1, None]}
     with pytest.raises(ValueError, match="JSON"):
         json_text({"a": math.inf})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("caf\udce9.csv", "caf\\xe9.csv"),
+        ("é 日.csv", "é 日.csv"),
+        ("a\nb\x1b[1m", "a\\nb\\x1b[1m"),
+        ("\ud800", "\\ud800"),
+    ],
+)
+def test_what_nobody_can_write_is_shown_as_python_does(name, text):
+    assert printable(name) == text
+    assert data_name(f"csv:x/{name}") == f"csv:{text}"
+    printable(name).encode()
+
+
+@pytest.mark.parametrize("word", ["a b", "it's", "caf\udce9's.csv", "a\nb\\c", "日\udcff", "", "$mine", "~x"])
+def test_a_shell_reads_the_words_of_a_line_as_they_were(word):
+    line = shell_line(["printf", "%s", word])
+    line.encode()
+    output = subprocess.run(["bash", "-c", line], capture_output=True, check=True).stdout
+    assert output == os.fsencode(word)
+
+
+def test_reasons_are_one_short_line():
+    assert reason(KeyError("x")) == "KeyError: 'x'"
+    assert reason(MemoryError()) == "MemoryError"
+    text = reason(RuntimeError("a\n\nb" + 1000 * "x"))
+    assert text.startswith("RuntimeError: a bxxx")
+    assert len(text) == 200

@@ -6,6 +6,7 @@ import pytest
 from cases.studies import all_records, small
 
 from gatentk.errors import StudyError
+from gatentk.reporting.figures import Drawn
 from gatentk.runs import memory
 from gatentk.study.folder import run_study
 from gatentk.study.journal import JOURNAL
@@ -21,7 +22,7 @@ FILES = {
 def no_plots(monkeypatch):
     """Drawing takes a second a study."""
     names = [name for name in FILES if name.endswith((".png", ".svg"))]
-    monkeypatch.setattr(Study, "plots", dict.fromkeys(names, b"<svg></svg>"))
+    monkeypatch.setattr(Study, "drawn", Drawn(dict.fromkeys(names, b"<svg></svg>"), []))
 
 
 def test_a_runner_makes_the_folder_and_writes_everything(no_plots, tmp_path):

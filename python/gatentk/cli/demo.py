@@ -21,6 +21,7 @@ def demo(folder: Path) -> None:
     with mini-batches of 32 samples, where linear networks can be compared with ReLU. DIR gets a folder for each
     and one report.html about all of them. Run again, it continues where it stopped.
     """
+    from gatentk.reporting.output import write_page
     from gatentk.runs.files import write_atomically
     from gatentk.study import page
     from gatentk.study.folder import PAGE
@@ -28,8 +29,9 @@ def demo(folder: Path) -> None:
 
     console = open_console()
     studies = [run(console, config, folder / name, restart=None) for name, config in configurations().items()]
-    text = page.html(studies, "Neural tangent kernels of handwritten digits")
-    write_atomically(folder / PAGE, text.encode())
+    write_page(
+        folder / PAGE, write_atomically, lambda: page.html(studies, "Neural tangent kernels of handwritten digits")
+    )
     for study in studies:
         console.print(f"\n{title(study.config, study.samples)}", style="bold")
         for sentence in headline(study.config, study.samples, study.series):

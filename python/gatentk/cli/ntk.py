@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from gatentk.activations import ACTIVATIONS, FUNCTIONS, LABELS
 from gatentk.cli import options
 from gatentk.cli.console import number_table, open_console, shown_progress
 from gatentk.data import registry
+from gatentk.reporting.text import data_name, shell_line
 from gatentk.study.config import DTYPES, StudyConfig, depths_text
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def run(console: Console, config: StudyConfig, folder: Path, restart: bool | Non
     samples = prepare_study(config)
     for text in _remarks(config, samples):
         console.print(text, style="yellow", soft_wrap=True)
-    with shown_progress(console, samples.name, folder, "steps") as report:
+    with shown_progress(console, data_name(samples.name), folder, "steps") as report:
         return run_study(config, folder, samples, restart=restart, command=command_line(config), report=report)
 
 
@@ -173,7 +173,7 @@ def _show(console: Console, study: Study) -> None:
             [str(depth), *(text(series.points[index]) for series in study.series)]
             for index, depth in enumerate(study.config.depths)
         )
-        console.print(number_table(columns, rows, f"{name}, {study.samples.name}"))
+        console.print(number_table(columns, rows, f"{name}, {data_name(study.samples.name)}"))
     for sentence in headline(study.config, study.samples, study.series):
         console.print(sentence)
 
@@ -196,4 +196,4 @@ def command_line(config: StudyConfig, out: str = "DIR") -> str:
     words += ["--dtype", config.dtype] if config.dtype != StudyConfig.dtype else []
     for flag in ("certify", "drop_zero_rows", "drop_duplicates"):
         words += [f"--{flag.replace('_', '-')}"] if getattr(config, flag) else []
-    return shlex.join([*words, "--out", out])
+    return shell_line([*words, "--out", out])

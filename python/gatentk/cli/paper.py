@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from gatentk import papers
 from gatentk.cli import options
 from gatentk.cli.console import open_console, shown_progress
 from gatentk.data import registry
+from gatentk.reporting.text import shell_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,6 +64,7 @@ def paper(name: str, folder: Path, full: bool, paths: dict[str, Path], restart: 
     from gatentk.papers.frame import page
     from gatentk.papers.frame.experiment import Scale
     from gatentk.papers.frame.run import PAGE
+    from gatentk.reporting.output import write_page
     from gatentk.runs.files import write_atomically
 
     console = open_console()
@@ -77,8 +78,10 @@ def paper(name: str, folder: Path, full: bool, paths: dict[str, Path], restart: 
         _show(console, results[-1])
         console.print(f"Written: {inside / PAGE}", soft_wrap=True)
     if name == "all":
-        write_atomically(
-            folder / PAGE, page.html(results, "Two papers on wide networks, recomputed", left_out).encode()
+        write_page(
+            folder / PAGE,
+            write_atomically,
+            lambda: page.html(results, "Two papers on wide networks, recomputed", left_out),
         )
         console.print(f"All of them: {folder / PAGE}", soft_wrap=True)
 
@@ -134,7 +137,7 @@ def command_line(name: str, scale: Scale, out: str = "DIR") -> str:
     words = ["gatentk", "paper", name, *(["--full"] if scale.full else [])]
     for data, path in scale.paths.items():
         words += ["--path", f"{data}={path}"]
-    return shlex.join([*words, "--out", out])
+    return shell_line([*words, "--out", out])
 
 
 def _show(console: Console, result: Result) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from gatentk.cli import options
 from gatentk.cli.console import number_table, open_console
 from gatentk.cli.errors import Interrupted
 from gatentk.data import registry
-from gatentk.reporting.text import number
+from gatentk.reporting.text import data_name, number, shell_line
 from gatentk.runs.bar import progress_bar
 from gatentk.train.config import (
     BATCH,
@@ -241,7 +240,7 @@ def command_line(config: TrainingConfig, out: str = "DIR") -> str:
         if value is None or (value == getattr(defaults, name) and name not in _ALWAYS_SHOWN):
             continue
         words += [option.opts[0], ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
-    return shlex.join([*words, "--out", out])
+    return shell_line([*words, "--out", out])
 
 
 def _remarks(config: TrainingConfig, samples: TrainingSamples) -> list[str]:
@@ -274,7 +273,7 @@ def _run(
     from gatentk.train import checkpoint_paths, run_training
 
     done = 0
-    with progress_bar(samples.name, console) as show:
+    with progress_bar(data_name(samples.name), console) as show:
 
         def report(record: EpochRecord, trial: bool) -> None:
             nonlocal done

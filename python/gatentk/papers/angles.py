@@ -137,8 +137,11 @@ class Angles(Experiment[Settings]):
             _slope(settings, relu),
             *_collapse(settings, embedding),
         ]
-        shown = [_plot_gradients(settings, relu, grelu), _plot_embeddings(settings, embedding)]
-        return Findings(claims, shown, [_table(settings, relu, grelu)])
+        return Findings(
+            claims,
+            lambda: [_plot_gradients(settings, relu, grelu), _plot_embeddings(settings, embedding)],
+            [_table(settings, relu, grelu)],
+        )
 
 
 def _separation(settings: Settings, relu: GradientAngles) -> Claim:

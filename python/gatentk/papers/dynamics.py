@@ -164,7 +164,7 @@ class Dynamics(Experiment[Settings]):
         if diverged:
             gone = ", ".join(diverged)
             claims = [Claim(self.source, "Both networks can be compared.", f"Trainings diverged: {gone}.", None)]
-            return Findings(claims, [], [])
+            return Findings(claims, list, [])
         claims = [
             _gradients(settings, results),
             *_patterns(settings, results),
@@ -179,7 +179,7 @@ class Dynamics(Experiment[Settings]):
                 "those of a ReLU."
             )
         ]
-        return Findings(claims, _plots(settings, results), [_table(settings, results)], remarks)
+        return Findings(claims, lambda: _plots(settings, results), [_table(settings, results)], remarks)
 
 
 def _gradients(settings: Settings, results: Results) -> Claim:

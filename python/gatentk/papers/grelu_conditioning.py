@@ -289,7 +289,7 @@ class GreluConditioning(Experiment[Settings]):
                 _finite(settings, results, name),
             ]
         remarks = datasets.left_out(settings.missing)
-        return Findings(claims, _plots(settings, results), [_table(settings, results)], remarks)
+        return Findings(claims, lambda: _plots(settings, results), [_table(settings, results)], remarks)
 
 
 def _kernel_cells(settings: Settings) -> Iterator[InfiniteCell | FiniteCell]:

@@ -167,7 +167,7 @@ class ImageRegression(Experiment[Settings]):
         ]
         if ends:
             remarks.append(f"The best learning rate is at an end of the grid for {', '.join(ends)}.")
-        return Findings(claims, _plots(settings, results), _tables(settings, results), remarks)
+        return Findings(claims, lambda: _plots(settings, results), _tables(settings, results), remarks)
 
 
 def _at_end(settings: Settings, results: Results, model: str, depth: int, width: int) -> bool:

@@ -185,7 +185,7 @@ class Rates(Experiment[Settings]):
         ]
         return Findings(
             claims,
-            _plots(settings, results, self.cells(settings)),
+            lambda: _plots(settings, results, self.cells(settings)),
             [_table(settings, results, self.cells(settings))],
             remarks,
         )

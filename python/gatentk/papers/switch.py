@@ -161,7 +161,7 @@ class Switch(Experiment[Settings]):
             ),
             _augmented(settings),
         ]
-        return Findings(claims, _plots(settings, results), _tables(settings, results), remarks)
+        return Findings(claims, lambda: _plots(settings, results), _tables(settings, results), remarks)
 
 
 def _continuity(settings: Settings, results: Results) -> Claim:

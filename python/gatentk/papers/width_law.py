@@ -171,7 +171,7 @@ class WidthLaw(Experiment[Settings]):
                 "that the step does not fit any more."
             )
         ]
-        return Findings(claims, _plots(settings, results), [_table(settings, results)], remarks)
+        return Findings(claims, lambda: _plots(settings, results), [_table(settings, results)], remarks)
 
 
 def _theorem(settings: Settings, results: Results, step: str) -> Claim:

@@ -3,59 +3,87 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gatentk.extras import imports
 from gatentk.reporting.style import GRID, SMALL, STYLE
+from gatentk.reporting.text import reason
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
+@contextmanager
+def styled() -> Iterator[None]:
+    """The one style while the block draws and renders, whatever the user's matplotlibrc says."""
+    with imports("cli", "figures"):
+        import matplotlib as mpl
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        yield
+
+
 def render(figure: Figure, kind: str) -> bytes:
     """A figure as PNG or SVG; the same figure gives the same bytes."""
-    import matplotlib as mpl
-
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else {}
-    with mpl.rc_context({"svg.hashsalt": "gatentk", "svg.fonttype": "path"}):
+    with styled():
         figure.savefig(buffer, format=kind, dpi=200, metadata=metadata, facecolor="white" if kind == "png" else "none")
     return buffer.getvalue()
 
 
-def rendered(drawn: Mapping[str, Figure]) -> dict[str, bytes]:
-    """The files of figures, PNG and SVG, by file name.
+class Drawn(NamedTuple):
+    """Figures as files.
+
+    Attributes:
+        files: contents by file name.
+        failures: what could not be drawn, each with its reason.
+    """
+
+    files: dict[str, bytes]
+    failures: list[str]
+
+
+def rendered(draw: Callable[[], Mapping[str, Figure]]) -> Drawn:
+    """The files of figures, PNG and SVG, drawn in the style; whatever fails there is said and stops nothing.
 
     Args:
-        drawn: by name without an ending.
+        draw: gives the figures by name without an ending.
     """
-    return {f"{name}.{kind}": render(figure, kind) for name, figure in drawn.items() for kind in ("png", "svg")}
+    drawn = Drawn({}, [])
+    try:
+        with styled():
+            drawings = draw()
+    except Exception as error:
+        drawn.failures.append(f"no plot could be drawn: {reason(error)}")
+        return drawn
+    for name, figure in drawings.items():
+        try:
+            drawn.files.update({f"{name}.{kind}": render(figure, kind) for kind in ("png", "svg")})
+        except Exception as error:
+            drawn.failures.append(f"{name}.png and {name}.svg could not be drawn: {reason(error)}")
+    return drawn
 
 
-@contextmanager
-def plot(
-    title: str, subtitle: str, height: float, pad: float, options: Mapping[Any, Any] | None = None
-) -> Iterator[tuple[Figure, Axes]]:
-    """One plot with horizontal lines only, drawn in the block, whose subtitle may be as long as it likes.
+def plot(title: str, subtitle: str, height: float, pad: float) -> tuple[Figure, Axes]:
+    """One plot with horizontal lines only, whose subtitle may be as long as it likes.
 
     Args:
         title, subtitle: above it.
         height: of the figure in inches.
         pad: points between the axes and the title, for one line of a subtitle or two.
-        options: what differs from the style.
     """
     with imports("cli", "figures"):
-        import matplotlib as mpl
         from matplotlib.figure import Figure
-    with mpl.rc_context(STYLE | dict(options or {})):
-        figure = Figure(figsize=(4.6, height), layout="constrained")
-        axes = figure.add_subplot()
-        _dress(axes, title, subtitle, pad, in_layout=False)  # or a long name of a data set would squeeze the axes
-        axes.grid(axis="y", color=GRID, linewidth=0.6)
-        yield figure, axes
+    figure = Figure(figsize=(4.6, height), layout="constrained")
+    axes = figure.add_subplot()
+    _dress(axes, title, subtitle, pad, in_layout=False)  # or a long name of a data set would squeeze the axes
+    axes.grid(axis="y", color=GRID, linewidth=0.6)
+    return figure, axes
 
 
 def panels(
@@ -63,16 +91,14 @@ def panels(
 ) -> tuple[Figure, list[Axes]]:
     """A figure of panels side by side, each with a title and subtitle, and labels of its x and y axes."""
     with imports("cli", "figures"):
-        import matplotlib as mpl
         from matplotlib.figure import Figure
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.4 * len(titles), height), layout="constrained")
-        axes = [figure.add_subplot(1, len(titles), index + 1) for index in range(len(titles))]
-        for panel, (title, subtitle), (x, y) in zip(axes, titles, labels, strict=True):
-            _dress(panel, title, subtitle, pad=17, in_layout=True)
-            panel.set_xlabel(x)
-            panel.set_ylabel(y)
-            panel.grid(color=GRID, linewidth=0.5)
+    figure = Figure(figsize=(4.4 * len(titles), height), layout="constrained")
+    axes = [figure.add_subplot(1, len(titles), index + 1) for index in range(len(titles))]
+    for panel, (title, subtitle), (x, y) in zip(axes, titles, labels, strict=True):
+        _dress(panel, title, subtitle, pad=17, in_layout=True)
+        panel.set_xlabel(x)
+        panel.set_ylabel(y)
+        panel.grid(color=GRID, linewidth=0.5)
     return figure, axes
 
 

@@ -36,4 +36,6 @@ STYLE: dict[Any, Any] = {
     "ytick.minor.width": 0.4,
     "lines.linewidth": 1.4,
     "lines.solid_capstyle": "round",
+    "svg.hashsalt": "gatentk",
+    "svg.fonttype": "path",
 }

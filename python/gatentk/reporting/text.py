@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+LONGEST_REASON = 200  # letters; LaTeX gives a page of its log
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -34,9 +36,52 @@ def duration(seconds: float) -> str:
 
 
 def data_name(name: str) -> str:
-    """The name of a data set, that of a file without its folders."""
+    """The name of a data set to read, that of a file without its folders."""
     kind, colon, path = name.partition(":")
-    return f"{kind}:{Path(path).name}" if colon else name
+    return printable(f"{kind}:{Path(path).name}" if colon else name)
+
+
+def printable(text: str) -> str:
+    r"""Text in letters that can be seen and written: other bytes and letters of a file name as in Python.
+
+    Examples:
+        >>> print(printable("caf\udce9\n.csv"))
+        caf\xe9\n.csv
+    """
+    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+
+
+def _escaped(letter: str) -> str:
+    code = ord(letter)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that Python could not decode
+        return f"\\x{code - 0xDC00:02x}"
+    return letter.encode("unicode_escape", "surrogatepass").decode()
+
+
+def shell_line(words: Iterable[str]) -> str:
+    """Words as a line for a shell, with $'...' where a file name has bytes that are no text."""
+    return " ".join(_shell_word(word) for word in words)
+
+
+def _shell_word(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    content = "".join(
+        letter if letter.isprintable() and letter not in "'\\" else "".join(f"\\x{byte:02x}" for byte in _bytes(letter))
+        for letter in word
+    )
+    return f"$'{content}'"
+
+
+def _bytes(letter: str) -> bytes:
+    code = ord(letter)
+    return bytes([code - 0xDC00]) if 0xDC80 <= code <= 0xDCFF else letter.encode("utf-8", "surrogatepass")
+
+
+def reason(error: BaseException) -> str:
+    """An exception in one line that is not too long."""
+    text = " ".join(f"{type(error).__name__}: {error}".removesuffix(": ").split())
+    return printable(text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 4]} ...")
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:

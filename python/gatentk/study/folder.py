@@ -10,6 +10,7 @@ from typing import Any
 import gatentk
 from gatentk.extras import require
 from gatentk.reporting.environment import environment
+from gatentk.reporting.output import write_results
 from gatentk.runs.files import write_atomically
 from gatentk.runs.memory import check_memory
 from gatentk.runs.progress import Progress
@@ -50,8 +51,12 @@ def run_study(
         MissingExtraError: a package of the extra `cli` is missing, which plots and pages need.
         DataError, TypeError, ValueError, StudyError: as `prepare_study`.
         MemoryError: less is free than the study needs; nothing is written.
+        OSError: results.json or results.csv cannot be written; what was computed is kept in the folder.
         StudyError: the folder holds another study or anything of another runner, cannot be written, or another
             process is writing to it; a kernel has no spectrum.
+
+    Warns:
+        DrawingWarning: a plot or the page could not be drawn; everything else is written.
     """
     require("cli", "run_study")
     samples = prepare_study(config) if samples is None else samples
@@ -78,14 +83,13 @@ def _compute(config: StudyConfig, samples: StudySamples, finished: Journal, repo
 
 def write(folder: Path, study: Study) -> None:
     """Write all files of a study."""
-    contents = {
-        "results.json": document_text(study).encode(),
-        "results.csv": table_text(study.records).encode(),
-        **study.plots,
-        PAGE: page.html([study]).encode(),
-    }
-    for name, content in contents.items():
-        write_atomically(folder / name, content)
+    write_results(
+        folder,
+        lambda name, content: write_atomically(folder / name, content),
+        {"results.json": document_text(study).encode(), "results.csv": table_text(study.records).encode()},
+        lambda: study.drawn,
+        {PAGE: lambda: page.html([study])},
+    )
 
 
 def identity(config: StudyConfig, samples: StudySamples) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from gatentk.study.summary import Point, Series
 if TYPE_CHECKING:
     from gatentk.study.samples import StudySamples
 
+TITLES = {"angle": "Smallest angle between two gradients", "condition": "Condition number"}
+
 
 def html(studies: Sequence[Study], heading: str | None = None) -> str:
     """One page for one study or several, with everything inside it."""
@@ -41,10 +43,15 @@ def _section(study: Study, prefix: str) -> dict[str, Any]:
         "features": samples.x.shape[1],
         "headline": headline(config, samples, series),
         "notes": notes(config, samples, series),
-        "figures": [inline_svg(study.plots[f"{name}.svg"], f"{prefix}-{name}-") for name in ("angle", "condition")],
+        "figures": [
+            {"title": text, "svg": inline_svg(study.plots[f"{name}.svg"], f"{prefix}-{name}-")}
+            for name, text in TITLES.items()
+            if f"{name}.svg" in study.plots
+        ],
+        "undrawn": study.drawn.failures,
         "tables": [
-            _table(series, config, "Smallest angle between two gradients", "angle", angle_text),
-            _table(series, config, "Condition number", "condition", condition_text),
+            _table(series, config, TITLES["angle"], "angle", angle_text),
+            _table(series, config, TITLES["condition"], "condition", condition_text),
         ],
         "config": _settings(config, samples),
         "command": study.command,

@@ -83,16 +83,16 @@ def _figure(
     values: Callable[[Point], tuple[float, float, float] | None],
     finish: Callable[[Axes], None],
 ) -> Figure:
-    options = {"ytick.major.width": 0}  # there is no axis on the left, the grid is enough
-    with figures.plot(title, _subtitle(drawn, quantity), 3.7, 16, options) as (figure, axes):
-        axes.spines["left"].set_visible(False)
-        for index, series in enumerate(drawn.series):
-            _line(axes, series, quantity, values, dodge=0.1 * (index // len(drawn.config.activations) - 1))
-        finish(axes)
-        _depth_axis(axes, drawn.config.depths)
-        _activation_labels(axes, drawn.series, values)
-        _legend(figure, drawn, quantity)
-        return figure
+    figure, axes = figures.plot(title, _subtitle(drawn, quantity), 3.7, 16)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", which="major", width=0)  # there is no axis on the left, the grid is enough
+    for index, series in enumerate(drawn.series):
+        _line(axes, series, quantity, values, dodge=0.1 * (index // len(drawn.config.activations) - 1))
+    finish(axes)
+    _depth_axis(axes, drawn.config.depths)
+    _activation_labels(axes, drawn.series, values)
+    _legend(figure, drawn, quantity)
+    return figure
 
 
 def _subtitle(drawn: _Drawn, quantity: str) -> str:

@@ -41,9 +41,14 @@ class Study:
         return summarise(self.config, self.samples, self.records)
 
     @cached_property
+    def drawn(self) -> figures.Drawn:
+        """The plots, and why others could not be drawn."""
+        return figures.rendered(lambda: draw(self.config, self.samples, self.series))
+
+    @property
     def plots(self) -> dict[str, bytes]:
         """The plots by file name."""
-        return figures.rendered(draw(self.config, self.samples, self.series))
+        return self.drawn.files
 
 
 def document_text(study: Study) -> str:

@@ -12,6 +12,7 @@ from gatentk.checks import check_integer
 from gatentk.errors import TrainingError
 from gatentk.extras import require
 from gatentk.reporting import figures
+from gatentk.reporting.output import write_results
 from gatentk.runs.files import write_atomically
 from gatentk.runs.identity import as_stored
 from gatentk.runs.memory import check_memory
@@ -59,7 +60,11 @@ def run_training(
         MissingExtraError: a package of the extra `cli` is missing, which plots need.
         DataError, TypeError, ValueError, TrainingError: as `prepare_training`.
         MemoryError: less is free than the training needs; nothing is written.
+        OSError: results.json cannot be written; what was trained is kept in the folder.
         TrainingError: as `run_all`.
+
+    Warns:
+        DrawingWarning: the plot could not be drawn; everything else is written.
     """
     require("cli", "run_training")
     samples = prepare_training(config) if samples is None else samples
@@ -85,12 +90,12 @@ def write(folder: Path, samples: TrainingSamples, result: Result, command: str) 
         samples, result: what was trained, and what came out.
         command: what repeats it.
     """
-    contents = {
-        **figures.rendered({"loss": draw(samples, result)}),
-        RESULTS: document_text(samples, result, command).encode(),
-    }
-    for name, content in contents.items():
-        write_atomically(folder / name, content)
+    write_results(
+        folder,
+        lambda name, content: write_atomically(folder / name, content),
+        {RESULTS: document_text(samples, result, command).encode()},
+        lambda: figures.rendered(lambda: {"loss": draw(samples, result)}),
+    )
 
 
 def identity(config: TrainingConfig, samples: TrainingSamples) -> dict[str, Any]:

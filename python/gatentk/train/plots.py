@@ -22,18 +22,18 @@ def draw(samples: TrainingSamples, result: Result) -> Figure:
     """Train and test loss by epoch, a line a seed, logarithmic."""
     config = result.config
     loss = "1/2 |output - label|²" if config.loss == "square" else "Cross-entropy"
-    with figures.plot(f"{loss}, mean over samples", _subtitle(samples, result), 3.4, 26) as (figure, axes):
-        axes.set_xlabel("Epoch")
-        _lines(axes, result)
-        if config.switch is not None:
-            axes.axvline(config.switch, color=INK, linewidth=0.6, linestyle=(0, (2, 2)))
-            place: dict[str, Any] = {
-                "xycoords": ("data", "axes fraction"),
-                "xytext": (3, 3),
-                "textcoords": "offset points",
-            }
-            axes.annotate("ReLU", (config.switch, 0), fontsize=SMALL, **place)
-        return figure
+    figure, axes = figures.plot(f"{loss}, mean over samples", _subtitle(samples, result), 3.4, 26)
+    axes.set_xlabel("Epoch")
+    _lines(axes, result)
+    if config.switch is not None:
+        axes.axvline(config.switch, color=INK, linewidth=0.6, linestyle=(0, (2, 2)))
+        place: dict[str, Any] = {
+            "xycoords": ("data", "axes fraction"),
+            "xytext": (3, 3),
+            "textcoords": "offset points",
+        }
+        axes.annotate("ReLU", (config.switch, 0), fontsize=SMALL, **place)
+    return figure
 
 
 def _lines(axes: Axes, result: Result) -> None:

@@ -52,8 +52,8 @@ def test_every_claim_is_one_of_these_or_left_open(numbers):
 
 def test_figures_and_tables(results):
     findings = EXPERIMENT.findings(SMALL, results)
-    assert len(findings.plots) == 5
-    for plot in findings.plots:
+    assert len(findings.draw()) == 5
+    for plot in findings.draw():
         assert render(plot.figure, "png").startswith(b"\x89PNG")
     for table in findings.tables:
         assert table.rows

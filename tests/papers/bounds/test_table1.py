@@ -69,7 +69,7 @@ def test_another_work_with_a_smaller_width_is_noticed(numbers):
 
 def test_a_training_that_does_not_converge_is_shown(numbers):
     changed = Results(altered(numbers, "training n 6 depth 3 width 108", converged=False, iterations=[5, None, None]))
-    assert len(EXPERIMENT.findings(SMALL, changed).plots) == 5
+    assert len(EXPERIMENT.findings(SMALL, changed).draw()) == 5
     (width, *_) = table1.plot_by_samples(SMALL, changed).figure.axes
     (dots,) = [line for line in width.lines if line.get_label().startswith("measured")]
     assert list(dots.get_xdata()) == [4]

@@ -69,12 +69,12 @@ def test_finite_width_claim_follows_the_numbers(settings, altered):
 
 def test_figures_render_and_tables_are_rectangular(settings, numbers):
     findings = findings_of(EXPERIMENT, settings, numbers)
-    assert [plot.name for plot in findings.plots] == [
+    assert [plot.name for plot in findings.draw()] == [
         "conditioning-synthetic",
         "conditioning-digits",
         "conditioning-by-width",
     ]
-    for plot in findings.plots:
+    for plot in findings.draw():
         assert render(plot.figure, "png").startswith(b"\x89PNG")
     for table in findings.tables:
         assert {len(row) for row in table.rows} == {len(table.columns)}

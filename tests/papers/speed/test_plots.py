@@ -8,7 +8,7 @@ from gatentk.reporting.figures import render
 
 def test_figures_and_tables(results, small):
     findings = findings_of(EXPERIMENT, small, results)
-    for plot in findings.plots:
+    for plot in findings.draw():
         assert render(plot.figure, "png").startswith(b"\x89PNG")
     for table in findings.tables:
         assert table.rows

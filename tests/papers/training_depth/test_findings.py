@@ -81,7 +81,7 @@ def test_a_loss_above_the_rate_contradicts_it(settings, altered):
 
 def test_figures_render_and_tables_are_rectangular(settings, numbers):
     findings = findings_of(EXPERIMENT, settings, numbers)
-    (plot,) = findings.plots
+    (plot,) = findings.draw()
     assert render(plot.figure, "png").startswith(b"\x89PNG")
     for table in findings.tables:
         assert {len(row) for row in table.rows} == {len(table.columns)}

@@ -107,7 +107,7 @@ class Bounds(Experiment[Settings]):
         )
         return Findings(
             [claim for claims in CLAIMS for claim in claims(settings, results)],
-            [plot(settings, results) for plot in PLOTS],
+            lambda: [plot(settings, results) for plot in PLOTS],
             [table(settings, results) for table in TABLES],
             [table_1, labels, lemmas],
         )

@@ -121,7 +121,7 @@ class Conditioning(Experiment[Settings]):
         widths = Widths(settings, results)
         return Findings(
             [*(claim for curve in curves.values() for claim in curve.claims(settings)), widths.claim()],
-            [*(curve.plot(settings) for curve in curves.values()), widths.plot()],
+            lambda: [*(curve.plot(settings) for curve in curves.values()), widths.plot()],
             [table(settings, curves), widths.table()],
             [*datasets.left_out(settings.missing), UNRESOLVED],
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,10 +50,15 @@ class Plot:
 
 @dataclass(frozen=True)
 class Findings:
-    """What an experiment shows."""
+    """What an experiment shows.
+
+    Attributes:
+        claims, tables, remarks: from the numbers.
+        draw: gives the plots; apart from the rest, which is written before anything is drawn.
+    """
 
     claims: Sequence[Claim]
-    plots: Sequence[Plot]
+    draw: Callable[[], Sequence[Plot]]
     tables: Sequence[Table]
     remarks: Sequence[str] = ()
 

@@ -37,10 +37,11 @@ def _section(result: Result) -> dict[str, Any]:
             {
                 "caption": plot.caption,
                 "width": round(6.5 * plot.figure.get_figwidth(), 1),
-                "svg": inline_svg(result.plots[f"{plot.name}.svg"], f"{name}-{plot.name}-"),
+                "svg": inline_svg(result.drawn.files[f"{plot.name}.svg"], f"{name}-{plot.name}-"),
             }
-            for plot in findings.plots
+            for plot in result.plots
         ],
+        "undrawn": result.drawn.failures,
         "tables": [_shown(table) for table in findings.tables if len(table.rows) <= LONGEST_TABLE],
         "files": [f"{table.name}.csv" for table in findings.tables],
         "remarks": findings.remarks,

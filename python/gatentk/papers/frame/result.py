@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 from gatentk.papers.frame.experiment import Experiment, Results
-from gatentk.papers.frame.findings import Findings
+from gatentk.papers.frame.findings import Findings, Plot
 from gatentk.papers.frame.plain import to_json
-from gatentk.reporting.figures import rendered
+from gatentk.reporting.figures import Drawn, rendered
 from gatentk.reporting.text import json_text
 
 SCHEMA = "gatentk/paper/1"
@@ -40,9 +40,19 @@ class Result:
         return self.experiment.findings(self.settings, Results(self.numbers))
 
     @cached_property
-    def plots(self) -> dict[str, bytes]:
-        """The plots by file name."""
-        return rendered({plot.name: plot.figure for plot in self.findings.plots})
+    def drawn(self) -> Drawn:
+        """The files of the plots, and why others could not be drawn."""
+        return rendered(lambda: {plot.name: plot.figure for plot in self._plots})
+
+    @cached_property
+    def _plots(self) -> Sequence[Plot]:
+        return self.findings.draw()
+
+    @property
+    def plots(self) -> Sequence[Plot]:
+        """Those that could be drawn."""
+        files = self.drawn.files
+        return [plot for plot in self._plots if f"{plot.name}.svg" in files] if files else []
 
 
 def document_text(result: Result) -> str:

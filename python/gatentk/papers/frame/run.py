@@ -15,6 +15,7 @@ from gatentk.papers.frame.plain import to_json
 from gatentk.papers.frame.record import Journal
 from gatentk.papers.frame.result import Result, document_text
 from gatentk.reporting.environment import environment
+from gatentk.reporting.output import text_bytes, write_results
 from gatentk.reporting.text import csv_text
 from gatentk.runs.files import write_atomically
 from gatentk.runs.identity import file_digest
@@ -84,6 +85,10 @@ def run_experiment(
     Raises:
         MissingExtraError: a package of the extra `cli` is missing, which figures and pages need.
         PaperError: the folder holds other numbers, cannot be written, or another process is writing to it.
+        OSError: results.json or a table cannot be written; what was computed is kept in the folder.
+
+    Warns:
+        DrawingWarning: a plot or the page could not be drawn; everything else is written.
     """
     require("cli", "run_experiment")
     files = {name: file_digest(path) for name, path in job.files.items()}
@@ -110,11 +115,11 @@ def _compute(job: Job, journal: Journal, report: Callable[[Progress], None]) -> 
 
 def write(folder: Path, result: Result) -> None:
     """Write results.json, tables, plots and the page."""
-    contents = {
-        "results.json": document_text(result).encode(),
-        **{f"{table.name}.csv": csv_text(table.columns, table.rows).encode() for table in result.findings.tables},
-        **result.plots,
-        PAGE: page.html([result], result.experiment.title).encode(),
-    }
-    for name, content in contents.items():
-        write_atomically(folder / name, content)
+    tables = {f"{table.name}.csv": csv_text(table.columns, table.rows) for table in result.findings.tables}
+    write_results(
+        folder,
+        lambda name, content: write_atomically(folder / name, content),
+        {"results.json": document_text(result).encode(), **{name: text_bytes(text) for name, text in tables.items()}},
+        lambda: result.drawn,
+        {PAGE: lambda: page.html([result], result.experiment.title)},
+    )

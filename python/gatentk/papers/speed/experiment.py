@@ -58,8 +58,12 @@ class Speed(Experiment[Settings]):
             f"Networks are untrained, in float32, with {settings.depth} trained layers, {settings.batch} samples a "
             "step."
         )
-        shown = [plot_times(settings, results), plot_agreement(settings, results)]
-        return Findings(claims(settings, results), shown, tables(settings, results), [times, networks])
+        return Findings(
+            claims(settings, results),
+            lambda: [plot_times(settings, results), plot_agreement(settings, results)],
+            tables(settings, results),
+            [times, networks],
+        )
 
 
 EXPERIMENT = Speed()

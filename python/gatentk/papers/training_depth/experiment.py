@@ -61,7 +61,7 @@ class TrainingDepth(Experiment[Settings]):
         speeds = [Speed(settings, results, name) for name in settings.sets]
         return Findings(
             [claim for speed in speeds for claim in speed.claims()],
-            [speed.plot() for speed in speeds],
+            lambda: [speed.plot() for speed in speeds],
             [entropy_table(speeds), descent_table(speeds)],
             [*remarks(settings, speeds), *datasets.left_out(settings.missing)],
         )
