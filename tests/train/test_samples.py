@@ -27,6 +27,15 @@ def test_standardised_features_have_mean_0_and_variance_1_on_the_train_samples(m
     assert not torch.allclose(samples.test.x.mean(0), torch.zeros(4, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("normalize", ["unit", "standard"])
+@pytest.mark.parametrize("power", [-1060, -560, 512, 1015])
+def test_the_size_of_the_numbers_does_not_matter(monkeypatch, normalize, power):
+    x, y = torch.randint(-9, 10, (20, 3)).double(), torch.arange(20) % 2
+    _, expected = of_data(monkeypatch, x, y, normalize=normalize)
+    _, scaled = of_data(monkeypatch, torch.from_numpy(np.ldexp(x.numpy(), power)), y, normalize=normalize)
+    assert torch.equal(scaled.train.x, expected.train.x)
+
+
 @pytest.mark.parametrize("loss", ["square", "cross-entropy"])
 def test_classes_become_outputs_in_ascending_order(monkeypatch, loss):
     x, y = torch.randn(5, 3), torch.tensor([9, -2, 4, 9, 4])

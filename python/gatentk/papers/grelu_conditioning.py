@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from gatentk import data, nn, ntk
+from gatentk import data, nn, ntk, scaling
 from gatentk.activations import LABELS
 from gatentk.data.rows import first_occurrences
 from gatentk.papers.frame import datasets
@@ -53,13 +53,14 @@ def unit_rows(name: str, n: int, seed: int, path: str | None = None) -> tuple[to
     dataset = data.load(source, n=available, seed=seed, path=path)
     kept = dataset.x.any(dim=1)
     x = dataset.x[kept]
-    x = x / x.norm(dim=1, keepdim=True)
+    x = scaling.unit_rows(x)
     first = first_occurrences(x)
     x = x[first]
     if dataset.y is None:
         return x, None
     y = dataset.y[kept][first]
     targets = y.double().unsqueeze(1) if y.is_floating_point() else torch.nn.functional.one_hot(y).double()
+    targets = scaling.in_range(targets, dim=0)
     targets = targets - targets.mean(dim=0)
     return x, targets / targets.square().mean().sqrt()
 

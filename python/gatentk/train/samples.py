@@ -13,6 +13,7 @@ from gatentk import data
 from gatentk.errors import TrainingError
 from gatentk.gates import GateTable
 from gatentk.runs.identity import array_digest
+from gatentk.scaling import standard_columns, unit_rows
 from gatentk.train import config as names
 from gatentk.train.config import TrainingConfig
 
@@ -138,12 +139,9 @@ def split_rows(config: TrainingConfig, n: int, name: str) -> tuple[Tensor, Tenso
 def normalised(x: Tensor, normalize: str, train_rows: Tensor) -> Tensor:
     """Features as `TrainingConfig.normalize` says; all-zero rows and constant features stay zero."""
     if normalize == "unit":
-        norms = x.norm(dim=1, keepdim=True)
-        return x / torch.where(norms > 0, norms, 1)
+        return unit_rows(x)
     if normalize == "standard":
-        train = x[train_rows]
-        spread = train.std(dim=0, correction=0)
-        return (x - train.mean(dim=0)) / torch.where(spread > 0, spread, 1)
+        return standard_columns(x, train_rows)
     return x
 
 

@@ -16,6 +16,7 @@ from gatentk.papers.bounds.settings import Settings
 from gatentk.papers.frame.experiment import Cell, Results
 from gatentk.papers.frame.findings import Claim, Table
 from gatentk.reporting.text import number
+from gatentk.scaling import unit_rows
 from gatentk.spectra import spectrum
 
 GRAM, COMPONENT = "gram", "component"
@@ -72,7 +73,7 @@ class Kernels(Cell[Settings, dict[str, KernelNumbers]]):
         if self.name == "gaussian":
             generator = torch.Generator().manual_seed(0)
             return torch.randn(self.n, self.d or self.n, generator=generator, dtype=torch.float64)
-        return torch.nn.functional.normalize(data.load(self.name, n=self.n).x, dim=1)
+        return unit_rows(data.load(self.name, n=self.n).x)
 
     def compute(self, settings: Settings) -> dict[str, KernelNumbers]:
         """Numbers by the name of the kernel."""

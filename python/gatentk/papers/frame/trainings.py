@@ -11,6 +11,7 @@ from typing import Any
 from gatentk import train
 from gatentk.convert import ConversionReport
 from gatentk.papers.frame.plain import ABSENT, from_json
+from gatentk.scaling import exponents, times_power_of_two
 from gatentk.train import Run, Split, Start, TrainingConfig, TrainingSamples
 from gatentk.train.learning_rates import largest_eigenvalue as tangent_eigenvalue
 from gatentk.train.memory import TABLE_BYTES, table_bytes
@@ -81,10 +82,13 @@ def _samples(config: TrainingConfig, spread: float | None) -> TrainingSamples:
     if spread is None:
         return train.prepare_training(config)
     plain = _samples(config, None)
-    mean, deviation = plain.train.targets.mean(), plain.train.targets.std(correction=0)
+    extreme = exponents(plain.train.targets, 0)
+    power = 0 if extreme is None else extreme
+    targets = times_power_of_two(plain.train.targets, power)
+    mean, deviation = targets.mean(), targets.std(correction=0)
 
     def scaled(split: Split) -> Split:
-        return replace(split, targets=(split.targets - mean) * (spread / deviation))
+        return replace(split, targets=(times_power_of_two(split.targets, power) - mean) * (spread / deviation))
 
     return replace(plain, train=scaled(plain.train), test=None if plain.test is None else scaled(plain.test))
 

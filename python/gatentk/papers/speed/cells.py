@@ -16,6 +16,7 @@ from gatentk import convert, data
 from gatentk.gates import GateTable
 from gatentk.nn import GReLUNetwork, ReLUNetwork
 from gatentk.papers.frame.experiment import Cell
+from gatentk.scaling import unit_rows
 from gatentk.train.losses import square_loss
 from gatentk.train.trainable import Trainable, outputs
 
@@ -70,7 +71,7 @@ def samples(name: str, n: int) -> Tensor:
         x = torch.randn(n, 784, generator=torch.Generator().manual_seed(0))
     else:
         x = data.load(name, n=n).x.float()
-    return torch.nn.functional.normalize(x, dim=1)
+    return unit_rows(x)
 
 
 def alternate(variants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
