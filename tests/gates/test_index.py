@@ -77,7 +77,7 @@ def test_iterating_visits_each_sample_once():
         (torch.tensor(True), IndexError, "expected n = 11 bools"),
         (torch.zeros(2, 2, dtype=torch.long), IndexError, "expected one dimension"),
         ([[0], [1]], IndexError, "expected one dimension"),
-        ([[0], [1, 2]], TypeError, "index: expected integers, bools or a slice"),
+        ([[0], [1, 2]], ValueError, "index[1]: expected shape (1,) as index[0]"),
         (np.array([1], np.uint64), TypeError, "expected integers, bools or a slice"),
         (torch.tensor([1], dtype=torch.uint64), TypeError, "expected integers, bools or a slice"),
         (1.0, TypeError, "expected integers, bools or a slice, got float"),

@@ -173,7 +173,7 @@ def with_value(value, row=5, column=2, n=8, dtype=torch.float32):
         (TypeError, "x: expected float32 or float64, got a tensor of shape .*int64", torch.ones(8, 3).long()),
         (TypeError, "x: expected float32 or float64, got a tensor of shape .*int64", torch.ones(0, 3).long()),
         (TypeError, "x: expected float32 or float64, got an array .*float16", np.ones((8, 3), np.float16)),
-        (TypeError, "x: expected a torch tensor or numpy array, got list", [[1.0, 2.0, 3.0]]),
+        (TypeError, "x: expected a torch tensor or numpy array, got str", "x"),
     ],
 )
 def test_samples_that_do_not_fit(path, monkeypatch, error, message, x):

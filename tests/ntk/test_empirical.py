@@ -63,7 +63,7 @@ NET = seeded(NETWORKS["two layers"])
         (TypeError, "z: expected torch.float64 on cpu", (NET, samples(2), samples(2).float()), {}),
         (TypeError, "x: expected float32 or float64", (NET, samples(2).int()), {}),
         (TypeError, "x: expected float32 or float64", (NET, samples(2).half()), {}),
-        (TypeError, "x: expected a torch tensor or numpy array", (NET, [[1.0] * 5]), {}),
+        (TypeError, "x: expected a torch tensor or numpy array", (NET, 1.0), {}),
         (
             ValueError,
             "outputs: expected an int or one of 'trace', 'diag', 'full'",

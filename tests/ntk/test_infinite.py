@@ -329,7 +329,7 @@ def with_zero_row():
         (TypeError, "x: expected float32 or float64, got .*bfloat16", (torch.ones(2, 3, dtype=torch.bfloat16),), {}),
         (TypeError, "x: expected float32 or float64, got .*complex", (torch.ones(2, 3, dtype=torch.cfloat),), {}),
         (TypeError, "x: expected float32 or float64, got an array .*int", (np.ones((2, 3), dtype=int),), {}),
-        (TypeError, "x: expected a torch tensor or numpy array, got list", ([[1.0, 2.0]],), {}),
+        (TypeError, "x: expected a torch tensor or numpy array, got str", ("x",), {}),
         (TypeError, "z: expected float32 or float64", (samples(2, 3), torch.ones(2, 3, dtype=torch.int32)), {}),
         (TypeError, "x: expected a dense tensor", (samples(2, 3).to_sparse(),), {}),
         (ValueError, "depth: expected an integer of at least 0, got -1", (samples(2, 3),), {"depth": -1}),

@@ -24,7 +24,7 @@ class TestBadInput:
             torch.ones(2, 2, dtype=torch.complex64),
             np.ones((2, 2), dtype=np.int32),
             torch.ones(2, 2).to_sparse(),
-            [[1.0]],
+            1.0,
             None,
         ],
     )

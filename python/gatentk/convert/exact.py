@@ -122,7 +122,7 @@ def grelu_to_relu(
     """
     if not isinstance(gnet, GReLUNetwork):
         raise TypeError(f"gnet: expected a GReLUNetwork, got {describe(gnet)}")
-    x = as_tensor("x", x)
+    x = as_tensor("x", x, gnet.input_weight.dtype)
     check_samples("x", x)
     with torch.no_grad():
         patterns = [layer.bits for layer in gnet.gate_layers(x, gates)]

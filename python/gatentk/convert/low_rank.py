@@ -106,7 +106,7 @@ def low_rank_gates(
     rank = max(1, round(net.width**0.5 / 2)) if rank is None else check_integer("rank", rank, 1)
     if rank > net.width:
         raise ValueError(f"rank: expected at most the width {net.width}, got {rank}")
-    x = as_tensor("x", x)
+    x = as_tensor("x", x, net.input_weight.dtype)
     check_samples("x", x)
     net.check_input(x)
     bits, factors, energies = [], [], []

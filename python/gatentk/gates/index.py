@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gatentk.checks import describe
+from gatentk.checks import describe, plain
 
 Index = int | slice | Sequence[int] | Sequence[bool] | Tensor | np.ndarray[Any, Any]
 
@@ -43,16 +43,14 @@ def _out_of_range(index: int, n: int) -> str:
 
 def _as_tensor(index: object) -> Tensor:
     """Bools or integers as a CPU tensor."""
+    if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
+        return torch.tensor(int(index))
     if isinstance(index, (list, range)) and len(index) == 0:
         return torch.empty(0, dtype=torch.int64)
-    if isinstance(index, (int, np.integer, list, range, np.ndarray)) and not isinstance(index, bool):
-        try:
-            array = np.asarray(index)
-        except ValueError:  # lists of unequal lengths
-            array = np.empty(0)
-        # 64 bits without sign would wrap around.
-        if array.dtype.kind in "biu" and array.dtype != np.uint64:
-            return torch.from_numpy(array.astype(bool if array.dtype.kind == "b" else np.int64))
-    elif isinstance(index, Tensor) and index.dtype in _DTYPES:
-        return index.detach().cpu()
+    found = None if isinstance(index, tuple) else plain("index", index)
+    # 64 bits without sign would wrap around.
+    if isinstance(found, np.ndarray) and found.dtype.kind in "biu" and found.dtype != np.uint64:
+        return torch.from_numpy(found.astype(bool if found.dtype.kind == "b" else np.int64))
+    if isinstance(found, Tensor) and found.dtype in _DTYPES:
+        return found.detach().cpu()
     raise TypeError(f"index: expected integers, bools or a slice, got {describe(index)}")

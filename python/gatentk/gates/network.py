@@ -141,7 +141,7 @@ class GateNetwork(nn.Module):
             of_row = self.input_weight.element_size() * (self.d_in + 2 * self.width) + self.width
             batch_size = max(1, _ACTIVATION_BYTES // of_row)
         batch_size = check_integer("batch_size", batch_size, 1)
-        self._check_samples(x)
+        x = self._check_samples(x)
         n, layers, row_bytes = len(x), self.depth + 1, ops.row_bytes(self.width)
         with progress_bar("gates") if progress else nullcontext() as show:
             blocks = self._batches(x, batch_size, show)
@@ -155,10 +155,13 @@ class GateNetwork(nn.Module):
                 start += block.shape[1]
         return GateTable(bits, self.width, self.fingerprint)
 
-    def _check_samples(self, x: object) -> None:
-        """Shape, dtype and device, and that all of it is finite, before any work is done."""
-        if not isinstance(x, (Tensor, np.ndarray)):
-            raise TypeError(f"x: expected a torch tensor or numpy array, got {describe(x)}")
+    def _check_samples(self, x: object) -> Tensor | np.ndarray[Any, Any]:
+        """Shape, dtype and device, and that all of it is finite, before any work is done; x without a copy."""
+        # Not yet a tensor: arrays that only a copy makes one are copied batch by batch.
+        if type(x) is np.ndarray and x.ndim > 0:
+            as_tensor("x", x[:0])
+        else:
+            x = as_tensor("x", x, self.input_weight.dtype)
         if x.ndim != 2 or x.shape[1] != self.d_in:
             raise ValueError(f"x: expected shape (n, {self.d_in}), got {describe(x)}")
         device = self.input_weight.device
@@ -173,6 +176,7 @@ class GateNetwork(nn.Module):
                 raise ValueError(
                     f"x: expected finite values, got {values[row, column].item()} at index {(start + row, column)}"
                 )
+        return x
 
     def _batches(
         self, x: Tensor | np.ndarray[Any, Any], batch_size: int, show: Callable[[float, str], None] | None

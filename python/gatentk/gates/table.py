@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gatentk import ops
-from gatentk.checks import check_integer, describe, from_array
+from gatentk.checks import check_integer, describe, of_dtype
 from gatentk.errors import GateTableError
 from gatentk.gates.blocks import block_rows, blocks, count_ones, padding_is_set
 from gatentk.gates.file import Header, check_sums, map_bits, read_bits, read_header, write
@@ -81,13 +81,12 @@ class GateTable:
         >>> GateTable.from_bool(torch.tensor([[[True, False, True], [False, False, True]]]))
         GateTable(layers=1, n=2, width=3)
         """
-        if isinstance(mask, np.ndarray) and mask.dtype == np.bool_:
-            mask = from_array(mask)
-        if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        gates = of_dtype("mask", mask, torch.bool)
+        if not isinstance(gates, Tensor) or gates.dtype != torch.bool:
             raise TypeError(f"mask: expected a bool tensor or numpy array, got {describe(mask)}")
-        if mask.dim() != 3:
+        if gates.dim() != 3:
             raise ValueError(f"mask: expected shape (layers, n, width), got {describe(mask)}")
-        return GateTable(ops.pack_bits(mask), mask.shape[-1])
+        return GateTable(ops.pack_bits(gates), gates.shape[-1])
 
     @property
     def layers(self) -> int:
@@ -110,12 +109,12 @@ class GateTable:
         """The table of some samples, a copy in memory.
 
         Args:
-            index: an integer (the table of one sample), integers (list, tensor or array, in any order and repeated
-                as they are; negative ones count from the end), n bools, or a slice.
+            index: an integer (the table of one sample), integers (list, tensor, array or column of a data frame, in any
+                order and repeated as they are; negative ones count from the end), n bools, or a slice.
 
         Raises:
             IndexError: an integer outside of -n .. n-1, or bools that are not n.
-            TypeError: anything else.
+            TypeError, ValueError: anything else, masked or missing numbers among it.
 
         >>> table = GateTable.from_bool(torch.tensor([[[True, False], [False, False], [True, True]]]))
         >>> table[[-1, 0]].to_bool()

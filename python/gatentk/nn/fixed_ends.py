@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from gatentk.checks import check_dtype, check_integer, describe
+from gatentk.checks import check_dense, check_dtype, check_integer, describe
 from gatentk.gates import GateTable
 from gatentk.gates.weights import gaussian
 
@@ -70,6 +70,8 @@ class FixedEndsNetwork(nn.Module, ABC):
         """Raise TypeError or ValueError if x is no (n, d_in) tensor of the network's dtype."""
         if not isinstance(x, Tensor):
             raise TypeError(f"x: expected a torch tensor, got {describe(x)}")
+        if x.layout != torch.strided:
+            check_dense("x", x)
         if x.dim() != 2 or x.shape[1] != self.d_in:
             raise ValueError(f"x: expected shape (n, {self.d_in}), got {describe(x)}")
         if x.dtype != self.input_weight.dtype:

@@ -81,7 +81,7 @@ def empirical(
 
 
 def _samples(name: str, value: Any, net: nn.Module) -> Tensor:
-    samples = as_tensor(name, value)
+    samples = as_tensor(name, value, next((p.dtype for p in net.parameters()), None))
     check_samples(name, samples)
     trained = [p for p in net.parameters() if p.requires_grad]
     if not trained:

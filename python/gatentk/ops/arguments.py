@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gatentk.checks import FLOATS, describe
+from gatentk.checks import FLOATS, check_dense, describe
 from gatentk.ops.layouts import row_bytes
 
 
 def check_device(name: str, tensor: Tensor, like: Tensor | None = None, like_name: str = "") -> None:
-    """Refuse devices without kernels, and another device than that of `like`."""
+    """Refuse devices without kernels, another device than that of `like`, and what is not dense."""
+    if tensor.layout != torch.strided or tensor.is_nested:
+        check_dense(name, tensor)
     if tensor.device.type not in ("cpu", "cuda"):
         raise ValueError(
             f"{name}: there are kernels for CUDA and CPU tensors only, got one on {tensor.device}; use {name}.cpu()"

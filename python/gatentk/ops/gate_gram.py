@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from gatentk import _core
-from gatentk.checks import describe, from_array, like_input
+from gatentk.checks import describe, like_input, of_dtype
 from gatentk.ops.arguments import check_device, check_packed
 from gatentk.ops.cuda import on_cuda
 from gatentk.ops.layouts import ROW_ALIGNMENT, contiguous_rows, counts, gate_view
@@ -20,7 +19,7 @@ def gate_gram(bits_a: Any, bits_b: Any = None) -> Any:
     """Neurons that are on in both of two samples: count[i, j] = popcount(a_i & b_j).
 
     Args:
-        bits_a: (n_a, row bytes) packed gates, tensor or numpy array of uint8.
+        bits_a: (n_a, row bytes) packed gates, tensor or array of uint8.
         bits_b: (n_b, row bytes); bits_a itself if left out (then one triangle is computed).
 
     Returns:
@@ -45,8 +44,7 @@ def gate_gram(bits_a: Any, bits_b: Any = None) -> Any:
 
 
 def _bit_matrix(name: str, bits: Any) -> Tensor:
-    if isinstance(bits, np.ndarray) and bits.dtype == np.uint8:
-        bits = from_array(bits)
+    bits = of_dtype(name, bits, torch.uint8)
     check_packed(name, bits)
     if bits.dim() != 2 or bits.shape[1] % (ROW_ALIGNMENT // 8):
         raise ValueError(
