@@ -1,6 +1,8 @@
 """Commands run in this process or in one that a signal stops."""
 
 import json
+import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -42,3 +44,19 @@ def interrupted_process(arguments, journal, lines):
 def interrupted(*_):
     """Ctrl-C in place of a function."""
     raise KeyboardInterrupt
+
+
+def process(arguments, redirection="", cwd=None, **environment):
+    """Exit code and output of a `gatentk` of its own in a shell that redirects its streams."""
+    program = "from gatentk.cli import main; main(prog_name='gatentk')"
+    command = shlex.join([sys.executable, "-c", program, *map(str, arguments)])
+    outcome = subprocess.run(
+        ["bash", "-c", f"{command} {redirection}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ | environment,
+        cwd=cwd,
+        timeout=120,
+        check=False,
+    )
+    return outcome.returncode, outcome.stdout.decode(errors="replace")

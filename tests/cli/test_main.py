@@ -1,14 +1,21 @@
 """The group of commands: help, version, errors in one line."""
 
+import re
 import subprocess
 import sys
+import warnings
 
 import click
+import numpy as np
 import pytest
+import torch
 from cases.commands import SMALL_STUDY, SMALL_TRAINING, invoke
+from click.testing import CliRunner
 
 import gatentk
+from gatentk.cli.errors import InternalError, Interrupted, MachineError, UserError
 from gatentk.cli.main import COMMANDS, main
+from gatentk.errors import DrawingWarning
 
 
 def test_help_explains_every_command():
@@ -47,3 +54,138 @@ def test_no_command_overwrites_the_results_of_another(tmp_path, first):
             assert outcome.exit_code == 2
             assert f"holds results of gatentk {first}; choose another folder with --out\n" in outcome.output
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+# What goes wrong, in one line
+
+
+def failing(monkeypatch, error):
+    """`gatentk info` that raises an error."""
+
+    def environment():
+        raise error
+
+    monkeypatch.setattr("gatentk.reporting.environment.environment", environment)
+    return invoke("info")
+
+
+def torch_errors():
+    """What torch and numpy really raise where memory is lacking."""
+    for allocate in (
+        lambda: torch.empty(2**58),
+        lambda: torch.empty(2**62, dtype=torch.float64),
+        lambda: torch.empty(2**40, 2**40),
+        lambda: np.empty(2**58),
+        lambda: torch.from_numpy(np.ones(1)).expand(2**57).clone(),
+    ):
+        try:
+            allocate()
+        except (RuntimeError, MemoryError, ValueError) as error:
+            yield error
+
+
+@pytest.mark.parametrize("error", [*torch_errors(), MemoryError(), RuntimeError("std::bad_alloc")], ids=str)
+def test_too_little_memory_is_one_line_of_the_machine(monkeypatch, error):
+    outcome = failing(monkeypatch, error)
+    assert outcome.exit_code == 1
+    assert re.fullmatch(r"Error: .*(memory|allocate).*\n", outcome.stderr), outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (OSError(28, "No space left on device", "x/y"), 1, "Error: x/y: No space left on device"),
+        (PermissionError(13, "Permission denied"), 1, "Error: Permission denied"),
+        (OSError("unexpected pos 64 vs 0"), 1, "Error: unexpected pos 64 vs 0"),
+        (RecursionError("maximum recursion depth exceeded"), 2, "Error: what is read here is nested too deeply"),
+        (ValueError("width: expected\n1"), 2, "Error: width: expected 1"),
+        (UnicodeEncodeError("utf-8", "\udce9", 0, 1, "no"), 2, "Error: 'utf-8' codec can't encode character"),
+        (KeyError("x"), 70, "Error: gatentk failed with KeyError: 'x'; this is a mistake in gatentk"),
+        (RuntimeError("a\nb"), 70, "Error: gatentk failed with RuntimeError: a b; this is a mistake"),
+        (OverflowError("too large"), 70, "Error: gatentk failed with OverflowError: too large"),
+        (SystemError(), 70, "Error: gatentk failed with SystemError;"),
+        (KeyboardInterrupt(), 130, "Error: interrupted"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_no_exception_is_a_traceback(monkeypatch, error, code, text):
+    outcome = failing(monkeypatch, error)
+    assert outcome.exit_code == code
+    assert outcome.stderr.startswith(text), outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+
+
+def test_debug_shows_where(monkeypatch):
+    def environment():
+        raise KeyError("x")
+
+    monkeypatch.setattr("gatentk.reporting.environment.environment", environment)
+    outcome = CliRunner().invoke(main, ["--debug", "info"])
+    assert isinstance(outcome.exception, KeyError)
+
+
+@pytest.mark.parametrize(("category", "code"), [(UserWarning, 0), (DrawingWarning, 1)])
+def test_warnings_are_lines_and_a_drawing_that_failed_is_in_the_exit_code(monkeypatch, category, code):
+    def environment():
+        warnings.warn("two\nlines", category, stacklevel=1)
+        return {"instruction_set": "x"}
+
+    monkeypatch.setattr("gatentk.reporting.environment.environment", environment)
+    outcome = invoke("info")
+    assert outcome.exit_code == code
+    assert outcome.stderr == "Warning: two lines\n"
+    assert "instruction set" in outcome.stdout
+
+
+@pytest.mark.parametrize("moment", ["import click", "import gatentk.cli.main", "import torch", "load the command"])
+def test_ctrl_c_in_imports_is_one_line(moment):
+    program = f"""
+import importlib.abc, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == {moment.removeprefix("import ").replace("load the command", "gatentk.cli.info")!r}:
+            sys.meta_path.remove(self)
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt:
+                if {moment != "import torch"}:
+                    raise
+                raise ImportError("what C code makes of it") from None
+
+sys.meta_path.insert(0, Finder())
+from gatentk.cli import main
+main(["info"], prog_name="gatentk") if {moment != "import click"} and not hasattr(main, "__code__") else main()
+"""
+    outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (outcome.returncode, outcome.stderr) == (130, "Error: interrupted\n")
+
+
+def test_ctrl_c_in_a_callback_that_cannot_raise_stops_the_command_all_the_same():
+    program = """
+import os, signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import gatentk.reporting.environment as place
+
+class Dying:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+
+def environment():
+    Dying()
+    time.sleep(20)
+
+place.environment = environment
+from gatentk.cli import main
+main(["info"], prog_name="gatentk")
+"""
+    outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (outcome.returncode, outcome.stderr) == (130, "Error: interrupted\n")
+
+
+def test_the_help_lists_the_exit_codes():
+    text = invoke("--help").output
+    for code in (0, UserError.exit_code, MachineError.exit_code, Interrupted.exit_code, InternalError.exit_code):
+        assert re.search(rf"^ +{code} ", text, re.MULTILINE)

@@ -10,9 +10,10 @@ __all__ = ["main"]
 try:
     with imports("cli", "gatentk"):
         from gatentk.cli.main import main
-except MissingExtraError as error:
-    _missing = str(error)
+except (MissingExtraError, KeyboardInterrupt) as error:
+    _reason, _code = (str(error), 1) if isinstance(error, MissingExtraError) else ("interrupted", 130)
 
     def main() -> None:  # type: ignore[misc]
-        """Say what is missing, in one line."""
-        sys.exit(f"Error: {_missing}")
+        """Say why there is no command, in one line."""
+        print(f"Error: {_reason}", file=sys.stderr)
+        sys.exit(_code)

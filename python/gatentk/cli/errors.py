@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterable
 
 import click
 
-from gatentk.errors import RunError
+from gatentk.errors import GateNTKError, RunError
+from gatentk.reporting.text import printable, reason
 
 
 class UserError(click.ClickException):
@@ -22,6 +24,12 @@ class MachineError(click.ClickException):
     exit_code = 1
 
 
+class InternalError(click.ClickException):
+    """Something that no command should raise, whatever it is given."""
+
+    exit_code = 70
+
+
 class Interrupted(click.ClickException):
     """Stopped by Ctrl-C."""
 
@@ -32,14 +40,52 @@ def one_line(error: Exception, command: click.Command | None, words: Iterable[st
     """What the command line says of an error of the library.
 
     Args:
-        error: of the library.
+        error: of the library, of the machine, or one that is a mistake.
         command: that was run.
         words: what the user typed, which is shown as it was.
     """
-    message = " ".join(str(error).split()) or type(error).__name__
+    message = printable(" ".join(str(error).split())) or type(error).__name__
     if isinstance(error, (RunError, MemoryError)) and command is not None:
         message = with_flags(message, command, words)
-    return MachineError(message) if isinstance(error, (OSError, MemoryError)) else UserError(message)
+    if lacks_memory(error):
+        return MachineError(message if isinstance(error, MemoryError) and error.args else _memory_text(message))
+    if isinstance(error, OSError):
+        return MachineError(_file_text(error))
+    if isinstance(error, RecursionError):
+        return UserError("what is read here is nested too deeply")
+    if isinstance(error, (GateNTKError, ValueError, TypeError)):
+        return UserError(message)
+    return InternalError(
+        f"gatentk failed with {reason(error)}; this is a mistake in gatentk, please report it "
+        "(gatentk --debug, before the command, shows where)"
+    )
+
+
+# Of torch, which raises RuntimeError, and of the system.
+_MEMORY = re.compile(
+    r"can't allocate memory|cannot allocate memory|not enough memory|out of memory|bad_?alloc|can't start new thread|"
+    r"storage size calculation overflowed|integer multiplication overflow|invalid memory size",
+    re.IGNORECASE,
+)
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether the machine has too little memory for what was tried."""
+    known = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    return known or (isinstance(error, RuntimeError) and _MEMORY.search(str(error)) is not None)
+
+
+def _memory_text(message: str) -> str:
+    """One line of what torch says in several."""
+    tried = re.search(r"(\d+) bytes", message)
+    size = f": {int(tried[1]) / 1e9:,.1f} GB could not be had at once" if tried else ""
+    return f"the memory of this machine does not suffice{size}; take fewer samples or a smaller network"
+
+
+def _file_text(error: OSError) -> str:
+    """What the system says and of which file, without a number."""
+    text = error.strerror or str(error) or type(error).__name__
+    return printable(" ".join(f"{error.filename}: {text}".split() if error.filename is not None else text.split()))
 
 
 def with_flags(message: str, command: click.Command, words: Iterable[str] = ()) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -214,11 +213,7 @@ def train(checkpoint_every: int, resume: bool, restart: bool, folder: Path, **se
     samples = prepare_training(config)
     for text in _remarks(config, samples):
         console.print(text, style="yellow", soft_wrap=True)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        result = _run(console, config, samples, folder, checkpoint_every, resume=resume, restart=restart)
-    for warning in caught:
-        console.print(f"Warning: {warning.message}", style="yellow", soft_wrap=True)
+    result = _run(console, config, samples, folder, checkpoint_every, resume=resume, restart=restart)
     _show(console, result)
     for sentence in headline(samples, result):
         console.print(sentence, soft_wrap=True)
