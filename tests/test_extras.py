@@ -70,8 +70,8 @@ def test_other_failures_are_let_through():
 @pytest.mark.parametrize(
     ("module", "package", "use"),
     [
-        ("matplotlib", "matplotlib", lambda: figures.panels([("Title", "")], [("x", "y")])),
-        ("matplotlib", "matplotlib", lambda: figures.plot("Title", "", 2, 17).__enter__()),
+        ("matplotlib.figure", "matplotlib", lambda: figures.panels([("Title", "")], [("x", "y")])),
+        ("matplotlib.figure", "matplotlib", lambda: figures.plot("Title", "", 2, 17)),
         ("PIL", "pillow", lambda: run_study(StudyConfig("no such data"), Path("nowhere"))),
         ("PIL", "pillow", lambda: run_training(TrainingConfig("no such data"), Path("nowhere"))),
         ("jinja2", "jinja2", lambda: page.template("report.html")),

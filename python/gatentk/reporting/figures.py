@@ -77,9 +77,7 @@ def plot(title: str, subtitle: str, height: float, pad: float) -> tuple[Figure, 
         height: of the figure in inches.
         pad: points between the axes and the title, for one line of a subtitle or two.
     """
-    with imports("cli", "figures"):
-        from matplotlib.figure import Figure
-    figure = Figure(figsize=(4.6, height), layout="constrained")
+    figure = _empty(4.6, height)
     axes = figure.add_subplot()
     _dress(axes, title, subtitle, pad, in_layout=False)  # or a long name of a data set would squeeze the axes
     axes.grid(axis="y", color=GRID, linewidth=0.6)
@@ -90,9 +88,7 @@ def panels(
     titles: Sequence[tuple[str, str]], labels: Sequence[tuple[str, str]], height: float = 3.6
 ) -> tuple[Figure, list[Axes]]:
     """A figure of panels side by side, each with a title and subtitle, and labels of its x and y axes."""
-    with imports("cli", "figures"):
-        from matplotlib.figure import Figure
-    figure = Figure(figsize=(4.4 * len(titles), height), layout="constrained")
+    figure = _empty(4.4 * len(titles), height)
     axes = [figure.add_subplot(1, len(titles), index + 1) for index in range(len(titles))]
     for panel, (title, subtitle), (x, y) in zip(axes, titles, labels, strict=True):
         _dress(panel, title, subtitle, pad=17, in_layout=True)
@@ -100,6 +96,12 @@ def panels(
         panel.set_ylabel(y)
         panel.grid(color=GRID, linewidth=0.5)
     return figure, axes
+
+
+def _empty(width: float, height: float) -> Figure:
+    with imports("cli", "figures"):
+        import matplotlib.figure
+    return matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
 
 
 def _dress(axes: Axes, title: str, subtitle: str, pad: float, in_layout: bool) -> None:
