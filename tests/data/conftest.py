@@ -29,3 +29,13 @@ def svhn_file(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def csv_file(tmp_path):
+    def write(content):
+        path = tmp_path / "table.csv"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return f"csv:{path}"
+
+    return write

@@ -42,12 +42,12 @@ def test_names_and_places_are_given_once():
 def test_help_texts_name_every_data_set():
     listed = "synthetic, friedman, ackley, digits, diabetes, mnist, fashion-mnist, svhn, cifar10 (the last three also "
     assert registry.samples_help() == (
-        f"{listed}with -test), sgemm, csv:PATH (one sample a line; a last column named label, target or y is left "
+        f"{listed}with -test), sgemm, csv:PATH (one sample a line; a column named label, class, target or y is left "
         "out) or npy:PATH (an n x d array)."
     )
     assert registry.training_help() == (
-        f"{listed}with -test), sgemm, csv:PATH (one sample a line; the last column, named label for classes, target "
-        "or y for numbers, is learnt) or npy:PATH (an .npz file with x and y)."
+        f"{listed}with -test), sgemm, csv:PATH (one sample a line; the column named label or class for classes, "
+        "target or y for numbers, is learnt) or npy:PATH (an .npz file with x and y)."
     )
     assert registry.path_help() == ("Folder or file of fashion-mnist, svhn, cifar10 or sgemm, or the csv or npy file.")
 

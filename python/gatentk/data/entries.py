@@ -18,11 +18,31 @@ LARGEST_WHOLE = 2**53  # every integer up to here is a float64
 
 
 class Source(NamedTuple):
-    """Samples as stored: x (n, ...) is still to be divided by `scale` and flattened to (n, d), float64."""
+    """Samples as stored: x (n, ...) is still to be divided by `scale` and flattened to (n, d), float64.
+
+    `classes` are the names of y's numbers, `note` says what was guessed of a file.
+    """
 
     x: NDArray[Any]
     y: NDArray[Any] | None
     scale: float = 1.0
+    classes: tuple[str, ...] | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the user says of the columns of a table; what is None is guessed.
+
+    Attributes:
+        label: the name of the column that is y; "" if none is.
+        index: whether the first column is left out.
+        header: whether the first line names the columns.
+    """
+
+    label: str | None = None
+    index: bool | None = None
+    header: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,11 +124,13 @@ class FileFormat(Entry):
 
     Attributes:
         samples_note, training_note: what a help text adds where samples are looked at, and where y is learnt.
+        columns: whether users may say what its columns are.
     """
 
-    read: Callable[[Path], Source]
+    read: Callable[[Path, Columns], Source]
     samples_note: str
     training_note: str
+    columns: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:

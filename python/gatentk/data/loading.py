@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from gatentk.checks import check_integer, describe
-from gatentk.data.entries import Entry, FileFormat, Generated, Installed, Published, Source
+from gatentk.data.entries import Columns, Entry, FileFormat, Generated, Installed, Published, Source
 from gatentk.data.registry import entries, names
 from gatentk.errors import DataError
 
@@ -23,14 +23,27 @@ class Dataset:
         x: (n, d) float64, one sample a row, contiguous.
         y: (n,) int64 class labels or float64 targets; None if the source has neither.
         name: the name it was loaded by.
+        classes: names of the classes 0, 1, ... where a file has names; None elsewhere.
+        note: in a line, what was guessed of a file; empty if nothing was.
     """
 
     x: torch.Tensor
     y: torch.Tensor | None
     name: str
+    classes: tuple[str, ...] | None = None
+    note: str = ""
 
 
-def load(name: str, n: int | None = None, seed: int = 0, path: str | os.PathLike[str] | None = None) -> Dataset:
+def load(
+    name: str,
+    n: int | None = None,
+    seed: int = 0,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    label: str | None = None,
+    index: bool | None = None,
+    header: bool | None = None,
+) -> Dataset:
     """Load a data set; the module's table says what each name holds and how its features are scaled.
 
     Args:
@@ -43,6 +56,11 @@ def load(name: str, n: int | None = None, seed: int = 0, path: str | os.PathLike
             left alone.
         path: where your files are: of a data set that is published, as its entry in `gatentk.data` says; for `csv`
             and `npy`, the file, instead of `csv:PATH`.
+        label: of a csv file, the column that is y, by its name, or by its number from 1 where there are no names; ""
+            if none is.
+        index: of a csv file, whether the first column only names or counts the rows and is left out.
+        header: of a csv file, whether the first line names the columns.
+            What is left out of these three is guessed, as `gatentk.data.sets.files` says, and `note` tells.
 
     Raises:
         TypeError, ValueError: an unknown name, more samples than there are, a path missing or not wanted.
@@ -61,13 +79,14 @@ def load(name: str, n: int | None = None, seed: int = 0, path: str | os.PathLike
     entry, file = _resolve(name, path)
     seed = check_integer("seed", seed, 0)
     n = None if n is None else check_integer("n", n, 1)
+    columns = _columns(entry, name, Columns(label, index, header))
     if isinstance(entry, Generated):
         return _tensors(entry.draw(entry.default if n is None else n, seed), name)
-    label = f"{entry.name}:{file}" if isinstance(entry, FileFormat) else name
-    source = _read(entry, name, file)
+    title = f"{entry.name}:{file}" if isinstance(entry, FileFormat) else name
+    source = _read(entry, name, file, columns)
     if n is not None:
-        source = _subset(source, n, seed, label)
-    return _tensors(source, label)
+        source = _subset(source, n, seed, title)
+    return _tensors(source, title)
 
 
 def _resolve(name: str, path: str | os.PathLike[str] | None) -> tuple[Entry, Path | None]:
@@ -89,14 +108,28 @@ def _resolve(name: str, path: str | os.PathLike[str] | None) -> tuple[Entry, Pat
     raise ValueError(f"name: expected one of {', '.join(names())}, got {name!r}")
 
 
-def _read(entry: Entry, name: str, file: Path | None) -> Source:
+def _columns(entry: Entry, name: str, columns: Columns) -> Columns:
+    """What is said of columns, of a file that has some."""
+    for argument, value in asdict(columns).items():
+        if value is None:
+            continue
+        if not (isinstance(entry, FileFormat) and entry.columns):
+            raise ValueError(f"{argument}: only csv files have columns to choose, {name!r} has none")
+        kind = str if argument == "label" else bool
+        if not isinstance(value, kind):
+            wanted = "the name of a column" if kind is str else "True or False"
+            raise TypeError(f"{argument}: expected {wanted}, got {describe(value)}")
+    return columns
+
+
+def _read(entry: Entry, name: str, file: Path | None, columns: Columns) -> Source:
     """Everything a source holds, in its own order."""
     try:
         if isinstance(entry, Published):
             return entry.reader(name)(file)
         if isinstance(entry, FileFormat):
             assert file is not None
-            return entry.read(file)
+            return entry.read(file, columns)
         assert isinstance(entry, Installed)
         return entry.read()
     except OSError as error:
@@ -117,7 +150,8 @@ def _tensors(source: Source, name: str) -> Dataset:
     x = np.array(source.x, dtype=np.float64, order="C").reshape(len(source.x), -1)
     if source.scale != 1:
         x /= source.scale
+    note = f"{name}: {source.note}" if source.note else ""
     y = source.y
     if y is not None:
         y = np.array(y, dtype=np.float64 if y.dtype.kind == "f" else np.int64)
-    return Dataset(torch.from_numpy(x), None if y is None else torch.from_numpy(y), name)
+    return Dataset(torch.from_numpy(x), None if y is None else torch.from_numpy(y), name, source.classes, note)

@@ -1,3 +1,5 @@
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from cases.datasets import is_dataset
@@ -5,16 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatentk import DataError, data
-
-
-@pytest.fixture
-def csv_file(tmp_path):
-    def write(content):
-        path = tmp_path / "table.csv"
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return f"csv:{path}"
-
-    return write
 
 
 @pytest.mark.parametrize(
@@ -56,10 +48,6 @@ def test_csv_with_labels(csv_file, header, dtype):
     assert ds.y.tolist() == [7, 7, -3]
 
 
-def test_csv_label_elsewhere_is_a_feature(csv_file):
-    assert is_dataset(data.load(csv_file("label,a\n1,2\n")), 1, 2, None)
-
-
 def test_csv_of_one_column(csv_file):
     assert data.load(csv_file("1\n2\n")).x.tolist() == [[1], [2]]
 
@@ -68,7 +56,7 @@ DAMAGED_CSV = [
     ("", "the file is empty"),
     ("\n \n", "the file is empty"),
     ("a,b\n\n", "after the header in line 1"),
-    ("label\n1\n", "line 1: expected a feature column before 'label'"),
+    ("label\n1\n", "line 1: expected a feature column beside 'label'"),
     ("1,2\n\n3\n", "line 3: expected 2 columns, as in line 1, got 1"),
     ("\na,b\n1,2,3\n", "line 3: expected 2 columns, as in line 2, got 3"),
     ("1,2\n3,x\n", "line 2, column 2: expected a finite number, got 'x'"),
@@ -79,7 +67,25 @@ DAMAGED_CSV = [
     ("1,2\n3,-Inf\n", "line 2, column 2: .* got '-Inf'"),
     ("1,1e999\n", "line 1, column 2: .* got '1e999'"),
     ("1,2\n1_0,4\n", "line 2, column 1: .* got '1_0'"),
-    ("1;2\n3;4\n", "line 2, column 1: .* got '3;4'"),
+    ("1;2\n3;4;5\n", "line 2: expected 2 columns, as in line 1, got 3"),
+    ("1,2\n3;4,5\n", "line 2, column 1: .* got '3;4'"),
+    ("NA,NA\n1,2\n", "line 1, column 1: .* got 'NA'; is a value missing?"),
+    ("?,?\n1,2\n", "line 1, column 1: .* got '\\?'; is a value missing?"),
+    ("n/a,\n1,2\n", "line 1, column 1: .* got 'n/a'; is a value missing?"),
+    ("a,b\n1,\n", r"line 2, column 2 \(b\): .* got ''; is a value missing?"),
+    ("a,label\n1,NA\n", "line 2: expected a label, got 'NA'"),
+    ("a,label\n1,x\n2,?\n", "line 3: expected a label, got '\\?'"),
+    ("a,target\n1,2\n2,x\n", "line 3: expected a finite number, got 'x'"),
+    ("a,b\n1,9007199254740993\n", r"line 2, column 2 \(b\): expected an integer .*2\^53, got '9007199254740993'"),
+    ("a,label\n1,9223372036854775808\n", "line 2: expected a whole number as label"),
+    ("a,label,target\n1,2,3\n", r"more than one column may be y \(label, target\)"),
+    ("label,a,label\n1,2,3\n", r"more than one column may be y \(label, label\)"),
+    ('"1,5","2,5"\n"3,5","4,5"\n', "line 1, column 1: expected a finite number, got '1,5'"),
+    ("1,234;2\n5,678;3\n", "commas in numbers such as 1,234 may be of thousands or of decimals"),
+    ("1,5;2.5\n3,5;4\n", "line 1, column 2: expected a decimal comma, as in other lines, got '2.5'"),
+    ("a;b\n1.234,5;2\n1,5;2\n", r"line 2, column 1 \(a\): expected a finite number, got '1.234,5'"),
+    (b"\xff\xfe1\x00,\x00\x00\xd8\n\x00", "expected UTF-16 text"),
+    ('a,"b\n1,2\n' + "3,4\n" * 300_000, "line 1: a quote is opened and not closed"),
     ("a,label\n1,2\n3,0.5\n", "line 3: expected a whole number as label, got '0.5'"),
     ("a,label\n1,1e300\n", "line 2: expected a whole number as label, got '1e300'"),
     (b"1,2\n\xff\xfe,4\n", "line 2, column 1: expected a finite number"),
@@ -106,3 +112,37 @@ def test_csv_round_trip(tmp_path_factory, data_, width, header, end):
     path = tmp_path_factory.mktemp("csv") / "table.csv"
     path.write_bytes(end.join(lines).encode())
     assert data.load("csv", path=path).x.tolist() == rows
+
+
+def test_what_numpy_writes(tmp_path):
+    values = np.random.default_rng(0).standard_normal((5, 3))
+    for options in (
+        {},
+        {"delimiter": ","},
+        {"delimiter": ";", "header": "a;b;c"},
+        {"delimiter": ",", "header": "a,b,c"},
+    ):
+        np.savetxt(tmp_path / "a.csv", values, fmt="%.17e", **options)
+        assert np.array_equal(data.load("csv", path=tmp_path / "a.csv").x.numpy(), values)
+
+
+@settings(max_examples=60)
+@given(
+    values=st.lists(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=3), min_size=1),
+    separator=st.sampled_from([",", ";", "\t"]),
+    index=st.booleans(),
+    place=st.sampled_from([None, 0, 2, 3]),
+    quoted=st.sampled_from([0, 1]),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_what_pandas_writes_is_read_back(tmp_path_factory, values, separator, index, place, quoted, end):
+    frame = pd.DataFrame(values, columns=["a", "b", "c"])
+    if place is not None:
+        frame.insert(place, "label", range(len(values)))
+    path = tmp_path_factory.mktemp("csv") / "table.csv"
+    frame.to_csv(path, sep=separator, index=index, quoting=quoted, lineterminator=end)
+    ds = data.load("csv", path=path)
+    assert ds.x.tolist() == values
+    assert (ds.y is None) == (place is None)
+    if place is not None:
+        assert ds.y.tolist() == list(range(len(values)))

@@ -43,7 +43,7 @@ DAMAGED_SGEMM = [
     (f"{SGEMM_HEADER.replace(',Run4 (ms)', '')}\n", "expected the header"),
     (f"{SGEMM_HEADER}\n", "expected lines of numbers after the header in line 1"),
     (f"{SGEMM_HEADER}\n{SGEMM_LINE}\n{SGEMM_LINE[:-6]}\n", "line 3: expected 18 columns, as in line 1, got 17"),
-    (f"{SGEMM_HEADER}\n{SGEMM_LINE}x\n", "line 2, column 18: expected a finite number, got '115.8x'"),
+    (f"{SGEMM_HEADER}\n{SGEMM_LINE}x\n", r"line 2, column 18 \(Run4 \(ms\)\): expected a finite number, got '115.8x'"),
     (f"{SGEMM_HEADER}\n{SGEMM_LINE}\n{SGEMM_LINE.replace('115.87', '0')}\n", r"sample 1 \(from 0\): .* got 0.0"),
     (f"{SGEMM_HEADER}\n{SGEMM_LINE.replace('118.55', '-1')}\n", "run times above 0 and up to 1e[+]09 ms, got -1.0"),
     (f"{SGEMM_HEADER}\n{SGEMM_LINE.replace('118.55', '1e308')}\n", "got 1e[+]308"),

@@ -1,88 +1,94 @@
-"""CSV: a table of numbers, with a last column y if its header says so."""
+"""CSV: a table of numbers, with a column y if its header or the user says so."""
 
 from __future__ import annotations
 
-import csv
 import math
 from array import array
-from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from gatentk.data.entries import LARGEST_WHOLE, Source
+from gatentk.data.entries import LARGEST_WHOLE, Columns, Source
+from gatentk.data.formats.csv_columns import Layout, layout
+from gatentk.data.formats.csv_labels import Labels
+from gatentk.data.formats.csv_lines import SEPARATORS, Lines, csv_lines, is_missing, is_number
 from gatentk.errors import DataError
 
+_GUESSED = Columns()
 
-def read_csv(path: Path) -> Source:
-    """Numbers separated by commas; `gatentk.data.sets.files` says what a header does."""
+
+def read_csv(path: Path, asked: Columns = _GUESSED) -> Source:
+    """Numbers separated by commas or the like; `gatentk.data.sets.files` says what a header does."""
     lines = csv_lines(path)
-    first = next(lines, None)
-    if first is None:
+    if not lines.sample:
         raise DataError(f"{path}: expected lines of numbers, the file is empty")
-    label = _label_name(first[1])
-    header = label is not None or not any(map(_is_number, first[1]))
-    columns, width = len(first[1]), len(first[1]) - (label is not None)
-    if width == 0:
-        raise DataError(f"{path}, line {first[0]}: expected a feature column before {label!r}")
+    number, _ = lines.sample[0]
+    found = layout(path, lines, asked)
+    table, label_lines, texts = _read_rows(path, lines, found)
+    if not len(table):
+        raise DataError(f"{path}: expected lines of numbers after the header in line {number}")
+    said = [*_format_said(lines), *found.said]
+    if found.label is None:
+        return Source(table, None, note="; ".join(said))
+    name = found.names[found.label] if found.names else ""
+    y, classes, kind = Labels(path, name, label_lines, texts).values()
+    said.append(f"{found.where(found.label)} is y: {kind}")
+    return Source(table, y, classes=classes, note="; ".join(said))
+
+
+def _read_rows(path: Path, lines: Lines, found: Layout) -> tuple[np.ndarray, array[int], list[str]]:
+    """Features, and the column y as written with the numbers of its lines."""
+    number, first = lines.sample[0]
+    columns = len(first)
+    width = columns - found.index - (found.label is not None)
     values = array("d")  # 8 bytes a number, against 32 in a list of floats
-    for number, fields in lines if header else chain((first,), lines):
+    label_lines, texts = array("q"), list[str]()
+    rows = lines.rest
+    if found.names is not None:
+        next(rows)
+    for at, fields in rows:
         if len(fields) != columns:
-            raise DataError(
-                f"{path}, line {number}: expected {columns} columns, as in line {first[0]}, got {len(fields)}"
-            )
-        values.extend(_csv_numbers(path, number, fields, label))
-    if not values:
-        raise DataError(f"{path}: expected lines of numbers after the header in line {first[0]}")
-    table = np.frombuffer(values, np.float64).reshape(-1, columns)
-    if label is None:
-        return Source(table, None)
-    y = table[:, width]
-    return Source(table[:, :width], y.astype(np.int64) if label == "label" else y)
+            raise DataError(f"{path}, line {at}: expected {columns} columns, as in line {number}, got {len(fields)}")
+        features = fields
+        if found.label is not None:
+            features = fields[: found.label] + fields[found.label + 1 :]
+            label_lines.append(at)
+            texts.append(fields[found.label])
+        values.extend(_numbers(path, at, features[1:] if found.index else features, fields, found))
+    return np.frombuffer(values, np.float64).reshape(-1, width) if values else np.empty((0, width)), label_lines, texts
 
 
-def csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The 1-based number and the fields of each line that is not blank."""
-    # Bytes that are not UTF-8 survive as surrogates: harmless in a header, reported like any bad number.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-        for number, line in enumerate(file, 1):
-            if line.isspace():
-                continue
-            if '"' not in line:
-                yield number, line.split(",")
-                continue
-            try:
-                yield number, next(csv.reader((line,), skipinitialspace=True))
-            except csv.Error as error:
-                raise DataError(f"{path}, line {number}: {error}") from error
-
-
-def _label_name(fields: list[str]) -> str | None:
-    """`label`, `target` or `y` if the last field of a header is that."""
-    last = fields[-1].strip().lower()
-    return last if last in ("label", "target", "y") else None
-
-
-def _csv_numbers(path: Path, number: int, fields: list[str], label: str | None) -> list[float]:
-    """The numbers of a line; the first field that is not a finite number is named."""
+def _numbers(path: Path, at: int, features: list[str], fields: list[str], found: Layout) -> list[float]:
+    """The numbers of a line; the first field that is none, or that float64 cannot hold, is named."""
     try:
-        row = list(map(float, fields))
+        row = list(map(float, features))
     except ValueError:
-        row = []
-    # float() reads 1_0 as ten; in a data file an underscore is a slip.
-    if not row or not all(map(math.isfinite, row)) or "_" in "".join(fields):
-        column = next(c for c, field in enumerate(fields) if not _is_number(field) or not math.isfinite(float(field)))
-        got = repr(fields[column].strip()[:40])
-        raise DataError(f"{path}, line {number}, column {column + 1}: expected a finite number, got {got}")
-    if label == "label" and not (row[-1].is_integer() and abs(row[-1]) <= LARGEST_WHOLE):
-        raise DataError(f"{path}, line {number}: expected a whole number as label, got {fields[-1].strip()[:40]!r}")
+        row = [math.nan]
+    # NaN and infinity fail the comparison, too.
+    if sum(map(abs, row)) < LARGEST_WHOLE and "_" not in "".join(features):
+        return row
+    for column, field in enumerate(fields):
+        if column == found.label or (found.index and column == 0):
+            continue
+        where = f"{path}, line {at}, {found.where(column)}"
+        got = repr(field.strip()[:40])
+        if not is_number(field) or not math.isfinite(float(field)):
+            advice = "; is a value missing?" if is_missing(field) else ""
+            raise DataError(f"{where}: expected a finite number, got {got}{advice}")
+        if _is_rounded(field):
+            raise DataError(f"{where}: expected an integer that float64 can hold, at most 2^53, got {got}")
     return row
 
 
-def _is_number(field: str) -> bool:
+def _is_rounded(field: str) -> bool:
+    """Whether a field is an integer without point or exponent that is another one in float64."""
     try:
-        float(field)
+        return int(field) != int(float(field))
     except ValueError:
         return False
-    return "_" not in field
+
+
+def _format_said(lines: Lines) -> list[str]:
+    if lines.separator == "," or len(lines.sample[0][1]) == 1:
+        return []
+    return [f"fields are separated by {SEPARATORS[lines.separator]}" + ", commas are decimal" * lines.decimal_comma]
