@@ -10,7 +10,7 @@ import scipy.sparse
 import torch
 
 import gatentk as gt
-from gatentk import checks, ops
+from gatentk import checks, gates, nn, ntk, ops
 from gatentk.gates import GateTable
 
 
@@ -120,8 +120,40 @@ def test_descriptions_of_long_values_are_cut():
 def test_dtype_is_the_one_asked_for_or_the_default_one():
     assert checks.check_dtype(torch.float64) == torch.float64
     assert checks.check_dtype(None) == torch.get_default_dtype()
-    with pytest.raises(TypeError, match=r"dtype: expected torch\.float32 or torch\.float64, got torch\.float16"):
-        checks.check_dtype(torch.float16)
+    assert checks.check_dtype(None, torch.float64) == torch.float64
+
+
+@pytest.mark.parametrize("right", [torch.float32, torch.float64])
+def test_a_dtype_may_be_one_of_numpy_or_a_name(right):
+    name = str(right).removeprefix("torch.")
+    for dtype in (right, name, f"torch.{name}", getattr(np, name), np.dtype(name), np.dtype(name).newbyteorder("=")):
+        assert checks.check_dtype(dtype) == right
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.int64, "float", "float16", "double precision", np.int32, 64, []]
+)
+def test_other_dtypes_are_refused(dtype):
+    with pytest.raises(TypeError, match=r"dtype: expected torch\.float32 or torch\.float64 .*, got"):
+        checks.check_dtype(dtype)
+
+
+CALLS_WITH_A_DTYPE = {
+    "infinite": lambda dtype: ntk.infinite(np.eye(2), dtype=dtype),
+    "infinite_sweep": lambda dtype: ntk.infinite_sweep(torch.eye(2), depths=[1], dtype=dtype),
+    "MLP": lambda dtype: nn.MLP(2, 3, 1, dtype=dtype).weights[0],
+    "ReLUNetwork": lambda dtype: nn.ReLUNetwork(2, 3, 1, dtype=dtype).weights[0],
+    "GReLUNetwork": lambda dtype: nn.GReLUNetwork(2, 3, 1, dtype=dtype).weights[0],
+    "GReLULinear": lambda dtype: nn.GReLULinear(2, 3, dtype=dtype).weight,
+    "GateNetwork": lambda dtype: gates.GateNetwork(2, 3, 1, dtype=dtype).psi_1,
+}
+
+
+@pytest.mark.parametrize("call", CALLS_WITH_A_DTYPE.values(), ids=CALLS_WITH_A_DTYPE)
+def test_every_dtype_can_be_a_name(call):
+    for dtype in ("float32", "float64", "torch.float32", np.float64):
+        assert str(call(dtype).dtype).removeprefix("torch.") == str(checks.check_dtype(dtype)).removeprefix("torch.")
+    assert ops.fma_peak("float32") > 0
 
 
 # Arrays of all kinds, at every function that takes one.

@@ -18,6 +18,13 @@ Samples = torch.Tensor | np.ndarray[Any, Any]  # as users pass them
 
 FLOATS: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
 
+# What stands for a dtype; numpy's dtypes are equal to their names and types, but hash otherwise.
+_DTYPES: dict[object, torch.dtype] = {
+    name: torch_dtype
+    for torch_dtype, numpy_type in ((torch.float32, np.float32), (torch.float64, np.float64))
+    for name in (torch_dtype, str(torch_dtype), numpy_type, np.dtype(numpy_type), np.dtype(numpy_type).name)
+}
+
 _LARGEST_WHOLE = 2**53  # every integer up to here is a float64
 _NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
 _ARRAY_METHODS = ("__array__", "__array_interface__", "__dlpack__")
@@ -294,12 +301,17 @@ def check_integer(name: str, value: object, minimum: int) -> int:
     return int(value)
 
 
-def check_dtype(dtype: torch.dtype | None) -> torch.dtype:
-    """`dtype`, or torch's default one if it is left out; float32 or float64."""
-    dtype = torch.get_default_dtype() if dtype is None else dtype
-    if dtype not in FLOATS:
-        raise TypeError(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
-    return dtype
+def check_dtype(dtype: object, default: torch.dtype | None = None) -> torch.dtype:
+    """float32 or float64, as a torch or numpy dtype or by name; the default, or torch's, if it is left out.
+
+    "float" is refused: it is float32 in torch and float64 in numpy and Python.
+    """
+    if dtype is None:
+        return check_dtype(torch.get_default_dtype() if default is None else default)
+    if isinstance(dtype, (torch.dtype, str, type, np.dtype)) and dtype in _DTYPES:
+        return _DTYPES[dtype]
+    expected = 'expected torch.float32 or torch.float64 ("float32", "float64")'
+    raise TypeError(f"dtype: {expected}, got {dtype if isinstance(dtype, torch.dtype) else repr(dtype)}")
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 # Within 2^-SAFE..2^SAFE squares, their rounding errors and sums of 2^30 of them are normal numbers.
 SAFE = {torch.float32: 24, torch.float64: 400}
+
+# Peaks of rows may differ by so much in kernels of pairs, which subtract one row from the other.
+LARGEST_RATIO = 2.0**10
 
 
 def exponents(x: Tensor, dim: int) -> Tensor | None:
@@ -107,3 +112,88 @@ def standard_columns(x: Tensor, rows: Tensor) -> Tensor:
     spread = chosen.std(dim=0, correction=0)
     # The mean of equal numbers is rounded, by 16 for 1e17: a constant column is moved by its value instead.
     return (x - torch.where(spread > 0, chosen.mean(dim=0), chosen[0])) / torch.where(spread > 0, spread, 1)
+
+
+class BalancedRows:
+    """Two sides of a kernel K(x, z) whose rows have any size, and the way back: K(a x, b z) = a b K(x, z), a, b > 0.
+
+    Rows that are all zero become ones, so that they have an angle; `restore` sets their kernel to 0.
+
+    Attributes:
+        x, z: rows (..., n, d) in the dtype of the kernel, all of a size at which it is accurate; z is None if it was.
+    """
+
+    def __init__(self, x: Tensor, z: Tensor | None, dtype: torch.dtype) -> None:
+        sides = [x] if z is None else [x, z]
+        peaks = [side.abs().amax(-1) if side.shape[-1] else side.new_zeros(side.shape[:-1]) for side in sides]
+        self._zero = [peak == 0 for peak in peaks]
+        self._powers = self._balancing(peaks, SAFE[dtype])
+        if self._powers is not None:
+            sides = [times_power_of_two(side, p.unsqueeze(-1)) for side, p in zip(sides, self._powers, strict=True)]
+        sides = [side.to(dtype) for side in sides]
+        if self._has_zeros:
+            sides = [torch.where(zero.unsqueeze(-1), 1, s) for zero, s in zip(self._zero, sides, strict=True)]
+        self.x, self.z = sides[0], None if z is None else sides[1]
+
+    def _balancing(self, peaks: list[Tensor], safe: int) -> list[Tensor] | None:
+        """The exponent for each row, one for all rows of similar size; None where no row needs one."""
+        ends = [torch.aminmax(peak) for peak in peaks if peak.numel()]
+        highest = max((float(high) for _, high in ends), default=1.0)
+        lowest = min((float(low) for low, _ in ends), default=1.0)
+        self._has_zeros = lowest == 0
+        if self._has_zeros:
+            lowest = min(float(torch.where(peak > 0, peak, math.inf).min()) for peak in peaks if peak.numel())
+        if not 0 < highest < math.inf:
+            return None
+        if lowest < highest / LARGEST_RATIO:
+            return [-torch.frexp(peak).exponent for peak in peaks]
+        exponent = math.frexp(highest)[1]
+        if abs(exponent) <= safe:
+            return None
+        return [torch.full_like(peak, -exponent, dtype=torch.int32) for peak in peaks]
+
+    def check_angles(self) -> None:
+        """Refuse rows of zeros, which have no angle."""
+        for name, zero in zip("xz", self._zero, strict=False):
+            if self._has_zeros and bool(zero.any()):
+                row = _row(torch.nonzero(zero)[0])
+                raise ValueError(f"{name}: row {row} is all zero, so its angle to other rows is undefined")
+
+    def restore(self, kernels: Tensor) -> Tensor:
+        """The kernels (..., n, n_z) of the rows as they were.
+
+        Raises:
+            ValueError: they overflow the dtype, or rows are so small that they underflow.
+        """
+        zero = self._zero[0], self._zero[-1]
+        if self._powers is not None:
+            left, right = self._powers[0], self._powers[-1]
+            kernels = times_power_of_two(kernels, -(left.unsqueeze(-1) + right.unsqueeze(-2)))
+            if not bool(torch.isfinite(kernels).all()):
+                raise ValueError(f"x: squared norms overflow {kernels.dtype}; rescale the samples")
+            self._check_small(kernels.dtype)
+        if self._has_zeros:
+            kernels = kernels.masked_fill(zero[0].unsqueeze(-1) | zero[1].unsqueeze(-2), 0)
+        return kernels
+
+    def _check_small(self, dtype: torch.dtype) -> None:
+        """Below the smallest normal number digits are lost: errors are no longer small beside |x||z|."""
+        assert self._powers is not None
+        sides = [self.x] if self.z is None else [self.x, self.z]
+        sizes = [
+            torch.where(zero, math.inf, side.norm(dim=-1).log2() - power)
+            for side, power, zero in zip(sides, self._powers, self._zero, strict=True)
+        ]
+        smallest = [size.amin(-1) for size in sizes]
+        if bool((smallest[0] + smallest[-1] < math.log2(torch.finfo(dtype).smallest_normal)).any()):
+            name, size = min(zip("xz", sizes, strict=False), key=lambda side: float(side[1].min()))
+            row = _row(torch.nonzero(size == size.min())[0])
+            raise ValueError(
+                f"{name}: row {row} is so small that kernels with it underflow {dtype}; rescale the samples"
+            )
+
+
+def _row(index: Tensor) -> int | tuple[int, ...]:
+    """An index as a message has it."""
+    numbers = tuple(int(i) for i in index)
+    return numbers[0] if len(numbers) == 1 else numbers

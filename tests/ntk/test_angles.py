@@ -205,6 +205,26 @@ def test_bad_kernels_are_refused_by_name(error, message, K):
         angles_from_kernel(K)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_angles_of_a_kernel_that_lost_its_digits_are_refused(dtype):
+    K = torch.tensor([[3.0, 1.0], [1.0, 3.0]], dtype=dtype)
+    smallest = torch.finfo(dtype).smallest_normal
+    assert torch.equal(angles_from_kernel(K * smallest), angles_from_kernel(K))
+    with pytest.raises(ValueError, match="K: expected a diagonal of at least"):
+        angles_from_kernel(K * smallest / 8)
+
+
+@pytest.mark.parametrize("power", [-1070, -1022, -520, -30, 31, 512, 1015])
+def test_the_size_of_the_samples_does_not_matter(isa, power):
+    x = torch.from_numpy(np.random.default_rng(0).integers(-15, 16, (20, 3)) + 0.5)
+    scaled = torch.from_numpy(np.ldexp(x.numpy(), power))
+    for activation in ("relu", "linear", "grelu"):
+        assert torch.equal(gradient_angles(scaled, 3, activation), gradient_angles(x, 3, activation))
+        assert min_angle(scaled, 3, activation) == min_angle(x, 3, activation)
+    mixed = x * 2.0 ** (power % 400 * (torch.arange(20) % 2)).double().unsqueeze(1)
+    torch.testing.assert_close(embedding_angles(mixed, 1), embedding_angles(x, 1), rtol=1e-12, atol=0)
+
+
 # Bad samples
 
 

@@ -22,6 +22,10 @@ def unit_samples(n, d, seed=0):
     return torch.nn.functional.normalize(samples(n, d, seed))
 
 
+def times_power_of_two(x, power):
+    return torch.from_numpy(np.ldexp(x.numpy(), power))
+
+
 def hard_samples():
     """Norms from 0.1 to 10, a pair 1e-9 apart, one of equal direction, one opposite, one orthogonal."""
     x = samples(7, 3) * torch.tensor([0.1, 1, 10, 1, 3, 0.5, 1], dtype=torch.float64).unsqueeze(-1)
@@ -253,11 +257,46 @@ def test_scaling_samples_by_a_power_of_two_scales_the_kernel(activation, exponen
         torch.testing.assert_close(scaled, expected, rtol=1e-15, atol=0)
 
 
-def test_tiny_samples_underflow_to_zero_and_huge_ones_are_refused():
-    x = samples(3, 2)
-    assert torch.equal(infinite(x * 1e-200, depth=2), torch.zeros(3, 3, dtype=torch.float64))
-    with pytest.raises(ValueError, match="overflow"):
-        infinite(x * 1e200, depth=2)
+def exponents_of(dtype):
+    """Powers of two from where the kernels of `samples` are just normal numbers to where they are just finite."""
+    return [-498, -330, -31, 1, 29, 400, 500] if dtype == torch.float64 else [-56, -31, -24, 1, 29, 55]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("activation", ["relu", "linear", "grelu"])
+def test_the_kernel_of_scaled_samples_is_the_scaled_kernel(isa, activation, dtype):
+    x, z = hard_samples(), torch.cat([samples(3, 3, seed=2), hard_samples()[1:3]])
+    x[4] *= 2
+    for other, components in ((None, False), (z, False), (None, True)):
+        K = infinite(x, other, 3, activation, components, dtype)
+        for power in exponents_of(dtype):
+            scaled = infinite(
+                x * 2.0**power, None if other is None else z * 2.0**power, 3, activation, components, dtype
+            )
+            assert torch.equal(scaled, times_power_of_two(K, 2 * power)), power
+
+
+@pytest.mark.parametrize("power", [-1074, -1040, -600, -513, 513, 1020])
+@pytest.mark.parametrize("activation", ["relu", "linear", "grelu"])
+def test_kernels_outside_the_range_of_their_dtype_are_refused(activation, power):
+    x = times_power_of_two(torch.tensor([[1.0, 0.0], [1.0, 2.0]], dtype=torch.float64), power)
+    with pytest.raises(ValueError, match="overflow torch.float64" if power > 0 else "row 0 is so small .* underflow"):
+        infinite(x, depth=2, activation=activation)
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-30, 1e-22, 1e-20, 1e20, 1e300])
+def test_float32_kernels_of_samples_that_only_float64_can_hold_are_refused(size):
+    with pytest.raises(ValueError, match="overflow torch.float32" if size > 1 else "underflow torch.float32"):
+        infinite(samples(30, 5) * size, depth=2, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("power", [-1072, -700, -510, 0, 505, 1000])
+def test_the_other_side_of_a_kernel_may_make_up_for_the_size_of_one(power):
+    x, z = torch.randint(-9, 10, (4, 3)).double() + 0.5, samples(5, 3)
+    powers = power, min(-power, 1000)
+    left, right = (times_power_of_two(side, p) for side, p in zip((2 * x, z), powers, strict=True))
+    assert_within(infinite(left, right, depth=3), left, right, 3, "relu", 1e-14)
+    assert_within(infinite(right, left, depth=3), right, left, 3, "relu", 1e-14)
 
 
 def test_float32_kernel_of_samples_outside_its_range_is_scaled_inside():
@@ -271,6 +310,19 @@ def test_float32_kernel_of_samples_outside_its_range_is_scaled_inside():
 def test_rows_of_very_different_norm_keep_their_accuracy():
     x = samples(4, 3) * torch.tensor([1e-60, 1e-3, 1.0, 1e60], dtype=torch.float64).unsqueeze(-1)
     assert_within(infinite(x, depth=3), x, x, 3, "relu", 1e-14)
+
+
+@pytest.mark.parametrize("activation", ["relu", "linear", "grelu"])
+@pytest.mark.parametrize("ratio", [1e-4, 1e-8, 1e-17, 1e-100, 1e-140])
+def test_close_directions_are_told_apart_at_any_ratio_of_the_norms(isa, activation, ratio):
+    for theta in (1e-9, 1e-3, 0.2, np.pi - 0.1):
+        x = rotated(theta) * torch.tensor([[1.0], [ratio]], dtype=torch.float64)
+        for rows in (x, x.flip(0)):
+            assert_within(infinite(rows, depth=3, activation=activation), rows, rows, 3, activation, 1e-14)
+            deficit = 2 * np.sin(float(gradient_angles(rows, 3, activation)[0, 1]) / 2) ** 2
+            layers = 3 if activation == "grelu" else 4
+            right = 1 - exact.kernel_factor(exact.input_angle(*rows.tolist()), 3, activation) / layers
+            assert deficit == pytest.approx(float(right), rel=1e-12)
 
 
 def test_a_row_that_vanishes_beside_the_largest_is_named():
@@ -287,24 +339,37 @@ def test_one_sample_is_enough(isa):
     assert infinite(samples(1, 1), samples(4, 1), depth=2).shape == (1, 4)
 
 
-def test_a_zero_row_is_fine_where_no_angle_is_needed():
-    x = samples(3, 2)
-    x[1] = 0
-    torch.testing.assert_close(infinite(x, depth=0), x @ x.T)
-    torch.testing.assert_close(infinite(x, depth=4, activation="linear"), 5 * x @ x.T)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("components", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "linear", "grelu"])
+def test_the_kernel_of_a_zero_row_is_zero_and_changes_no_other(isa, activation, components, dtype):
+    x, z = samples(40, 5), samples(9, 5, seed=1)
+    zero_x, zero_z = [0, 7, 39], [3]
+    kept_x, kept_z = (torch.tensor([i for i in range(n) if i not in zero]) for n, zero in ((40, zero_x), (9, zero_z)))
+    x[zero_x], z[zero_z] = 0, -0.0
+    options = {"depth": 2, "activation": activation, "components": components, "dtype": dtype}
+    for other, zero, kept, right in ((None, zero_x, kept_x, None), (z, zero_z, kept_z, z[kept_z])):
+        K = infinite(x, other, **options)
+        expected = torch.zeros_like(K)
+        expected[..., kept_x.unsqueeze(1), kept] = infinite(x[kept_x], right, **options)
+        torch.testing.assert_close(K, expected, rtol=1e-6 if dtype == torch.float32 else 1e-14, atol=1e-6)
+        assert (K[..., zero_x, :] == 0).all()
+        assert (K[..., zero] == 0).all()
+
+
+def test_nothing_but_zero_rows_have_the_zero_kernel():
     zero = torch.zeros(2, 2, dtype=torch.float64)
-    assert torch.equal(infinite(zero, depth=0), zero)
+    for depth, activation in ((0, "relu"), (3, "relu"), (2, "linear"), (1, "grelu")):
+        assert torch.equal(infinite(zero, depth=depth, activation=activation), zero)
+        assert torch.equal(infinite(zero, samples(2, 2), depth, activation), zero)
+    batch = torch.stack([zero, samples(2, 2)])
+    assert torch.equal(infinite(batch, depth=2)[1], infinite(batch[1], depth=2))
+    assert torch.equal(infinite_sweep(batch, depths=[2])[0, 0], zero)
 
 
 def with_value(value):
     x = samples(3, 2)
     x[2, 1] = value
-    return x
-
-
-def with_zero_row():
-    x = samples(3, 2)
-    x[1] = 0
     return x
 
 
@@ -318,10 +383,6 @@ def with_zero_row():
         (ValueError, r"x: expected finite values, got nan at index \(2, 1\)", (with_value(np.nan),), {}),
         (ValueError, r"x: expected finite values, got inf at index \(2, 1\)", (with_value(np.inf),), {}),
         (ValueError, r"z: expected finite values, got -inf", (samples(2, 2), with_value(-np.inf)), {}),
-        (ValueError, "x: row 1 is all zero", (with_zero_row(),), {}),
-        (ValueError, "x: row 1 is all zero", (with_zero_row(),), {"activation": "grelu"}),
-        (ValueError, "z: row 1 is all zero", (samples(2, 2), with_zero_row()), {}),
-        (ValueError, r"x: row \(1, 1\) is all zero", (torch.stack([samples(3, 2), with_zero_row()]),), {}),
         (ValueError, "z: expected 3 features as in x, got .*4", (samples(2, 3), samples(2, 4)), {}),
         (ValueError, r"z: expected leading dimensions \(\)", (samples(2, 3), samples(2, 3).expand(5, 2, 3)), {}),
         (TypeError, "x: expected float32 or float64, got .*int64", (torch.ones(2, 3, dtype=torch.int64),), {}),

@@ -30,6 +30,34 @@ def test_infinite_ntk_equals_plain_torch(isa, dtype, n, n_z, d, layout, seed):
         torch.testing.assert_close(out.double(), expected, rtol=0, atol=tolerance)
 
 
+@DTYPES
+@pytest.mark.parametrize("quantity", ops.QUANTITIES)
+def test_zero_rows_have_kernels_that_are_zero_and_no_angles(isa, dtype, quantity):
+    x, z = (torch.randn(n, 3, generator=torch.Generator().manual_seed(n), dtype=dtype) for n in (5, 4))
+    kept = torch.tensor([0, 1, 3, 4])
+    plain = ops.infinite_ntk(x[kept], z, [2], quantity)
+    x[2] = 0
+    if "angle" in quantity:
+        for arguments, name in (((x, None), "x"), ((x, z), "x"), ((z, x), "z")):
+            with pytest.raises(ValueError, match=f"{name}: row 2 is all zero, so its angle"):
+                ops.infinite_ntk(*arguments, [2], quantity)
+    else:
+        K = ops.infinite_ntk(x, z, [2], quantity)
+        assert (K[:, 2] == 0).all()
+        torch.testing.assert_close(K[:, kept], plain)
+        assert (ops.infinite_ntk(x, None, [2], quantity)[..., 2] == 0).all()
+
+
+@DTYPES
+@pytest.mark.parametrize("quantity", ops.QUANTITIES)
+def test_rows_of_any_size_are_taken(isa, dtype, quantity):
+    x = torch.randn(7, 3, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    expected = ops.infinite_ntk(x, None, [2], quantity)
+    for power in (-50, 50) if dtype == torch.float32 else (-480, 480):
+        scaled = ops.infinite_ntk(x * 2.0**power, None, [2], quantity)
+        assert torch.equal(scaled, expected if "angle" in quantity else expected * 2.0**power * 2.0**power)
+
+
 def op_cases():
     generator = torch.Generator().manual_seed(2)
     a, b = (factor(generator, (n, 20), torch.float32, 0.7) for n in (3, 2))

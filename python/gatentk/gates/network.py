@@ -58,7 +58,7 @@ class GateNetwork(nn.Module):
         width: int,
         depth: int,
         generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
         *,
         input_weight: Tensor | None = None,
     ) -> None:
@@ -67,7 +67,7 @@ class GateNetwork(nn.Module):
         self.width = check_integer("width", width, 1)
         self.depth = check_integer("depth", depth, 0)
         if input_weight is not None:
-            dtype = getattr(input_weight, "dtype", None) if dtype is None else dtype
+            dtype = getattr(input_weight, "dtype", None) if dtype is None else check_dtype(dtype)
             _check_input_weight(input_weight, (self.width, self.d_in), dtype)
         dtype = check_dtype(dtype)
         if input_weight is None:

@@ -29,7 +29,7 @@ class FixedEndsNetwork(nn.Module, ABC):
         depth: int,
         d_out: int,
         generator: torch.Generator | None,
-        dtype: torch.dtype | None,
+        dtype: torch.dtype | str | None,
         input_weight: Tensor | None = None,
     ) -> None:
         super().__init__()

@@ -58,7 +58,7 @@ class GReLUNetwork(FixedEndsNetwork):
         d_out: int = 1,
         gates: str | GateNetwork = "random",
         generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
     ) -> None:
         given = gates if isinstance(gates, GateNetwork) else None
         if given is None:

@@ -41,7 +41,7 @@ class GReLULinear(nn.Module):
         in_features: int,
         out_features: int,
         generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
     ) -> None:
         super().__init__()
         self.in_features = check_integer("in_features", in_features, 1)

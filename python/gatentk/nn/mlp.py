@@ -46,7 +46,7 @@ class MLP(nn.Module):
         d_out: int = 1,
         activation: str = "relu",
         generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
     ) -> None:
         super().__init__()
         self.d_in = check_integer("d_in", d_in, 1)

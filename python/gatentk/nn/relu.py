@@ -53,7 +53,7 @@ class ReLUNetwork(FixedEndsNetwork):
         d_out: int = 1,
         last_relu: bool = True,
         generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
     ) -> None:
         if not isinstance(last_relu, bool):
             raise TypeError(f"last_relu: expected a bool, got {describe(last_relu)}")

@@ -113,7 +113,7 @@ def angles_from_kernel(K: Any) -> Any:
         (..., n, n) of the same dtype, zeros on the diagonal.
 
     Raises:
-        TypeError, ValueError: not square, not finite, or a diagonal entry that is not positive.
+        TypeError, ValueError: not square, not finite, or a diagonal entry that is not positive or no normal number.
 
     >>> import torch
     >>> import gatentk as gt
@@ -129,6 +129,12 @@ def angles_from_kernel(K: Any) -> Any:
     if not bool((diagonal > 0).all()):
         index = tuple(int(i) for i in torch.nonzero(diagonal <= 0)[0])
         raise ValueError(f"K: expected a positive diagonal, got {diagonal[index].item()} at sample {index[-1]}")
+    smallest = torch.finfo(kernel.dtype).smallest_normal
+    if not bool((diagonal >= smallest).all()):
+        raise ValueError(
+            f"K: expected a diagonal of at least {smallest:.3g}, below which {kernel.dtype} loses digits, got "
+            f"{float(diagonal.min()):.3g}"
+        )
     norms = diagonal.sqrt()
     cosine = (kernel / norms.unsqueeze(-1) / norms.unsqueeze(-2)).clamp_(-1, 1)
     angles = torch.arccos(cosine)
@@ -143,9 +149,9 @@ def _quantity(depth: int, activation: str) -> tuple[int, str]:
 
 
 def _samples(x: Any, depth: int) -> Tensor:
-    # An angle is needed at every depth, 0 included, so zero rows are refused as for a ReLU network of depth 1.
-    check_integer("depth", depth, 0)
-    return Samples(x, None, "relu", [max(depth, 1)]).x
+    rows = Samples(x, None, "relu", [check_integer("depth", depth, 0)]).rows
+    rows.check_angles()
+    return rows.x
 
 
 def _angles(x: Any, depth: int, quantity: str) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,7 +10,8 @@ from torch import Tensor
 
 from gatentk import ops
 from gatentk.activations import ACTIVATIONS, Activation
-from gatentk.checks import FLOATS, as_tensor, check_choice, check_integer, check_samples, describe, like_input
+from gatentk.checks import as_tensor, check_choice, check_dtype, check_integer, check_samples, describe, like_input
+from gatentk.scaling import BalancedRows
 
 
 def infinite(
@@ -20,7 +20,7 @@ def infinite(
     depth: int = 1,
     activation: str = "relu",
     components: bool = False,
-    dtype: torch.dtype = torch.float64,
+    dtype: torch.dtype | str = torch.float64,
 ) -> Any:
     """NTK of an infinitely wide network.
 
@@ -29,19 +29,19 @@ def infinite(
     L |x||z| cos(theta_1) prod_s (1 - theta_s/pi), in units of m^2/(d_x d_y).
 
     Args:
-        x: samples (..., n, d), float32 or float64, tensor or numpy array.
+        x: samples (..., n, d), float32 or float64, tensor or numpy array. The kernel of a zero row is 0.
         z: samples (..., n_z, d) for a rectangular kernel; x itself if left out.
         depth: number of hidden layers L; 0 is the linear model (not for "grelu").
         activation: "relu", "linear" or "grelu".
         components: one kernel for each trained matrix: (L+1, ..., n, n_z), for "grelu" (L, ..., n, n_z).
-        dtype: in which K is computed and returned.
+        dtype: in which K is computed and returned, torch.float64 or torch.float32 (or their names).
 
     Returns:
         (..., n, n_z) of `dtype`, numpy if `x` is.
 
     Raises:
-        TypeError, ValueError: empty, non-finite or integer samples, different d, a negative depth; a zero row where
-            an angle is needed.
+        TypeError, ValueError: empty, non-finite or integer samples, different d, a negative depth; samples so large
+            or small that kernels overflow or underflow `dtype`.
 
     >>> import torch
     >>> import gatentk as gt
@@ -58,7 +58,7 @@ def infinite(
         return like_input(samples.kernels([depth])[0], x)
     quantity = samples.activation.components
     if quantity is not None and depth > 0:
-        return like_input(samples.rescale(ops.infinite_ntk(samples.x, samples.z, [depth], quantity)), x)
+        return like_input(samples.rows.restore(ops.infinite_ntk(samples.x, samples.z, [depth], quantity)), x)
     layers = samples.activation.trained(depth)
     kernel = samples.kernels([depth])[0] / layers
     return like_input(kernel.expand(layers, *kernel.shape).clone(), x)
@@ -69,7 +69,7 @@ def infinite_sweep(
     z: Any = None,
     depths: Iterable[int] = range(11),
     activation: str = "relu",
-    dtype: torch.dtype = torch.float64,
+    dtype: torch.dtype | str = torch.float64,
 ) -> Any:
     """`infinite` at many depths in one pass over the pairs of samples.
 
@@ -108,28 +108,22 @@ def checked_activation(name: str, depth: int) -> Activation:
 
 
 class Samples:
-    """Checked samples of one call, scaled to a range in which squares neither overflow nor vanish."""
+    """Checked samples of one call, balanced."""
 
     def __init__(
-        self, x: Any, z: Any, activation: str, depths: Sequence[int], dtype: torch.dtype = torch.float64
+        self, x: Any, z: Any, activation: str, depths: Sequence[int], dtype: torch.dtype | str = torch.float64
     ) -> None:
         self.activation = checked_activation(activation, min(depths))
-        if dtype not in FLOATS:
-            raise TypeError(f"dtype: expected torch.float32 or torch.float64, got {dtype!r}")
-        angles = self.activation.kernel is not None and max(depths) > 0
+        self.dtype = check_dtype(dtype, torch.float64)
         tensors = [as_tensor("x", x)] + ([] if z is None else [as_tensor("z", z)])
         for name, tensor in zip(("x", "z"), tensors, strict=False):
-            check_samples(name, tensor, nonzero_rows=angles)
+            check_samples(name, tensor)
             if tensor.device.type not in ("cpu", "cuda"):
                 raise ValueError(f"{name}: expected a CPU or CUDA tensor, got {describe(tensor)}")
         if len(tensors) == 2:
             self._check_pair(*tensors)
-        self.exponent = _common_exponent(tensors)
-        tensors = [_scaled(tensor, -self.exponent, dtype) for tensor in tensors]
-        if angles:
-            for name, tensor in zip(("x", "z"), tensors, strict=False):
-                _check_norms(name, tensor)
-        self.x, self.z = tensors[0], tensors[1] if len(tensors) == 2 else None
+        self.rows = BalancedRows(tensors[0], tensors[1] if len(tensors) == 2 else None, self.dtype)
+        self.x, self.z = self.rows.x, self.rows.z
 
     @staticmethod
     def _check_pair(x: Tensor, z: Tensor) -> None:
@@ -144,46 +138,15 @@ class Samples:
         """(len(depths), ..., n, n_z), in the order asked for."""
         if self.activation.kernel is None or max(depths) == 0:
             factors = self.x.new_tensor([self.activation.trained(depth) for depth in depths])
-            return self.rescale(factors.view(-1, *[1] * self.x.dim()) * self._gram())
+            return self.rows.restore(factors.view(-1, *[1] * self.x.dim()) * self._gram())
         rising = sorted(set(depths))
         kernels = ops.infinite_ntk(self.x, self.z, rising, self.activation.kernel)
         if rising != list(depths):
             kernels = kernels[[rising.index(depth) for depth in depths]]
-        return self.rescale(kernels)
-
-    def rescale(self, kernels: Tensor) -> Tensor:
-        """Undo the scaling of the samples; kernels are homogeneous of degree 2."""
-        if self.exponent == 0:
-            return kernels
-        kernels = torch.ldexp(kernels, torch.tensor(2 * self.exponent, device=kernels.device))
-        if not bool(torch.isfinite(kernels).all()):
-            raise ValueError(f"x: squared norms overflow {kernels.dtype}; rescale the samples")
-        return kernels
+        return self.rows.restore(kernels)
 
     def _gram(self) -> Tensor:
         ones = self.x[..., :0]
         if self.z is None:
             return ops.gram_ntk([self.x], [ones])
         return ops.gram_ntk([self.x], [ones], [self.z], [self.z[..., :0]])
-
-
-def _common_exponent(tensors: Sequence[Tensor]) -> int:
-    """A power of two that brings samples of extreme size to about 1; 0 where none is needed."""
-    exponent = max((math.frexp(float(t.abs().max()))[1] for t in tensors if t.numel()), default=0)
-    return exponent if abs(exponent) > 30 else 0
-
-
-def _scaled(tensor: Tensor, exponent: int, dtype: torch.dtype) -> Tensor:
-    if exponent:
-        tensor = torch.ldexp(tensor, torch.tensor(exponent, device=tensor.device))
-    return tensor.to(dtype)
-
-
-def _check_norms(name: str, tensor: Tensor) -> None:
-    tiny = tensor.square().sum(-1) < torch.finfo(tensor.dtype).tiny / torch.finfo(tensor.dtype).eps
-    if bool(tiny.any()):
-        row = tuple(int(i) for i in torch.nonzero(tiny)[0])
-        raise ValueError(
-            f"{name}: row {row[0] if len(row) == 1 else row} is so small beside the largest value that its norm "
-            f"vanishes in {tensor.dtype}; rescale it"
-        )

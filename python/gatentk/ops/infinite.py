@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -15,8 +15,10 @@ from gatentk.ops.arguments import check_device, check_rows
 from gatentk.ops.cuda import on_cuda
 from gatentk.ops.layouts import COMPONENTS, InfiniteProblem
 from gatentk.ops.registration import register
+from gatentk.scaling import BalancedRows
 
 QUANTITIES = tuple(_core.Quantity.__members__)
+ANGLES = tuple(quantity for quantity in QUANTITIES if quantity.endswith("_angle"))
 
 # Quantities that are there from some depth on; the others are there from 0 on.
 _SMALLEST_DEPTH = {quantity: row.smallest_depth for row in ACTIVATIONS.values() for quantity in row.quantities}
@@ -26,18 +28,19 @@ def infinite_ntk(x: Tensor, z: Tensor | None, depths: Sequence[int], quantity: s
     """Kernels and angles of infinitely wide networks at several depths in one pass; see `gatentk.ntk`.
 
     Args:
-        x: (..., n, d), float32 or float64; no row may be zero.
+        x: (..., n, d), float32 or float64, of any size; a row may be zero where no angles are asked for.
         z: (..., n_z, d), or None for x itself (then one triangle is computed).
         depths: rising and distinct; a single one for "relu_components", at least 1 for "grelu" and "grelu_angle".
         quantity: one of `QUANTITIES`, such as "relu", "relu_components", "relu_angle" or "embedding_angle";
             `gatentk.activations` says which of them belong to an activation.
 
     Returns:
-        (len(depths), ..., n, n_z); (depth + 1, ..., n, n_z) for "relu_components".
+        (len(depths), ..., n, n_z); (depth + 1, ..., n, n_z) for "relu_components". Kernels with a row of zeros are 0.
 
     Raises:
-        TypeError, ValueError: tensors that do not fit each other, an unknown quantity, depths that do not rise. That
-            rows are finite and not zero is checked by `gatentk.ntk`, not here.
+        TypeError, ValueError: tensors that do not fit each other, an unknown quantity, depths that do not rise,
+            angles of a row of zeros, kernels that leave the range of the dtype. That rows are finite is checked by
+            `gatentk.ntk`, not here.
 
     >>> infinite_ntk(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), None, [0, 1], "relu")
     tensor([[[1.0000, 0.0000],
@@ -83,9 +86,24 @@ def _compute_on_cpu(x: Tensor, z: Tensor | None, depths: list[int], quantity: st
     return out
 
 
+def _at_any_size(compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`compute`, which squares rows and divides by their norms, for rows that it could not square or divide by."""
+
+    def run(x: Tensor, z: Tensor | None, depths: list[int], quantity: str) -> Tensor:
+        if x.is_cuda and torch.cuda.is_current_stream_capturing():  # nothing can be looked at
+            return compute(x, z, depths, quantity)
+        rows = BalancedRows(x, z, x.dtype)
+        if quantity not in ANGLES:
+            return rows.restore(compute(rows.x, rows.z, depths, quantity))
+        rows.check_angles()
+        return compute(rows.x, rows.z, depths, quantity)
+
+    return run
+
+
 register(
     "infinite_ntk(Tensor x, Tensor? z, int[] depths, str quantity) -> Tensor",
-    cpu=_compute_on_cpu,
-    cuda=on_cuda("infinite_ntk"),
+    cpu=_at_any_size(_compute_on_cpu),
+    cuda=_at_any_size(on_cuda("infinite_ntk")),
     fake=lambda *arguments: InfiniteProblem(*arguments).result(),
 )

@@ -32,7 +32,7 @@ def openmp() -> bool:
     return _core.openmp
 
 
-def fma_peak(dtype: torch.dtype) -> float:
+def fma_peak(dtype: torch.dtype | str) -> float:
     """Measured peak of fused multiply-adds in operations per second, with torch's number of threads.
 
     Raises:
