@@ -16,7 +16,10 @@ def jacobians(net, x):
     """(n, d_y, size) for each trained parameter, one backward pass an output."""
     trained = [p for p in net.parameters() if p.requires_grad]
     rows = [
-        [torch.autograd.grad(value, trained, retain_graph=True, allow_unused=True) for value in net(sample[None])[0]]
+        [
+            torch.autograd.grad(value, trained, retain_graph=True, allow_unused=True)
+            for value in net(sample[None].clone())[0]
+        ]
         for sample in x
     ]
     return [

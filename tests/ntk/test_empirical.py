@@ -110,6 +110,21 @@ def test_the_network_is_left_as_it_was(name, method):
     assert all(after[name] is p and torch.equal(p, values[name]) and p.requires_grad for name, p in before.items())
 
 
+@pytest.mark.parametrize("name", ["two layers", "relu MLP of depth 2", "wide GReLUNetwork", "wide ReLUNetwork"])
+@pytest.mark.parametrize("method", ["layerwise", "jacobian"])
+def test_autocast_does_not_change_the_precision_of_a_kernel(name, method):
+    net, x = seeded(NETWORKS[name]), samples(70)
+    for dtype in (torch.float64, torch.float32):
+        net, x = net.to(dtype), x.to(dtype)
+        expected = empirical(net, x, method=method)
+        for low in (torch.bfloat16, torch.float16):
+            with torch.autocast("cpu", low):
+                K = empirical(net, x, method=method)
+                assert torch.is_autocast_enabled("cpu")
+            assert K.dtype == dtype
+            assert torch.equal(K, expected)
+
+
 def test_a_zero_sample_is_fine():
     x = spoiled(0)
     x[1] = 0

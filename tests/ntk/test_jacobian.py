@@ -4,6 +4,7 @@ from cases.kernels import D_IN, NETWORKS, OTHER, assert_equal_kernels, brute_for
 from torch import nn
 
 from gatentk.ntk import empirical, jacobian
+from gatentk.spectra import spectrum
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,28 @@ def test_chunks_do_not_change_the_kernel(outputs, rectangular):
     for count in (1, 2, 3):
         part = empirical(net, x, z, outputs=outputs, method="jacobian", memory_limit=count * sample)
         assert_equal_kernels(part, whole, 1e-13)
+
+
+@pytest.mark.parametrize("outputs", ["trace", "diag", "full", 1])
+@pytest.mark.parametrize("components", [False, True])
+def test_kernels_of_chunks_in_float32_are_symmetric_to_the_bit(outputs, components):
+    generator = torch.Generator().manual_seed(0)
+    net = nn.Sequential(nn.Linear(20, 64), nn.Tanh(), nn.Linear(64, 3))
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    x = torch.randn(45, 20, generator=generator)
+    double = nn.Sequential(nn.Linear(20, 64), nn.Tanh(), nn.Linear(64, 3)).double()
+    double.load_state_dict(net.state_dict())
+    expected = empirical(double, x.double(), outputs=outputs, method="jacobian", components=components)
+    sample = 4 * 3 * 4 * sum(p.numel() for p in net.parameters())
+    for chunk in (17, 45):
+        options = {"outputs": outputs, "components": components, "memory_limit": chunk * sample}
+        K = empirical(net, x, method="jacobian", **options)
+        assert torch.equal(K, K.movedim((-4, -3), (-2, -1)) if outputs == "full" else K.mT)
+        assert_equal_kernels(K.double(), expected, 1e-5)
+        if outputs == "trace" and not components:
+            assert spectrum(K).lmax == pytest.approx(spectrum(expected).lmax, rel=1e-5)
 
 
 def test_a_smaller_limit_means_smaller_chunks(monkeypatch):

@@ -87,13 +87,18 @@ def test_components_of_networks_between_fixed_ends_are_those_of_their_trained_we
 
 
 @pytest.mark.parametrize(
-    "name", ["relu MLP of depth 4", "two layers", "shared layer", "trailing relu", "GReLUNetwork of depth 4"]
+    "name",
+    ["relu MLP of depth 4", "two layers", "shared layer", "tied biases", "trailing relu", "GReLUNetwork of depth 4"],
 )
 def test_kernel_of_a_sample_with_itself_is_symmetric_and_equals_the_rectangular_one(name):
     net, x = seeded(NETWORKS[name]), samples(30)
     K = empirical(net, x)
-    assert (K - K.mT).abs().max() <= 8 * torch.finfo(K.dtype).eps * K.abs().max()
     assert_equal_kernels(empirical(net, x, x.clone()), K, 1e-14)
+    for precision in (torch.float64, torch.float32):
+        for components in (False, True):
+            for outputs in ("trace", "diag", "full", 0):
+                K = empirical(net.to(precision), x.to(precision), outputs=outputs, components=components)
+                assert torch.equal(K, K.movedim((-4, -3), (-2, -1)) if outputs == "full" else K.mT)
 
 
 @functools.cache

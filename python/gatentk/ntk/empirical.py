@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from gatentk.checks import as_tensor, check_choice, check_samples, describe, like_input
 from gatentk.ntk.jacobian import from_jacobians
 from gatentk.ntk.layerwise import layerwise
 from gatentk.ntk.outputs import check_outputs
-from gatentk.ntk.stages import stages
 
 METHODS = ("auto", "layerwise", "jacobian")
 
@@ -43,18 +45,25 @@ def empirical(
             gives the kernel of that output.
         components: one kernel for each layer's parameters, in the order of the layers; by method="jacobian" one for
             each parameter tensor.
-        method: "auto" and "layerwise" use the structure of the network and refuse what they do not know;
-            "jacobian" works for any module that torch.func.functional_call and vmap accept.
+        method: "auto" and "layerwise" use the structure of the network and refuse what they do not know, and layers
+            whose computation was changed by hooks, replaced methods and the like; "jacobian" works for any module
+            whose outputs for a sample depend on that sample alone, as it is called, with its hooks and changes.
         memory_limit: bytes that the Jacobian method may use beside the result; it works in chunks of samples.
 
     Returns:
         (n, n_z) for an int and "trace", (d_y, n, n_z) for "diag", (n, d_y, n_z, d_y) for "full", with a leading
-        axis of layers for `components`; the network's dtype, numpy if `x` is.
+        axis of layers for `components`; the network's dtype, under autocast too, numpy if `x` is. Without `z` it is
+        symmetric to the bit. Network, samples and torch's random numbers are left as they were, whatever it writes.
 
     Raises:
         UnsupportedModuleError: a part of `net` has no layerwise rule; the message names it.
-        TypeError, ValueError: samples that do not fit the network, nothing to train, an unknown name.
+        TypeError, ValueError: samples that do not fit the network, nothing to train, an unknown name; outputs that
+            are drawn at random, depend on other samples (train mode) or have no row for each sample.
         MemoryError: not even one sample fits the memory limit.
+
+    Warns:
+        UserWarning: by "jacobian", torch.func cannot look into the module, so that every sample and output takes a
+            backward pass of its own.
 
     >>> import torch
     >>> import gatentk as gt
@@ -72,12 +81,30 @@ def empirical(
     right = None if z is None else _samples("z", z, net)
     if right is not None and right.shape[-1:] != left.shape[-1:]:
         raise ValueError(f"z: expected {left.shape[-1]} features as in x, got {describe(right)}")
-    with torch.no_grad():
+    with torch.no_grad(), _own_precision(left):
         if method == "jacobian":
-            kernel = from_jacobians(net, left, right, outputs, components, memory_limit)
+            with torch.inference_mode(False):
+                left, right = _recordable(left), None if right is None else _recordable(right)
+                kernel = from_jacobians(net, left, right, outputs, components, memory_limit)
         else:
-            kernel = layerwise(stages(net), left, right, outputs, components)
+            kernel = layerwise(net, left, right, outputs, components)
     return like_input(kernel, x)
+
+
+@contextmanager
+def _own_precision(x: Tensor) -> Iterator[None]:
+    """Without autocast: a kernel is of the network in its own dtype, whatever its training steps are computed in."""
+    kind = x.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        with torch.autocast(kind, enabled=False):
+            yield
+    else:
+        yield
+
+
+def _recordable(x: Tensor) -> Tensor:
+    """The samples as a tensor that automatic differentiation takes."""
+    return x.clone() if x.is_inference() else x
 
 
 def _samples(name: str, value: Any, net: nn.Module) -> Tensor:
@@ -87,6 +114,8 @@ def _samples(name: str, value: Any, net: nn.Module) -> Tensor:
     if not trained:
         raise ValueError("net: expected trainable parameters (requires_grad), found none: its NTK is zero")
     for parameter in net.parameters():
+        if is_lazy(parameter):
+            raise ValueError("net: expected parameters that are initialised, call it once on samples before")
         if parameter.dtype != samples.dtype or parameter.device != samples.device:
             raise TypeError(
                 f"{name}: expected {parameter.dtype} on {parameter.device} as the network's parameters, "

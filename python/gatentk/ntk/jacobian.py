@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from gatentk.checks import check_integer, describe
-from gatentk.ntk.outputs import check_index
+from gatentk.checks import check_integer
+from gatentk.ntk.calls import call, check_samples_apart, left_as_it_was
+from gatentk.ntk.outputs import check_index, mirror
+
+Jacobian = Callable[[Tensor], dict[str, Tensor]]  # samples to (n, d_y, ...) for each trained parameter
 
 
 def from_jacobians(
@@ -16,40 +20,145 @@ def from_jacobians(
 ) -> Tensor:
     """The kernel of any module, in chunks of samples; arguments and result as in `gatentk.ntk.empirical`."""
     memory_limit = check_integer("memory_limit", memory_limit, 1)
-    trained = {name: p.detach() for name, p in net.named_parameters() if p.requires_grad}
-    aliases, fixed = _tensors_of(net)
-
-    def call(parameters: dict[str, Tensor], rows: Tensor) -> Any:
-        tensors = fixed | {name: parameters[first] for name, first in aliases.items()}
-        return torch.func.functional_call(net, tensors, (rows,), tie_weights=False)
-
-    def output(parameters: dict[str, Tensor], sample: Tensor) -> Tensor:
-        result = call(parameters, sample.unsqueeze(0))
-        if not isinstance(result, Tensor) or result.shape[0] != 1:
-            raise TypeError(f"net: expected one tensor with a row for each sample, got {describe(result)}")
-        flat = result.flatten()
-        return flat if isinstance(outputs, str) else flat[int(outputs)].unsqueeze(0)
-
-    probe = call(trained, x[:1])
-    if isinstance(probe, Tensor):
-        check_index(outputs, probe[0].numel())
-    d_out = output(trained, x[0]).numel()
-    jacobian = torch.func.vmap(torch.func.jacrev(output), in_dims=(None, 0))
+    d_out = check_samples_apart(net, x)
+    check_index(outputs, d_out)
+    d_out = d_out if isinstance(outputs, str) else 1
+    trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
     chunk = _chunk_size(trained, d_out, x, memory_limit)
+    jacobian, first = _jacobian_of(net, trained, x[:chunk], outputs)
     columns = x if z is None else z
     shape = {"diag": (d_out, len(x), len(columns)), "full": (len(x), d_out, len(columns), d_out)}
     kernel = x.new_zeros(len(trained), *shape.get(str(outputs), (len(x), len(columns))))
     for i in range(0, len(x), chunk):
-        left = jacobian(trained, x[i : i + chunk])
+        left = first if i == 0 else jacobian(x[i : i + chunk])
+        first = left
         for j in range(i if z is None else 0, len(columns), chunk):
-            right = left if z is None and i == j else jacobian(trained, columns[j : j + chunk])
+            right = left if z is None and i == j else jacobian(columns[j : j + chunk])
             for layer, name in enumerate(trained):
                 block = _contract(left[name], right[name], outputs)
                 _place(kernel[layer], block, i, j, outputs)
                 if z is None and j > i:
                     _place(kernel[layer], _transposed(block, outputs), j, i, outputs)
             del right
-    return kernel if components else kernel.sum(0)
+    result = kernel if components else kernel.sum(0)
+    return mirror(result, outputs) if z is None else result
+
+
+def _jacobian_of(
+    net: nn.Module, trained: dict[str, nn.Parameter], rows: Tensor, outputs: int | str
+) -> tuple[Jacobian, dict[str, Tensor]]:
+    """How Jacobians of this network are made, and those of `rows`.
+
+    `torch.func` makes those of many samples at once, but cannot look into every forward, and reaches parameters only
+    as attributes of their modules. So the gradient of one sample is compared with that of plain automatic
+    differentiation, which takes over where it has to.
+    """
+    jacobian, plain = _by_transforms(net, trained, outputs), _by_backward(net, trained, outputs)
+    expected = _gradient(net, trained, rows, outputs)
+    try:
+        first = jacobian(rows)
+    except (MemoryError, torch.OutOfMemoryError, Warning):
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+    else:
+        name = _disagreement(first, expected)
+        if name is None:
+            return jacobian, first
+        reason = f"its gradient by {name} is another one; a hook, or a parameter that is no attribute of its module"
+    warnings.warn(
+        f"net: torch.func cannot make its Jacobians ({reason}); they are made by one backward pass for each sample and "
+        "output, which is slower",
+        UserWarning,
+        stacklevel=4,
+    )
+    return plain, plain(rows)
+
+
+def _selected(result: Tensor, outputs: int | str) -> Tensor:
+    flat = result.flatten()
+    return flat if isinstance(outputs, str) else flat[int(outputs)].unsqueeze(0)
+
+
+def _by_transforms(net: nn.Module, trained: dict[str, nn.Parameter], outputs: int | str) -> Jacobian:
+    """Jacobians of many samples at once; every call of the network has copies of all tensors to write to."""
+    aliases, fixed = _tensors_of(net)
+
+    def output(parameters: dict[str, Tensor], sample: Tensor) -> Tensor:
+        own = {name: p.clone() for name, p in parameters.items()}
+        copies = {id(tensor): tensor.clone() for tensor in fixed.values()}
+        tensors = {name: copies[id(tensor)] for name, tensor in fixed.items()}
+        tensors |= {name: own[first] for name, first in aliases.items()}
+        rows = sample.unsqueeze(0).clone()
+        return _selected(torch.func.functional_call(net, tensors, (rows,), tie_weights=False), outputs)
+
+    transformed = torch.func.vmap(torch.func.jacrev(output), in_dims=(None, 0))
+
+    def jacobian(rows: Tensor) -> dict[str, Tensor]:
+        with left_as_it_was(net, rows):
+            result: dict[str, Tensor] = transformed({name: p.detach() for name, p in trained.items()}, rows)
+        return result
+
+    return jacobian
+
+
+def _by_backward(net: nn.Module, trained: dict[str, nn.Parameter], outputs: int | str) -> Jacobian:
+    """Jacobians of the network as it is called, by one backward pass for each sample and output."""
+    parameters = list(trained.values())
+
+    def of_sample(sample: Tensor) -> list[list[Tensor]]:
+        with left_as_it_was(net, sample), torch.enable_grad():
+            values = _selected(call(net, sample.unsqueeze(0)), outputs)
+            return [_gradients(value, parameters) for value in values]
+
+    def jacobian(rows: Tensor) -> dict[str, Tensor]:
+        samples = [of_sample(sample) for sample in rows]
+        return {
+            name: torch.stack([torch.stack([gradients[index] for gradients in sample]) for sample in samples])
+            for index, name in enumerate(trained)
+        }
+
+    return jacobian
+
+
+def _gradients(value: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
+    if not value.requires_grad:
+        return [torch.zeros_like(p) for p in parameters]
+    gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+    return [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, parameters, strict=True)]
+
+
+def _gradient(net: nn.Module, trained: dict[str, nn.Parameter], rows: Tensor, outputs: int | str) -> dict[str, Tensor]:
+    """Gradient of a weighted sum of the first sample's outputs, by one backward pass of the network as it is called.
+
+    Raises:
+        ValueError: the outputs have no gradient at all.
+    """
+    with left_as_it_was(net, rows), torch.enable_grad():
+        values = _selected(call(net, rows[:1]), outputs)
+        if not values.requires_grad:
+            raise ValueError("net: its outputs have no gradient by its parameters; its forward cuts it off")
+        total = (values * _weights(values)).sum()
+        return dict(zip(trained, _gradients(total, list(trained.values())), strict=True))
+
+
+def _weights(values: Tensor) -> Tensor:
+    """Weights of the outputs, all different, so that errors do not cancel."""
+    return torch.linspace(1.0, 2.0, values.shape[0], dtype=values.dtype, device=values.device)
+
+
+def _disagreement(jacobians: dict[str, Tensor], expected: dict[str, Tensor]) -> str | None:
+    """The first parameter by which the first sample's gradient is another one than expected.
+
+    A neuron that rounding switches changes a wide layer's gradient by a few percent, which is not meant.
+    """
+    rounding = max(torch.finfo(g.dtype).eps ** 0.5 * float(g.norm()) for g in expected.values())
+    for name, gradient in expected.items():
+        rows = jacobians[name][0].flatten(1)
+        difference = (_weights(rows) @ rows - gradient.flatten()).norm()
+        if float(difference) > 0.1 * float(gradient.norm()) + rounding:
+            return name
+    return None
 
 
 def _tensors_of(net: nn.Module) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -61,6 +170,7 @@ def _tensors_of(net: nn.Module) -> tuple[dict[str, str], dict[str, Tensor]]:
     first = {id(p): name for name, p in net.named_parameters()}
     aliases: dict[str, str] = {}
     fixed: dict[str, Tensor] = {}
+    detached: dict[int, Tensor] = {}
     for prefix, module in net.named_modules():
         for key, tensor in (*module._parameters.items(), *module._buffers.items()):
             if tensor is None:
@@ -69,11 +179,11 @@ def _tensors_of(net: nn.Module) -> tuple[dict[str, str], dict[str, Tensor]]:
             if tensor.requires_grad and id(tensor) in first:
                 aliases[name] = first[id(tensor)]
             else:
-                fixed[name] = tensor.detach()
+                fixed[name] = detached.setdefault(id(tensor), tensor.detach())
     return aliases, fixed
 
 
-def _chunk_size(trained: dict[str, Tensor], d_out: int, x: Tensor, memory_limit: int) -> int:
+def _chunk_size(trained: dict[str, nn.Parameter], d_out: int, x: Tensor, memory_limit: int) -> int:
     """Samples at a time: two Jacobians, and as much again for what torch.func holds while it makes one."""
     sample = 4 * d_out * sum(p.numel() for p in trained.values()) * x.element_size()
     if sample > memory_limit:

@@ -6,20 +6,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gatentk import ops
 from gatentk.checks import describe
-from gatentk.ntk.outputs import check_index
-from gatentk.ntk.stages import GateStage, LinearStage, Stage
+from gatentk.errors import UnsupportedModuleError
+from gatentk.ntk.calls import as_not_compiled
+from gatentk.ntk.outputs import check_index, mirror
+from gatentk.ntk.stages import GateStage, LinearStage, Stage, stages_of
 
 # With fewer rows, packing the weight for a masked product costs more than skipping saves.
 MASKED_ROWS = 64
 
 
-def layerwise(stages: list[Stage], x: Tensor, z: Tensor | None, outputs: int | str, components: bool) -> Tensor:
-    """The kernel of a chain of stages; arguments and result as in `gatentk.ntk.empirical`."""
+def layerwise(net: nn.Module, x: Tensor, z: Tensor | None, outputs: int | str, components: bool) -> Tensor:
+    """The kernel of a chain of stages; arguments, result and errors as in `gatentk.ntk.empirical`."""
+    stages = stages_of(net)
     left = _forward(stages, "x", x)
+    _check_outputs(net, stages, x, left)
     right = None if z is None else _forward(stages, "z", z)
     check_index(outputs, left.d_out)
     if outputs == "full":
@@ -39,13 +43,18 @@ class Pass:
         inputs: of linear stages.
         slopes: derivatives of activations, gates as bools; by stage, none where they are 1 everywhere.
         gates: packed bits of gates.
-        d_out: number of outputs.
+        outputs: (n, d_out).
     """
 
     inputs: dict[int, Tensor] = field(default_factory=dict)
     slopes: dict[int, Tensor] = field(default_factory=dict)
     gates: dict[int, Tensor] = field(default_factory=dict)
-    d_out: int = 0
+    outputs: Tensor = field(default_factory=lambda: torch.empty(0, 0))
+
+    @property
+    def d_out(self) -> int:
+        """Number of outputs."""
+        return self.outputs.shape[-1]
 
     def is_switch(self, index: int) -> bool:
         """Whether the stage of this number, if there is one, sets neurons to zero."""
@@ -87,8 +96,30 @@ def _forward(stages: Sequence[Stage], name: str, x: Tensor) -> Pass:
             if derivative is not None:
                 kept.slopes[index] = derivative(x)
             x = stage.scale * function(x)
-    kept.d_out = x.shape[-1]
+    kept.outputs = x
     return kept
+
+
+def _check_outputs(net: nn.Module, stages: Sequence[Stage], x: Tensor, kept: Pass) -> None:
+    """Refuse a network that computes something else than its stages, whatever the means.
+
+    One sample is enough: what replaces a forward, of a class too, changes all of them.
+    """
+    with as_not_compiled(net):
+        expected = net(x[:1].clone())
+    last = max(kept.inputs)
+    final = stages[last]
+    assert isinstance(final, LinearStage)
+    # What the last product adds up, before anything cancels.
+    scale = kept.inputs[last][:1].abs() @ final.weight.abs().mT
+    if final.bias is not None:
+        scale += final.bias.abs()
+    tolerance = torch.finfo(x.dtype).eps ** 0.5 * float(scale.max() if scale.numel() else 0.0)
+    if not torch.allclose(kept.outputs[:1], expected, rtol=0.0, atol=tolerance, equal_nan=True):
+        raise UnsupportedModuleError(
+            f"net: {type(net).__name__} gives other outputs than its layers do, so something replaces what they "
+            'compute; use method="jacobian"'
+        )
 
 
 def _deltas(stages: Sequence[Stage], kept: Pass, selected: range) -> Iterator[tuple[int, Tensor]]:
@@ -189,7 +220,7 @@ def _group_kernel(left: Sequence[Use], right: Sequence[Use] | None) -> Tensor:
     if right is None and len(left) == 1:
         return _own_kernel(left)
     pairs = [(a, b) for a in left for b in (left if right is None else right)]
-    return ops.gram_ntk(
+    kernel = ops.gram_ntk(
         [a.act for a, _ in pairs],
         [a.joined_delta for a, _ in pairs],
         [b.act for _, b in pairs],
@@ -197,6 +228,7 @@ def _group_kernel(left: Sequence[Use], right: Sequence[Use] | None) -> Tensor:
         gates=[a.joined_gates for a, _ in pairs],
         bias=[a.bias for a, _ in pairs],
     )
+    return mirror(kernel, "trace") if right is None else kernel
 
 
 def _summed(stages: list[Stage], left: Pass, right: Pass | None, selected: range, components: bool) -> Tensor:
@@ -234,7 +266,8 @@ def _all_pairs(stages: list[Stage], left: Pass, right: Pass | None, components: 
                 kernel[layer, :, p, :, q] = block
                 if right is None and q > p:
                     kernel[layer, :, q, :, p] = block.mT
-    return kernel if components else kernel.sum(0)
+    result = kernel if components else kernel.sum(0)
+    return mirror(result, "full") if right is None else result
 
 
 def _paired(

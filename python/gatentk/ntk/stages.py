@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from gatentk.activations import ACTIVATIONS, Activation
 from gatentk.errors import UnsupportedModuleError
+from gatentk.gates import GateNetwork
 from gatentk.nn import MLP, GReLUNetwork, ReLUNetwork
+from gatentk.ntk.alterations import alteration, buffer_alteration, parameter_alteration
 
 
 @dataclass
@@ -41,15 +43,14 @@ RELU = ActivationStage(1.0, ACTIVATIONS["relu"])
 Stage = LinearStage | ActivationStage | GateStage
 
 
-def stages(net: nn.Module) -> list[Stage]:
+def stages_of(net: nn.Module) -> list[Stage]:
     """The chain of stages of a network.
 
     Raises:
         UnsupportedModuleError: a part of the network has no stage; the message names it.
     """
-    if type(net) in (MLP, GReLUNetwork, ReLUNetwork) and _hooked(net):
-        raise _unsupported("net", net, " with hooks")
     if type(net) is MLP:
+        _check_as_built(net)
         activation = ActivationStage(net.scale, ACTIVATIONS[net.activation])
         chain = [stage for weight in list(net.weights)[:-1] for stage in (LinearStage(weight, None), activation)]
         return [*chain, LinearStage(net.weights[-1], None)]
@@ -62,6 +63,7 @@ def stages(net: nn.Module) -> list[Stage]:
 
 def _fixed_ends_stages(net: GReLUNetwork | ReLUNetwork) -> list[Stage]:
     """C, W_1 .. W_L, B with gates or ReLUs between them; C and B are no parameters and count for nothing."""
+    _check_as_built(net)
     matrices = [net.input_weight.detach(), *net.weights, net.output_weight.detach()]
     chain: list[Stage] = []
     for layer, weight in enumerate(matrices[:-1]):
@@ -71,9 +73,31 @@ def _fixed_ends_stages(net: GReLUNetwork | ReLUNetwork) -> list[Stage]:
     return [*chain, LinearStage(matrices[-1], None)]
 
 
+def _check_as_built(net: MLP | GReLUNetwork | ReLUNetwork) -> None:
+    """Refuse a network of this package that computes something else than its class does."""
+    _check("net", net, alteration(net))
+    if type(net.weights) is not nn.ParameterList:
+        raise _unsupported("net.weights", net.weights)
+    _check("net.weights", net.weights, alteration(net.weights))
+    for name in net.weights._parameters:
+        _check(f"net.weights.{name}", net, parameter_alteration(net.weights, name))
+    if isinstance(net, MLP):
+        return
+    for name in ("input_weight", "output_weight"):
+        _check("net", net, buffer_alteration(net, name))
+    if isinstance(net, GReLUNetwork):
+        if type(net.gate_net) is not GateNetwork:
+            raise _unsupported("net.gate_net", net.gate_net)
+        _check("net.gate_net", net.gate_net, alteration(net.gate_net))
+
+
+def _check(name: str, part: nn.Module, changed: str) -> None:
+    if changed:
+        raise _unsupported(name, part, changed)
+
+
 def _parts(net: nn.Sequential, prefix: str) -> Iterator[tuple[str, nn.Module]]:
-    if _hooked(net):
-        raise _unsupported(prefix.rstrip(".") or "net", net, " with hooks")
+    _check(prefix.rstrip(".") or "net", net, alteration(net))
     for index, part in enumerate(net):
         name = f"{prefix}{index}"
         if type(part) is nn.Sequential:
@@ -83,19 +107,15 @@ def _parts(net: nn.Sequential, prefix: str) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _part_stages(name: str, part: nn.Module) -> list[Stage]:
-    if _hooked(part):
-        raise _unsupported(name, part, " with hooks")
+    _check(name, part, alteration(part))
     if type(part) is nn.Linear:
+        _check(name, part, parameter_alteration(part, "weight") or parameter_alteration(part, "bias"))
         return [LinearStage(part.weight, part.bias)]
     if type(part) is nn.ReLU:
         return [RELU]
     if type(part) is nn.Identity:
         return []
     raise _unsupported(name, part)
-
-
-def _hooked(part: nn.Module) -> bool:
-    return bool(part._forward_hooks or part._forward_pre_hooks)
 
 
 def _unsupported(name: str, part: nn.Module, detail: str = "") -> UnsupportedModuleError:

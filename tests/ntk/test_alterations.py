@@ -1,0 +1,136 @@
+"""Whatever changes what a module computes is honoured by Jacobians and refused by name by the layerwise kernel."""
+
+import warnings
+from contextlib import nullcontext
+
+import pytest
+import torch
+from cases.altered import ALTERED, assert_same_state, sequential, state_of
+from cases.kernels import D_IN, assert_equal_kernels, brute_force, reduced, samples, seeded
+from torch import nn
+from torch.nn.modules import module as torch_modules
+
+import gatentk as gt
+from gatentk.nn import MLP, GReLUNetwork
+from gatentk.ntk import empirical
+from gatentk.ntk.alterations import alteration, parameter_alteration
+
+
+@pytest.mark.parametrize("name", ALTERED)
+def test_the_layerwise_kernel_names_what_was_changed(name):
+    build, message, _ = ALTERED[name]
+    net = seeded(build).eval()
+    for method in ("auto", "layerwise"):
+        with pytest.raises(gt.UnsupportedModuleError, match=f'{message}.*method="jacobian"'):
+            empirical(net, samples(3), method=method)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.parametrize("name", ALTERED)
+def test_jacobians_are_of_what_the_network_computes(name):
+    build, _, slow = ALTERED[name]
+    net, x = seeded(build).eval(), samples(4)
+    expected = brute_force(net, x).sum(0)
+    before = state_of(net)
+    for outputs in ("trace", "full", 1):
+        with pytest.warns(UserWarning, match="net: torch.func cannot make") if slow else nullcontext():
+            result = empirical(net, x, outputs=outputs, method="jacobian")
+        assert_equal_kernels(result, reduced(expected, outputs))
+    assert_same_state(net, before)
+
+
+@pytest.mark.parametrize(
+    ("register", "slow"),
+    [
+        (lambda: torch_modules.register_module_forward_hook(lambda module, inputs, output: output.sin()), False),
+        (lambda: torch_modules.register_module_forward_pre_hook(lambda module, inputs: (inputs[0].sin(),)), False),
+        (
+            lambda: torch_modules.register_module_full_backward_hook(
+                lambda m, i, o: tuple(None if g is None else 2 * g for g in i)
+            ),
+            True,
+        ),
+        (lambda: torch_modules.register_module_full_backward_pre_hook(lambda m, o: tuple(2 * g for g in o)), True),
+    ],
+    ids=["forward", "forward pre", "backward", "backward pre"],
+)
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
+def test_hooks_of_all_modules_count(register, slow):
+    net, x = seeded(sequential), samples(4)
+    handle = register()
+    try:
+        expected = reduced(brute_force(net, x).sum(0), "trace")
+        with pytest.raises(gt.UnsupportedModuleError, match=r"^net: .* Sequential with global hooks"):
+            empirical(net, x)
+        with pytest.raises(gt.UnsupportedModuleError, match=r"^net: .* MLP with global hooks"):
+            empirical(MLP(D_IN, 8, 1, dtype=torch.float64), x)
+        with pytest.warns(UserWarning, match="net: torch.func cannot make") if slow else nullcontext():
+            result = empirical(net, x, method="jacobian")
+    finally:
+        handle.remove()
+    assert_equal_kernels(result, expected)
+    assert float((empirical(net, x) - expected).abs().max()) > 0.1 * float(expected.abs().max())
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "replacement"),
+    [
+        (nn.Linear, "forward", lambda self, x: 2 * nn.functional.linear(x, self.weight, self.bias)),
+        (nn.ReLU, "forward", lambda self, x: x.tanh()),
+        (nn.Sequential, "forward", lambda self, x: 2 * self[2](self[1](self[0](x)))),
+        (nn.functional, "relu", lambda x, inplace=False: x.tanh()),
+    ],
+    ids=["Linear", "ReLU", "Sequential", "functional"],
+)
+def test_a_replaced_method_of_a_class_is_noticed(monkeypatch, where, name, replacement):
+    net, x = seeded(sequential), samples(4)
+    monkeypatch.setattr(where, name, replacement)
+    with pytest.raises(gt.UnsupportedModuleError, match=r"^net: Sequential gives other outputs than its layers"):
+        empirical(net, x)
+    assert_equal_kernels(empirical(net, x, method="jacobian"), reduced(brute_force(net, x).sum(0), "trace"))
+
+
+def test_a_gate_network_of_another_kind_is_refused():
+    class OtherGates(gt.gates.GateNetwork):
+        pass
+
+    net = GReLUNetwork(D_IN, 6, 1, gates=OtherGates(D_IN, 6, 1)).double()
+    with pytest.raises(gt.UnsupportedModuleError, match=r"^net.gate_net: .* for OtherGates"):
+        empirical(net, samples(3))
+    net = GReLUNetwork(D_IN, 6, 1).double()
+    net.gate_net.table = None
+    with pytest.raises(gt.UnsupportedModuleError, match=r"^net.gate_net: .* with table replaced on the instance"):
+        empirical(net, samples(3))
+
+
+def test_modules_compiled_in_place_compute_the_same():
+    net, x = seeded(sequential), samples(4)
+    expected = empirical(net, x)
+    net.compile(backend="eager")
+    net[0].compile(backend="eager")
+    assert torch.equal(empirical(net, x), expected)
+    assert_equal_kernels(empirical(net, x, method="jacobian"), expected)
+
+
+def test_a_scripted_network_goes_by_backward_passes():
+    net, x = seeded(sequential), samples(4)
+    expected = empirical(net, x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        traced = torch.jit.trace(net, x)
+    with pytest.warns(UserWarning, match="net: torch.func cannot make its Jacobians .*Jitted"):
+        assert_equal_kernels(empirical(traced, x, method="jacobian"), expected)
+
+
+def test_hooks_that_only_look_change_nothing_in_jacobians():
+    net, x, seen = seeded(sequential), samples(4), []
+    expected = empirical(net, x)
+    net[0].weight.register_hook(lambda gradient: seen.append(gradient.shape))
+    assert_equal_kernels(empirical(net, x, method="jacobian"), expected)
+    assert seen
+
+
+def test_what_a_class_builds_itself_is_no_alteration():
+    for part in (*sequential(), sequential(), MLP(D_IN, 3, 1), GReLUNetwork(D_IN, 3, 1), nn.ParameterList()):
+        assert alteration(part) == ""
+    assert parameter_alteration(nn.Linear(2, 2, bias=False), "bias") == ""
