@@ -1,7 +1,5 @@
 """Studies that take a fraction of a second."""
 
-from types import SimpleNamespace
-
 import torch
 
 from gatentk import data
@@ -26,7 +24,7 @@ def all_records(config):
 
 def from_rows(monkeypatch, rows, **options):
     """Prepare a study of given rows."""
-    dataset = SimpleNamespace(x=torch.as_tensor(rows, dtype=torch.float64), y=None, name="rows")
+    dataset = data.Dataset(x=torch.as_tensor(rows, dtype=torch.float64), y=None, name="rows")
     monkeypatch.setattr(data, "load", lambda *_, **__: dataset)
     config = StudyConfig(data="rows", **{"width": None, "depths": (0, 1), **options})
     return config, prepare_study(config)

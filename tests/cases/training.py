@@ -3,7 +3,6 @@
 import json
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 
 import torch
 
@@ -33,7 +32,7 @@ def small(**changes):
 
 def of_data(monkeypatch, x, y, **options):
     """A configuration and its samples for given data."""
-    dataset = SimpleNamespace(x=torch.as_tensor(x, dtype=torch.float64), y=y, name="given")
+    dataset = data.Dataset(x=torch.as_tensor(x, dtype=torch.float64), y=y, name="given")
     monkeypatch.setattr(data, "load", lambda *_, **__: dataset)
     config = TrainingConfig(data="given", **{"width": WIDTH, "depth": DEPTH, "dtype": "float64", **options})
     return config, train.prepare_training(config)

@@ -176,6 +176,27 @@ def test_damaged_data_is_named_with_its_line(tmp_path):
     assert re.search(r"x\.csv.*line 2", outcome.output)
 
 
+def test_what_was_guessed_of_a_file_is_said_once_and_options_say_otherwise(no_plots, tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(",a,label,b\n0,1,7,2\n1,3,8,4.5\n2,6,7,1\n")
+    options = ["--data", f"csv:{path}", "--depths", 0, "--width", "inf"]
+    outcome = invoke("ntk", *options, "--out", tmp_path / "guessed")
+    assert outcome.exit_code == 0, outcome.output
+    note = "column 1, which has no name, is left out as the rows' index; column 3 (label) is y: classes"
+    assert outcome.output.count(note) == 1
+    words = ["--label", "b", "--no-index", "--header"]
+    outcome = invoke("ntk", *options, *words, "--out", tmp_path / "said")
+    assert outcome.exit_code == 0, outcome.output
+    assert "column 4 (b) is y: numbers" in outcome.output
+    assert "left out" not in outcome.output
+    found = [results(tmp_path / folder) for folder in ("guessed", "said")]
+    assert [document["data"]["features"] for document in found] == [2, 3]
+    assert "--label b --no-index --header" in found[1]["command"]
+    outcome = invoke("ntk", *options, "--label", "c", "--out", tmp_path / "none")
+    assert (outcome.exit_code, outcome.output.count("\n")) == (2, 1)
+    assert "label: expected one of the columns '', 'a', 'label', 'b', got 'c'" in outcome.output
+
+
 @pytest.mark.parametrize("inside", ["", "deeper/still"])
 def test_a_folder_that_cannot_be_written_is_refused_before_computing(tmp_path, monkeypatch, inside):
     monkeypatch.setattr(folder, "run_tasks", None)

@@ -217,12 +217,28 @@ def test_errors_of_training_are_one_line_and_leave_nothing_behind(tmp_path, argu
     assert not out.exists()
 
 
+def test_the_label_is_the_column_that_an_option_names(no_loss_plot, tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("price,a,kind\n1.5,0,good\n2.5,3,bad\n-1,1,good\n")
+    options = ["--data", f"csv:{path}", "--width", 8, "--depth", 1, "--epochs", 2, "--lr", 0.01]
+    for label, drop, said in (("kind", 0, "classes bad = 0, good = 1"), ("price", 1, "numbers")):
+        path.write_text(path.read_text() if not drop else "price,a\n1.5,0\n2.5,3\n-1,1\n")
+        out = tmp_path / label
+        outcome = invoke("train", *options, "--label", label, "--out", out)
+        assert outcome.exit_code == 0, outcome.output
+        assert f"({label}) is y: {said}" in outcome.output
+        assert f"--label {label} " in results(out)["command"]
+    outcome = invoke("train", "--data", "digits", "--label", "x", "--out", tmp_path / "none")
+    assert outcome.exit_code == 2
+    assert "label: only csv files have columns" in outcome.output
+
+
 def test_data_without_labels_is_refused_by_name(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("1,2\n3,4\n")
     outcome = invoke("train", "--data", f"csv:{path}", "--out", tmp_path / "out")
     assert outcome.exit_code == 2
-    assert re.search(r"x\.csv has no labels to learn; expected a csv file with a header", outcome.output)
+    assert re.search(r"x\.csv has no labels to learn; expected a csv file with a column called label", outcome.output)
 
 
 def test_results_of_another_command_are_not_overwritten(no_loss_plot, tmp_path, monkeypatch):

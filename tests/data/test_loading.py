@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from gatentk import data
+from gatentk import DataError, data
 
 
 @pytest.mark.parametrize("name", ["", "Digits", "digits:file", "json:file", ":file"])
@@ -64,3 +64,29 @@ def test_home_folder_is_expanded(tmp_path, monkeypatch):
     (tmp_path / "table.csv").write_text("1,2\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert data.load("csv:~/table.csv").x.tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser/x.csv", "~$mine.csv", "~", "a\udcffb.csv", "x" * 5000, "\x01"])
+@pytest.mark.parametrize("kind", ["csv", "npy", "svhn"])
+def test_names_of_files_that_are_not_there(tmp_path, monkeypatch, name, kind):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match=r"[Nn]o such file|name too long"):
+        data.load(kind, path=name)
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser.csv", "~$mine.csv", "a\udcffb.csv", "a b\n.csv", "a:b.csv", "é.csv"])
+def test_names_of_files_that_are_there(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("1,2\n")
+    ds = data.load(f"csv:{name}")
+    assert ds.x.tolist() == [[1, 2]]
+    assert ds.name == f"csv:{name}"
+    assert ds.note == ""
+
+
+@pytest.mark.parametrize("path", ["", "a\0b", b"a.csv", 3])
+@pytest.mark.parametrize("kind", ["csv", "npy", "svhn"])
+def test_paths_that_are_none(path, kind):
+    with pytest.raises(ValueError, match="path: expected the path of a file or folder"):
+        data.load(kind, path=path)

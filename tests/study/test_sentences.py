@@ -1,7 +1,6 @@
 """A study in words."""
 
 import re
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -41,7 +40,7 @@ def test_a_headline_without_unresolved_values_has_no_excuses(batches):
 
 def test_notes_count_repeated_and_dropped_rows(monkeypatch):
     rows = torch.tensor([[1.0, 0, 0], [0, 0, 0], [0, 1, 1], [1, 0, 0], [0, 2, 2]])
-    monkeypatch.setattr(data, "load", lambda *_, **__: SimpleNamespace(x=rows.double(), y=None, name="rows"))
+    monkeypatch.setattr(data, "load", lambda *_, **__: data.Dataset(x=rows.double(), y=None, name="rows"))
     found = finished(drop_zero_rows=True, depths=(0, 1))
     text = " ".join(notes(found.config, found.samples, found.series))
     assert "1 all-zero rows were left out" in text

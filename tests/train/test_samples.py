@@ -72,7 +72,7 @@ def test_the_split_uses_every_sample_once(monkeypatch):
 @pytest.mark.parametrize(
     ("y", "options", "message"),
     [
-        (None, {}, "given has no labels to learn.*label, target or y"),
+        (None, {}, "given has no labels to learn.*label, class, target or y, or one that label= names"),
         (torch.zeros(5, dtype=torch.int64), {}, "at least two classes, all labels are 0"),
         (torch.rand(5), {"loss": "cross-entropy"}, "real targets, and cross-entropy needs classes"),
         (torch.arange(5), {"test_fraction": 0.05}, "test_fraction=0.05: given has 5 samples, 0 would be tests"),

@@ -59,6 +59,7 @@ def _activations(ctx: click.Context, param: click.Parameter, value: str) -> tupl
 @click.command()
 @options.data(registry.samples_help())
 @options.path()
+@options.columns()
 @options.n()
 @click.option(
     "--depths",
@@ -146,7 +147,7 @@ def run(console: Console, config: StudyConfig, folder: Path, restart: bool | Non
 def _remarks(config: StudyConfig, samples: StudySamples) -> list[str]:
     """What a user should know before waiting."""
     n, d = samples.x.shape
-    remarks = []
+    remarks = [samples.note] if samples.note else []
     if samples.duplicates:
         remarks.append(
             f"Rows that equal an earlier one: {samples.duplicates:,}. Their angle is 0 and kernels that hold both are "
@@ -184,6 +185,7 @@ def command_line(config: StudyConfig, out: str = "DIR") -> str:
     words = ["gatentk", "ntk", "--data", config.data]
     if config.path is not None:
         words += ["--path", config.path]
+    words += options.column_words(config)
     if config.n is not None:
         words += ["-n", str(config.n)]
     words += ["--depths", depths_text(config.depths), "--activation", ",".join(config.activations)]

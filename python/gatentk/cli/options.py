@@ -23,6 +23,35 @@ def path() -> Decorator:
     return click.option("--path", metavar="PATH", help=registry.path_help())
 
 
+def columns() -> Decorator:
+    """--label, --index, --header: what the columns of a csv file are."""
+    label = click.option(
+        "--label",
+        metavar="NAME",
+        help="Column of a csv file that is y, by its name, or by its number from 1 where there are no names; '' for "
+        "none.  [default: the one called label, class, target or y]",
+    )
+    index = click.option(
+        "--index/--no-index",
+        default=None,
+        help="Whether the first column of a csv file only names or counts the rows and is left out.  [default: if it "
+        "has no name, as pandas writes it]",
+    )
+    header = click.option(
+        "--header/--no-header",
+        default=None,
+        help="Whether the first line of a csv file names the columns.  [default: as it looks]",
+    )
+    return lambda command: label(index(header(command)))
+
+
+def column_words(config: Any) -> list[str]:
+    """The options of `columns` that a configuration differs by, as words of a command."""
+    words = [] if config.label is None else ["--label", config.label]
+    flags = [("index", config.index), ("header", config.header)]
+    return words + [f"--{'' if value else 'no-'}{name}" for name, value in flags if value is not None]
+
+
 def n() -> Decorator:
     """-n: a random part of the samples."""
     return click.option(

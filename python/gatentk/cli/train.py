@@ -13,6 +13,7 @@ from gatentk.cli import options
 from gatentk.cli.console import number_table, open_console
 from gatentk.cli.errors import Interrupted
 from gatentk.data import registry
+from gatentk.data.entries import COLUMNS
 from gatentk.reporting.text import data_name, number, shell_line
 from gatentk.runs.bar import progress_bar
 from gatentk.train.config import (
@@ -67,6 +68,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
 @click.command()
 @options.data(registry.training_help())
 @options.path()
+@options.columns()
 @options.n()
 @options.data_seed(TrainingConfig.data_seed, "-n, --test-fraction, samples of the diagnostics")
 @click.option(
@@ -232,7 +234,9 @@ def command_line(config: TrainingConfig, out: str = "DIR") -> str:
     for option in train.params:
         name = str(option.name)
         value = getattr(config, name, None)
-        if value is None or (value == getattr(defaults, name) and name not in _ALWAYS_SHOWN):
+        if name == "label":
+            words += options.column_words(config)
+        if name in COLUMNS or value is None or (value == getattr(defaults, name) and name not in _ALWAYS_SHOWN):
             continue
         words += [option.opts[0], ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
     return shell_line([*words, "--out", out])
@@ -240,7 +244,7 @@ def command_line(config: TrainingConfig, out: str = "DIR") -> str:
 
 def _remarks(config: TrainingConfig, samples: TrainingSamples) -> list[str]:
     """What a user should know before waiting."""
-    remarks = []
+    remarks = [samples.note] if samples.note else []
     if samples.zero_rows:
         remarks.append(
             f"Samples that are all zero: {samples.zero_rows:,}. Their outputs are zero whatever is learnt, so the loss "

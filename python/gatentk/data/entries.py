@@ -30,6 +30,10 @@ class Source(NamedTuple):
     note: str = ""
 
 
+# Arguments of `gatentk.data.load` that say what the columns of a file are.
+COLUMNS = ("label", "index", "header")
+
+
 @dataclass(frozen=True)
 class Columns:
     """What the user says of the columns of a table; what is None is guessed.

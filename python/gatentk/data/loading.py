@@ -100,12 +100,23 @@ def _resolve(name: str, path: str | os.PathLike[str] | None) -> tuple[Entry, Pat
                 raise ValueError(
                     f"{kind}: expected one file, as {kind}:PATH or by path, got name {name!r} and path {path!r}"
                 )
-            return entry, Path(path if path is not None else inline).expanduser()
+            return entry, _file(path if path is not None else inline)
         if name in entry.names and not colon:
             if path is not None and not isinstance(entry, Published):
                 raise ValueError(f"path: {name} is not read from a file or folder of yours, got {path!r}")
-            return entry, None if path is None else Path(path).expanduser()
+            return entry, None if path is None else _file(path)
     raise ValueError(f"name: expected one of {', '.join(names())}, got {name!r}")
+
+
+def _file(path: str | os.PathLike[str]) -> Path:
+    """A path with the user's home for ~; that of nobody stays as it is written, as in a shell."""
+    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ValueError(f"path: expected the path of a file or folder, got {path!r}")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # there is no such user
+        return Path(text)
 
 
 def _columns(entry: Entry, name: str, columns: Columns) -> Columns:

@@ -15,7 +15,7 @@ class StudyConfig:
     """What to compute.
 
     Attributes:
-        data, path, n, data_seed: the arguments of `gatentk.data.load`.
+        data, path, n, data_seed, label, index, header: the arguments of `gatentk.data.load`.
         drop_zero_rows, drop_duplicates: remove rows that have no angle, or equal an earlier row.
         depths: numbers of hidden layers, ascending.
         activations: some of "relu", "linear".
@@ -44,6 +44,9 @@ class StudyConfig:
     batch: int | None = None
     dtype: str = "float64"
     certify: bool = False
+    label: str | None = None
+    index: bool | None = None
+    header: bool | None = None
 
     def __post_init__(self) -> None:
         from gatentk.checks import check_choice, check_integer

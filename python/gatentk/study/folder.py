@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gatentk
+from gatentk.data.entries import COLUMNS
 from gatentk.extras import require
 from gatentk.reporting.environment import environment
 from gatentk.reporting.output import write_results
@@ -94,4 +95,5 @@ def write(folder: Path, study: Study) -> None:
 
 def identity(config: StudyConfig, samples: StudySamples) -> dict[str, Any]:
     """All that results depend on: a journal with another identity is not continued."""
-    return {"format": FORMAT, "version": gatentk.__version__, **asdict(config), "sha256": samples.digest}
+    kept = {name: value for name, value in asdict(config).items() if name not in COLUMNS or value is not None}
+    return {"format": FORMAT, "version": gatentk.__version__, **kept, "sha256": samples.digest}

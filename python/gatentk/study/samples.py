@@ -28,6 +28,7 @@ class StudySamples:
         dropped_zero_rows, dropped_duplicates: rows that were removed on request.
         digest: SHA-256 of x.
         subset: the rows for finite width; None if it uses all.
+        note: in a line, what was guessed of the data's file; empty if nothing was.
     """
 
     x: torch.Tensor
@@ -37,6 +38,7 @@ class StudySamples:
     dropped_duplicates: int
     digest: str
     subset: torch.Tensor | None
+    note: str = ""
 
     def rows(self, which: str) -> torch.Tensor:
         """The samples that a task calls "all" or "subset"."""
@@ -50,7 +52,15 @@ def prepare_study(config: StudyConfig) -> StudySamples:
         DataError, TypeError, ValueError: as `gatentk.data.load`.
         StudyError: an all-zero row, or too few rows for what is asked.
     """
-    dataset = data.load(config.data, n=config.n, seed=config.data_seed, path=config.path)
+    dataset = data.load(
+        config.data,
+        n=config.n,
+        seed=config.data_seed,
+        path=config.path,
+        label=config.label,
+        index=config.index,
+        header=config.header,
+    )
     x = dataset.x.to(DTYPES[config.dtype])
     x, zero_rows = _without_zero_rows(x, config.drop_zero_rows)
     first = first_occurrences(x)
@@ -62,7 +72,7 @@ def prepare_study(config: StudyConfig) -> StudySamples:
     if config.subset is not None and config.subset < len(x) and config.width is not None:
         order = np.random.default_rng((config.data_seed, 1)).permutation(len(x))
         subset = torch.from_numpy(order[: config.subset])
-    return StudySamples(x, dataset.name, duplicates, zero_rows, dropped, array_digest(x.numpy()), subset)
+    return StudySamples(x, dataset.name, duplicates, zero_rows, dropped, array_digest(x.numpy()), subset, dataset.note)
 
 
 def _without_zero_rows(x: torch.Tensor, drop: bool) -> tuple[torch.Tensor, int]:

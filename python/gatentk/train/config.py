@@ -25,7 +25,7 @@ class TrainingConfig:
     """What to train, and how.
 
     Attributes:
-        data, path, n, data_seed: the arguments of `gatentk.data.load`.
+        data, path, n, data_seed, label, index, header: the arguments of `gatentk.data.load`.
         test_fraction: share of the samples, drawn with `data_seed`, that is kept for testing.
         normalize: "unit" scales every sample to norm 1, as the theory of [G] assumes; "standard" gives every feature
             mean 0 and variance 1 on the train samples; "none" takes the samples as they are.
@@ -70,6 +70,9 @@ class TrainingConfig:
     diagnostics: tuple[str, ...] = ()
     diagnostic_samples: int = 256
     dtype: str = "float32"
+    label: str | None = None
+    index: bool | None = None
+    header: bool | None = None
 
     def __post_init__(self) -> None:
         from gatentk.checks import check_choice, check_integer

@@ -9,6 +9,7 @@ from typing import Any
 
 import gatentk
 from gatentk.checks import check_integer
+from gatentk.data.entries import COLUMNS
 from gatentk.errors import TrainingError
 from gatentk.extras import require
 from gatentk.reporting import figures
@@ -100,7 +101,12 @@ def write(folder: Path, samples: TrainingSamples, result: Result, command: str) 
 
 def identity(config: TrainingConfig, samples: TrainingSamples) -> dict[str, Any]:
     """All that a run depends on. The numbers of epochs and seeds are not part of it: both may grow later."""
-    kept = {name: value for name, value in asdict(config).items() if name not in ("epochs", "seeds")}
+    grow = ("epochs", "seeds")
+    kept = {
+        name: value
+        for name, value in asdict(config).items()
+        if name not in grow and (name not in COLUMNS or value is not None)
+    }
     return as_stored({"format": FORMAT, "version": gatentk.__version__, **kept, "sha256": samples.digest})
 
 

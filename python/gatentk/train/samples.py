@@ -71,6 +71,7 @@ class TrainingSamples:
         zero_rows: samples that are all zero, whose outputs are zero whatever is learnt.
         shuffled: all rows of train in random order; estimates use the first of them.
         digest: SHA-256 of the data.
+        note: in a line, what was guessed of the data's file; empty if nothing was.
     """
 
     train: Split
@@ -81,6 +82,7 @@ class TrainingSamples:
     zero_rows: int
     shuffled: Tensor
     digest: str
+    note: str = ""
 
 
 def prepare_training(config: TrainingConfig) -> TrainingSamples:
@@ -90,11 +92,19 @@ def prepare_training(config: TrainingConfig) -> TrainingSamples:
         DataError, TypeError, ValueError: as `gatentk.data.load`.
         TrainingError: there is nothing to learn, or the loss does not fit the labels.
     """
-    dataset = data.load(config.data, n=config.n, seed=config.data_seed, path=config.path)
+    dataset = data.load(
+        config.data,
+        n=config.n,
+        seed=config.data_seed,
+        path=config.path,
+        label=config.label,
+        index=config.index,
+        header=config.header,
+    )
     if dataset.y is None:
         raise TrainingError(
-            f"{dataset.name} has no labels to learn; expected a csv file with a header whose last column is label, "
-            "target or y, or an .npz file with an array y beside x"
+            f"{dataset.name} has no labels to learn; expected a csv file with a column called label, class, "
+            "target or y, or one that label= names, or an .npz file with an array y beside x"
         )
     classes = None if dataset.y.is_floating_point() else _classes(dataset.name, dataset.y)
     if classes is None and config.loss == "cross-entropy":
@@ -112,6 +122,7 @@ def prepare_training(config: TrainingConfig) -> TrainingSamples:
         zero_rows=int((~(train.x != 0).any(dim=1)).sum()),
         shuffled=torch.from_numpy(np.random.default_rng((config.data_seed, 4)).permutation(len(train))),
         digest=array_digest(dataset.x.numpy(), dataset.y.numpy()),
+        note=dataset.note,
     )
 
 
