@@ -417,10 +417,14 @@ WIDE = torch.zeros(3, 32, dtype=torch.uint8)
     ("error", "message", "call"),
     [
         (ValueError, "method: expected one of 'auto', .* got 'fast'", lambda: ops.masked_linear(Z, W, method="fast")),
-        (TypeError, "^z: expected a float32 or float64 tensor, got .*int64", lambda: ops.masked_linear(Z.long(), W)),
-        (TypeError, "^z: expected a float32 or float64 tensor", lambda: ops.masked_linear(Z.half(), W)),
-        (TypeError, "^z: expected a float32 or float64 tensor", lambda: ops.masked_linear(Z.numpy(), W)),
-        (TypeError, "^weight: expected a float32 or float64 tensor", lambda: ops.masked_linear(Z, W.int())),
+        (
+            TypeError,
+            "^z: expected a float32 or float64 or bfloat16 tensor, got .*int64",
+            lambda: ops.masked_linear(Z.long(), W),
+        ),
+        (TypeError, "^z: expected a float32 or float64 or bfloat16", lambda: ops.masked_linear(Z.half(), W)),
+        (TypeError, "^z: expected a float32 or float64 or bfloat16", lambda: ops.masked_linear(Z.numpy(), W)),
+        (TypeError, "^weight: expected a float32 or float64 or bfloat16", lambda: ops.masked_linear(Z, W.int())),
         (TypeError, "^weight: expected torch.float32 as z", lambda: ops.masked_linear(Z, W.double())),
         (ValueError, r"^z: expected a matrix \(\.\.\., rows, columns\)", lambda: ops.masked_linear(Z[0], W)),
         (ValueError, "^weight: expected a matrix", lambda: ops.masked_linear(Z, W[0])),

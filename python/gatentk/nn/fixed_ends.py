@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gatentk.checks import check_dense, check_dtype, check_integer, describe
 from gatentk.gates import GateTable
 from gatentk.gates.weights import gaussian
+from gatentk.ops.autocast import same_dtype
 
 
 class FixedEndsNetwork(nn.Module, ABC):
@@ -74,7 +75,7 @@ class FixedEndsNetwork(nn.Module, ABC):
             check_dense("x", x)
         if x.dim() != 2 or x.shape[1] != self.d_in:
             raise ValueError(f"x: expected shape (n, {self.d_in}), got {describe(x)}")
-        if x.dtype != self.input_weight.dtype:
+        if x.dtype != self.input_weight.dtype and not same_dtype(x, self.input_weight):
             raise TypeError(f"x: expected {self.input_weight.dtype} as the network's weights, got {describe(x)}")
 
     def extra_repr(self) -> str:

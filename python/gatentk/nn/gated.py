@@ -94,6 +94,8 @@ class GReLUNetwork(FixedEndsNetwork):
         >>> table.layers, table.n, table.width
         (3, 4, 64)
         """
+        if isinstance(x, Tensor) and x.dtype in (torch.bfloat16, torch.float16):
+            x = x.to(self.gate_net.input_weight.dtype)  # exact
         return self.gate_net.table(x, path)
 
     def forward(self, x: Tensor, gates: GateTable | None = None) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gatentk.checks import FLOATS, check_dense, describe
+from gatentk.ops.autocast import is_cast
 from gatentk.ops.layouts import row_bytes
 
 
@@ -44,11 +45,10 @@ def check_bit_matrix(name: str, bits: Tensor, width: int) -> None:
         raise ValueError(f"{name}: expected shape (n, row bytes), got {describe(bits)}")
 
 
-def check_matrix(name: str, matrix: object, on_cuda: tuple[torch.dtype, ...] = FLOATS) -> None:
-    """Refuse what is no matrix of float32, float64 or, on a CUDA device, one of the dtypes `on_cuda`."""
-    known = on_cuda if isinstance(matrix, Tensor) and matrix.is_cuda else FLOATS
-    if not isinstance(matrix, Tensor) or matrix.dtype not in known:
-        names = " or ".join(str(dtype).removeprefix("torch.") for dtype in known)
+def check_matrix(name: str, matrix: object, dtypes: tuple[torch.dtype, ...] = FLOATS, autocast: bool = False) -> None:
+    """Refuse what is no matrix of one of the dtypes, or of one that autocast, where it counts, casts to them."""
+    if not isinstance(matrix, Tensor) or (matrix.dtype not in dtypes and not (autocast and is_cast(matrix))):
+        names = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
         raise TypeError(f"{name}: expected a {names} tensor, got {describe(matrix)}")
     if matrix.dim() < 2:
         raise ValueError(f"{name}: expected a matrix (..., rows, columns), got {describe(matrix)}")
@@ -56,8 +56,8 @@ def check_matrix(name: str, matrix: object, on_cuda: tuple[torch.dtype, ...] = F
 
 
 def check_rows(name: str, rows: object) -> None:
-    """Refuse what is not a float32 or float64 tensor (..., n, width)."""
-    if not isinstance(rows, Tensor) or rows.dtype not in FLOATS:
+    """Refuse what is not a tensor (..., n, width) of float32 or float64, or of a dtype that autocast casts to them."""
+    if not isinstance(rows, Tensor) or not (rows.dtype in FLOATS or is_cast(rows)):
         raise TypeError(f"{name}: expected a float32 or float64 tensor, got {describe(rows)}")
     if rows.dim() < 2:
         raise ValueError(f"{name}: expected shape (..., n, width), got {describe(rows)}")

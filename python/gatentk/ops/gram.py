@@ -12,6 +12,7 @@ from torch import Tensor
 from gatentk import _core
 from gatentk.checks import describe
 from gatentk.ops.arguments import check_bits, check_device, check_list
+from gatentk.ops.autocast import in_float32, same_dtype, without_autocast
 from gatentk.ops.bits import gated
 from gatentk.ops.cuda import on_cuda
 from gatentk.ops.layouts import GramProblem
@@ -103,7 +104,7 @@ def _check_layers(acts: list[Tensor], deltas: list[Tensor], acts_b: list[Tensor]
                     f"{name}[{layer}]: expected shape {(*acts[0].shape[:-2], model.shape[-2])} + (width,), "
                     f"got {describe(tensor)}"
                 )
-            if tensor.dtype != acts[0].dtype:
+            if not same_dtype(tensor, acts[0]):
                 raise TypeError(f"{name}[{layer}]: expected {acts[0].dtype} as acts[0], got {describe(tensor)}")
             check_device(f"{name}[{layer}]", tensor, acts[0], "acts[0]")
 
@@ -152,7 +153,8 @@ class _DifferentiableGram(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:
         problem = _assembled(ctx.settings, ctx.saved_tensors)
         by_gates = [None] * (len(problem.gates_act) + len(problem.gates_delta))
-        return None, *chain(*_gradients(problem, grad)), *by_gates
+        with without_autocast():
+            return None, *chain(*_gradients(problem, grad)), *by_gates
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], settings: Settings, *tensors: Tensor | None) -> tuple[Tensor, int]:
@@ -209,4 +211,5 @@ register(
     cuda=on_cuda("gram_ntk"),
     fake=lambda *arguments: GramProblem(*arguments).result(),
     differentiable=_apply,
+    autocast=in_float32,
 )

@@ -12,6 +12,7 @@ from gatentk import _core
 from gatentk.activations import ACTIVATIONS
 from gatentk.checks import describe
 from gatentk.ops.arguments import check_device, check_rows
+from gatentk.ops.autocast import in_float32, same_dtype
 from gatentk.ops.cuda import on_cuda
 from gatentk.ops.layouts import COMPONENTS, InfiniteProblem
 from gatentk.ops.registration import register
@@ -52,7 +53,7 @@ def infinite_ntk(x: Tensor, z: Tensor | None, depths: Sequence[int], quantity: s
     check_rows("x", x)
     if z is not None:
         check_rows("z", z)
-        if z.dtype != x.dtype or z.shape[:-2] != x.shape[:-2] or z.shape[-1] != x.shape[-1]:
+        if not same_dtype(z, x) or z.shape[:-2] != x.shape[:-2] or z.shape[-1] != x.shape[-1]:
             raise ValueError(f"z: expected {x.dtype} and the leading and last dimensions of x, got {describe(z)}")
         check_device("z", z, x, "x")
     if quantity not in QUANTITIES:
@@ -106,4 +107,5 @@ register(
     cpu=_at_any_size(_compute_on_cpu),
     cuda=_at_any_size(on_cuda("infinite_ntk")),
     fake=lambda *arguments: InfiniteProblem(*arguments).result(),
+    autocast=in_float32,
 )

@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.utils import _pytree as pytree
+
+from gatentk.ops.autocast import DEVICES, Rule, autocast_is_on, under_autocast
 
 Implementation = Callable[..., Tensor]
 
@@ -24,6 +27,7 @@ def register(
     cuda: Implementation | None,
     fake: Implementation,
     differentiable: Implementation | None = None,
+    autocast: Rule | None = None,
 ) -> None:
     """Define an operation `torch.ops.gatentk.NAME`.
 
@@ -34,6 +38,7 @@ def register(
         differentiable: the same result by a `torch.autograd.Function`, which knows gradients, tangents and batches;
             its forward calls the operation again through `below_autograd`. Without one there are no gradients, and
             `torch.func.vmap` runs the operation for one member of a batch after the other.
+        autocast: the dtypes that it computes with and returns where autocast is on; without a rule it does not notice.
     """
     name = schema.partition("(")[0]
     LIBRARY.define(schema)
@@ -42,13 +47,29 @@ def register(
         CUDA[name] = cuda
         LIBRARY.impl(name, cuda, "CUDA")
     torch.library.register_fake(f"gatentk::{name}", fake, lib=LIBRARY)
+    op = getattr(torch.ops.gatentk, name).default
+    casting = {} if autocast is None else {device: under_autocast(op, autocast, device) for device in DEVICES}
+    for device, run in casting.items():
+        LIBRARY.impl(name, run, DEVICES[device])
     if differentiable is None:
-        rule = sliced(getattr(torch.ops.gatentk, name).default)
-        torch.library.register_vmap(f"gatentk::{name}", rule, lib=LIBRARY)
+        torch.library.register_vmap(f"gatentk::{name}", sliced(op), lib=LIBRARY)
     else:
         LIBRARY.impl(name, _where_it_is_asked(name, differentiable), "Autograd")
-        # Transforms of torch.func take an autograd.Function apart, but only if they meet it before the operation.
-        LIBRARY.impl(name, differentiable, "FuncTorchDynamicLayerFrontMode")
+        # Transforms of torch.func take an autograd.Function apart, but only if they meet it before the operation. It
+        # must not meet autocast, which would change the dtype of what its gradients are computed from.
+        LIBRARY.impl(name, _cast_before(differentiable, casting), "FuncTorchDynamicLayerFrontMode")
+
+
+def _cast_before(differentiable: Implementation, casting: dict[str, Implementation]) -> Implementation:
+    """The differentiable operation, of what autocast makes of its arguments."""
+
+    def run(*arguments: Any) -> Tensor:
+        device = next(value for value in pytree.tree_leaves(arguments) if isinstance(value, Tensor)).device
+        if casting and autocast_is_on(device):
+            return casting[device.type](*arguments)
+        return differentiable(*arguments)
+
+    return run
 
 
 def _where_it_is_asked(name: str, differentiable: Implementation) -> Implementation:
