@@ -148,6 +148,7 @@ class _DifferentiableGram(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.settings = inputs[0]
         ctx.save_for_backward(*inputs[1:])
+        ctx.save_for_forward(*inputs[1:])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
@@ -155,6 +156,11 @@ class _DifferentiableGram(torch.autograd.Function):
         by_gates = [None] * (len(problem.gates_act) + len(problem.gates_delta))
         with without_autocast():
             return None, *chain(*_gradients(problem, grad)), *by_gates
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+        with without_autocast():
+            return _tangent(_assembled(ctx.settings, ctx.saved_tensors), _assembled(ctx.settings, tangents[1:]))
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], settings: Settings, *tensors: Tensor | None) -> tuple[Tensor, int]:
@@ -202,6 +208,28 @@ def _gradients(problem: GramProblem, grad: Tensor) -> list[list[Tensor]]:
                 result[side].append(gated(weight @ right, bits))
                 result[side + 2].append(weight.mT @ left)
     return result
+
+
+def _tangent(problem: GramProblem, tangents: GramProblem) -> Tensor:
+    """Where the result goes as the factors go to `tangents`, None for those that stay."""
+    terms = []
+    for layer, (gate_act, gate_delta) in enumerate(zip(problem.gates_act, problem.gates_delta, strict=True)):
+        a, da = _masked_with_tangent(problem.acts[layer], tangents.acts[layer], gate_act)
+        d, dd = _masked_with_tangent(problem.deltas[layer], tangents.deltas[layer], gate_delta)
+        if problem.symmetric:
+            a_b, da_b, d_b, dd_b = a, da, d, dd
+        else:
+            a_b, da_b = _masked_with_tangent(problem.acts_b[layer], tangents.acts_b[layer], None)
+            d_b, dd_b = _masked_with_tangent(problem.deltas_b[layer], tangents.deltas_b[layer], None)
+        of_acts, of_deltas = da @ a_b.mT + a @ da_b.mT, dd @ d_b.mT + d @ dd_b.mT
+        if d.shape[-1]:
+            of_acts = of_acts * (d @ d_b.mT)
+        terms.append(of_acts + (a @ a_b.mT + problem.bias[layer]) * of_deltas)
+    return torch.stack(terms) if problem.components else sum(terms[1:], start=terms[0])
+
+
+def _masked_with_tangent(factor: Tensor, tangent: Tensor | None, bits: Tensor | None) -> tuple[Tensor, Tensor]:
+    return gated(factor, bits), torch.zeros_like(factor) if tangent is None else gated(tangent, bits)
 
 
 register(

@@ -51,6 +51,7 @@ def register(
     casting = {} if autocast is None else {device: under_autocast(op, autocast, device) for device in DEVICES}
     for device, run in casting.items():
         LIBRARY.impl(name, run, DEVICES[device])
+    LIBRARY.impl(name, _by_func_vmap(op), "Batched")
     if differentiable is None:
         torch.library.register_vmap(f"gatentk::{name}", sliced(op), lib=LIBRARY)
     else:
@@ -114,3 +115,34 @@ def member(value: Any, dims: Any, index: int) -> Any:
     if isinstance(value, list):
         return [member(part, dim, index) for part, dim in zip(value, batch_dims(dims, value), strict=True)]
     return value if dims is None or not isinstance(value, Tensor) else value.select(dims, index)
+
+
+# Of torch's first vmap: what its tensors are dispatched by, and its levels from the innermost.
+_FIRST_VMAP: Any = torch._C._parse_dispatch_key("Batched")
+_LEVELS = range(63, 0, -1)
+
+
+def _by_func_vmap(op: Any) -> Implementation:
+    """The rule for torch's first vmap, which `is_grads_batched` and `jacobian(vectorize=True)` run: by the new one."""
+
+    def rule(*arguments: Any) -> Tensor:
+        values, spec = pytree.tree_flatten(list(arguments))
+        batched = [v for v in values if isinstance(v, Tensor) and torch._C._dispatch_keys(v).has(_FIRST_VMAP)]
+        level = next(level for level in _LEVELS if any(_has_level(value, level) for value in batched))
+        dims = tuple(0 if any(v is b for b in batched) and _has_level(v, level) else None for v in values)
+        whole = [v if dim is None else _batch_first(v, level) for v, dim in zip(values, dims, strict=True)]
+        out = torch.func.vmap(lambda *leaves: op(*pytree.tree_unflatten(leaves, spec)), dims)(*whole)
+        result: Tensor = torch._add_batch_dim(out, 0, level)
+        return result
+
+    return rule
+
+
+def _has_level(value: Tensor, level: int) -> bool:
+    """Whether a tensor has a batch dimension of that level: others are expanded to the size that is asked for."""
+    return _batch_first(value, level, 0).shape[0] == _batch_first(value, level, 1).shape[0]
+
+
+def _batch_first(value: Tensor, level: int, size: int = 1) -> Tensor:
+    result: Tensor = torch._remove_batch_dim(value, level, size, 0)
+    return result
