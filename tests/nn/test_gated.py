@@ -1,3 +1,4 @@
+import copy
 import pickle
 
 import pytest
@@ -5,7 +6,7 @@ import torch
 from cases.networks import build, plain, rows
 from torch.utils.data import DataLoader, Dataset
 
-from gatentk import GateTableError, ntk
+from gatentk import GateTableError, ntk, ops
 from gatentk.gates import GateNetwork, GateTable
 from gatentk.nn import GReLUNetwork
 
@@ -176,3 +177,80 @@ def test_patterns_of_a_gated_network_are_its_gates():
     assert torch.equal(NET.patterns(X).bits, table.bits)
     for value, gate in zip(NET.activations(X, table), table.to_bool(), strict=True):
         assert not value[~gate].any()
+
+
+# Tables and inference mode
+
+
+def tables(net, x, path):
+    """Tables of the same samples, come about in every way."""
+    table = net.gate_table(x)
+    mapped = net.gate_table(x, path)
+    mask = table.to_bool()
+    return {
+        "computed": table,
+        "mapped": mapped,
+        "loaded": GateTable.load(path, mmap=False),
+        "taken": mapped[torch.arange(len(x))],
+        "sliced": table[:],
+        "of bools": GateTable.from_bool(mask),
+        "of bits": GateTable(ops.pack_bits(mask), net.width),
+        "moved": table.to("cpu"),
+        "copied": copy.deepcopy(table),
+        "pickled": pickle.loads(pickle.dumps(table)),
+        "reopened": pickle.loads(pickle.dumps(mapped)),
+    }
+
+
+def slopes(net, x, **options):
+    return torch.autograd.grad(net(x, **options).square().sum(), list(net.weights))
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+def test_tables_made_and_used_without_gradients_serve_training(mode, tmp_path):
+    net, x = build(GReLUNetwork), rows(30)
+    expected, output = slopes(net, x), net(x)
+    with mode():
+        made = tables(net, x, tmp_path / "gates")
+        for table in made.values():
+            assert torch.equal(net(x, gates=table), output)  # builds the plans
+    for how, table in made.items():
+        assert not table.bits.is_inference(), how
+        for found, exact in zip(slopes(net, x, gates=table), expected, strict=True):
+            assert torch.equal(found, exact), how
+
+
+def test_evaluation_with_a_table_leaves_it_fit_for_training():
+    """Of every order of steps and evaluations, in and out of each other."""
+    net, x = build(GReLUNetwork), rows(30)
+    expected, output = slopes(net, x), net(x)
+    table = net.gate_table(x)
+    for _ in range(2):
+        with torch.inference_mode():
+            assert torch.equal(net(x, gates=table), output)
+            with torch.inference_mode(False), torch.enable_grad():
+                assert all(map(torch.equal, slopes(net, x, gates=table), expected))
+        assert all(map(torch.equal, slopes(net, x, gates=table), expected))
+    with torch.inference_mode():
+        layer = GateTable.from_bool(table.to_bool()).layer(1)
+        assert not any(plan.is_inference() for plan in layer.plans)
+
+
+def test_gates_packed_in_inference_mode_serve_a_later_gradient():
+    net, x = build(GReLUNetwork), rows(30)
+    table = net.gate_table(x)
+    with torch.inference_mode():
+        bits = net.gate_net.gates(x)
+        layer = ops.GateLayer(bits[1], net.width)
+    z, weight = table.to_bool()[0] * 1.0, net.weights[0]
+    for gate_in, gate_out in ((bits[0], bits[1]), (bits[0], layer), (table.layer(0), bits[1])):
+        found, exact = (
+            torch.autograd.grad(ops.masked_linear(z, weight, *gates).square().sum(), weight)[0]
+            for gates in ((gate_in, gate_out), (table.layer(0), table.layer(1)))
+        )
+        assert torch.equal(found, exact)
+    z.requires_grad_()
+    found, exact = (
+        torch.autograd.grad(ops.gram_ntk([z], [z], gates=[gates]).sum(), z)[0] for gates in (bits[1], table.bits[1])
+    )
+    assert torch.equal(found, exact)

@@ -149,7 +149,8 @@ class GateNetwork(nn.Module):
                 write(Path(path), Header(layers, n, self.width, self.fingerprint), blocks)
                 return GateTable.load(path, verify=False)
             device = self.input_weight.device
-            bits, start = torch.empty(layers, n, row_bytes, dtype=torch.uint8, device=device), 0
+            with torch.inference_mode(False):
+                bits, start = torch.empty(layers, n, row_bytes, dtype=torch.uint8, device=device), 0
             for block in blocks:
                 bits[:, start : start + block.shape[1]] = block
                 start += block.shape[1]

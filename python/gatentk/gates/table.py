@@ -56,7 +56,7 @@ class GateTable:
     def _set(
         self, bits: Tensor, width: int, fingerprint: str | None, source: tuple[str, bytes] | None = None
     ) -> GateTable:
-        self.bits = bits
+        self.bits = _outside_inference_mode(bits)
         self.width = width
         self.fingerprint = fingerprint
         self._source = source  # path and header of the file that is mapped
@@ -125,7 +125,8 @@ class GateTable:
         if isinstance(rows, slice):
             bits = self.bits[:, rows].clone(memory_format=torch.contiguous_format)
         else:
-            bits = self.bits.index_select(1, rows.to(self.bits.device))
+            with torch.inference_mode(False):
+                bits = self.bits.index_select(1, rows.to(self.bits.device))
         return GateTable._of(bits, self.width, self.fingerprint)
 
     def to(self, device: torch.device | str | int) -> GateTable:
@@ -235,7 +236,8 @@ class GateTable:
         path = Path(path)
         with path.open("rb") as file:
             header = read_header(path, file)
-            bits = map_bits(file, header) if mmap else read_bits(path, file, header)
+            with torch.inference_mode(False):
+                bits = map_bits(file, header) if mmap else read_bits(path, file, header)
         if verify:
             check_sums(path, bits, header)
         source = (str(path.absolute()), header.pack()) if mmap else None
@@ -251,6 +253,14 @@ class GateTable:
         # Bits never change, so a copy of a mapped table may share them and needs no memory.
         bits = self.bits.clone() if self._source is None else self.bits
         return GateTable._of(bits, self.width, self.fingerprint, self._source)
+
+
+def _outside_inference_mode(bits: Tensor) -> Tensor:
+    """Bits that a training step may save for its gradients, as torch allows of no tensor made in inference mode."""
+    if not bits.is_inference():
+        return bits
+    with torch.inference_mode(False):
+        return bits.clone()
 
 
 def _check_bits(bits: object, width: int) -> None:

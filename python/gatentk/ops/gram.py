@@ -16,7 +16,7 @@ from gatentk.ops.autocast import in_float32, same_dtype, without_autocast
 from gatentk.ops.bits import gated
 from gatentk.ops.cuda import on_cuda
 from gatentk.ops.layouts import GramProblem
-from gatentk.ops.registration import below_autograd, register
+from gatentk.ops.registration import below_autograd, recordable, register
 
 FactorGates = Tensor | tuple[Tensor | None, Tensor | None] | None
 Settings = tuple[int, list[float], bool]  # layers, bias, components
@@ -147,8 +147,10 @@ class _DifferentiableGram(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.settings = inputs[0]
-        ctx.save_for_backward(*inputs[1:])
-        ctx.save_for_forward(*inputs[1:])
+        problem = _assembled(ctx.settings, inputs[1:])
+        gates = [None if bits is None else recordable(bits) for bits in (*problem.gates_act, *problem.gates_delta)]
+        ctx.save_for_backward(*inputs[1 : len(inputs) - len(gates)], *gates)
+        ctx.save_for_forward(*ctx.to_save)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:

@@ -18,7 +18,7 @@ from gatentk.ops.autocast import as_matmul, same_dtype, without_autocast
 from gatentk.ops.bits import gated
 from gatentk.ops.layouts import MaskedProduct, contiguous_rows, gate_view, view
 from gatentk.ops.plans import plan_shape
-from gatentk.ops.registration import batch_dims, below_autograd, register, sliced
+from gatentk.ops.registration import batch_dims, below_autograd, recordable, register, sliced
 
 
 class GateRows(Protocol):
@@ -206,7 +206,7 @@ class _DifferentiableProduct(torch.autograd.Function):
         p = MaskedProduct(*inputs)
         ctx.transpose_a, ctx.transpose_b, ctx.method = p.transpose_a, p.transpose_b, p.method
         ctx.lengths = [len(gate) for gate in (p.gate_a, p.gate_b, p.gate_out)]
-        ctx.save_for_backward(p.a, p.b, *p.gate_a, *p.gate_b, *p.gate_out)
+        ctx.save_for_backward(p.a, p.b, *map(recordable, (*p.gate_a, *p.gate_b, *p.gate_out)))
         ctx.save_for_forward(*ctx.to_save)
 
     @staticmethod

@@ -29,10 +29,11 @@ class GateLayer:
     def plans(self) -> tuple[Tensor, Tensor]:
         """Sample-major and neuron-major plan of `build_plan`, built at first use; not on CUDA devices."""
         if self._plans is None:
-            self._plans = (
-                build_plan(self.bits, self.width),
-                build_plan(self.bits, self.width, neuron_major=True),
-            )
+            with torch.inference_mode(False):  # a later training step saves them for its gradient
+                self._plans = (
+                    build_plan(self.bits, self.width),
+                    build_plan(self.bits, self.width, neuron_major=True),
+                )
         return self._plans
 
     def __repr__(self) -> str:

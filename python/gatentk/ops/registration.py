@@ -92,6 +92,11 @@ def below_autograd(op: Any, *arguments: Any) -> Tensor:
     return result
 
 
+def recordable(gates: Tensor) -> Tensor:
+    """Gates that a gradient may be computed from later, which torch refuses of tensors made in inference mode."""
+    return gates.clone() if gates.is_inference() else gates
+
+
 def sliced(op: Any) -> Callable[..., tuple[Tensor, int]]:
     """A batching rule that runs an operation once for each member."""
 
