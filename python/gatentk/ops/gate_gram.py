@@ -44,7 +44,7 @@ def gate_gram(bits_a: Any, bits_b: Any = None) -> Any:
 
 
 def _bit_matrix(name: str, bits: Any) -> Tensor:
-    bits = of_dtype(name, bits, torch.uint8)
+    bits = bits if isinstance(bits, Tensor) else of_dtype(name, bits, torch.uint8)
     check_packed(name, bits)
     if bits.dim() != 2 or bits.shape[1] % (ROW_ALIGNMENT // 8):
         raise ValueError(
