@@ -18,7 +18,7 @@ from gatentk import ops
 from gatentk.checks import FLOATS, as_tensor, check_dtype, check_finite, check_integer, describe
 from gatentk.gates.file import Header, write
 from gatentk.gates.table import GateTable
-from gatentk.gates.weights import gaussian
+from gatentk.gates.weights import beside, gaussian, has_values
 from gatentk.runs.bar import progress_bar
 
 _ACTIVATION_BYTES = 256_000_000  # of a batch, unless the batch size is given
@@ -38,6 +38,7 @@ class GateNetwork(nn.Module):
         dtype: float32 or float64; that of `input_weight`, else torch's default, if left out.
         input_weight: C, (width, d_in), on whose device the other weights come to lie; drawn from N(0, 2/d_in) if left
             out.
+        device: where the weights are drawn and lie, "meta" for shapes alone; torch's default if left out.
 
     Attributes:
         input_weight: buffer C, (width, d_in).
@@ -61,6 +62,7 @@ class GateNetwork(nn.Module):
         dtype: torch.dtype | str | None = None,
         *,
         input_weight: Tensor | None = None,
+        device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
         self.d_in = check_integer("d_in", d_in, 1)
@@ -71,11 +73,13 @@ class GateNetwork(nn.Module):
             _check_input_weight(input_weight, (self.width, self.d_in), dtype)
         dtype = check_dtype(dtype)
         if input_weight is None:
-            input_weight = gaussian(self.width, self.d_in, 2 / self.d_in, generator, dtype)
+            input_weight = gaussian(self.width, self.d_in, 2 / self.d_in, generator, dtype, device)
+        elif device is not None and torch.empty(0, device=device).device != input_weight.device:
+            raise ValueError(f"device: expected that of input_weight, {input_weight.device}, got {device}")
         self.register_buffer("input_weight", input_weight.detach().clone())
         for k in range(1, self.depth + 1):
-            psi = gaussian(self.width, self.width, 2 / self.width, generator, dtype)
-            self.register_buffer(f"psi_{k}", psi.to(input_weight.device))
+            psi = gaussian(self.width, self.width, 2 / self.width, generator, dtype, device)
+            self.register_buffer(f"psi_{k}", beside(psi, input_weight))
         self._known_fingerprint: tuple[list[tuple[Tensor, int, int]], str] | None = None
 
     @property
@@ -217,7 +221,8 @@ def _check_input_weight(value: object, shape: tuple[int, int], dtype: torch.dtyp
         raise TypeError(f"input_weight: expected {wanted}, got {describe(value)}")
     if value.shape != shape:
         raise ValueError(f"input_weight: expected shape {shape}, got {describe(value)}")
-    check_finite("input_weight", value.detach())
+    if has_values(value):
+        check_finite("input_weight", value.detach())
 
 
 def _check_overflow(what: str, z: Tensor, start: int) -> None:

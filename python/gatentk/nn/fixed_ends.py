@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from gatentk.checks import check_dense, check_dtype, check_integer, describe
 from gatentk.gates import GateTable
-from gatentk.gates.weights import gaussian
+from gatentk.gates.weights import beside, gaussian
+from gatentk.nn.conversion import ConvertibleModule
 from gatentk.ops.autocast import same_dtype
 
 
-class FixedEndsNetwork(nn.Module, ABC):
+class FixedEndsNetwork(ConvertibleModule, ABC):
     """Trained square layers W_1 .. W_depth between a fixed C and a fixed B: what both networks of [G], Sec. 2 share.
 
     `y = B D_depth W_depth ... D_1 W_1 D_0 C x`; the networks differ in where the activation patterns D_k come from.
@@ -32,6 +33,7 @@ class FixedEndsNetwork(nn.Module, ABC):
         generator: torch.Generator | None,
         dtype: torch.dtype | str | None,
         input_weight: Tensor | None = None,
+        device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
         self.d_in = check_integer("d_in", d_in, 1)
@@ -41,12 +43,12 @@ class FixedEndsNetwork(nn.Module, ABC):
         self.method = "auto"
         dtype = check_dtype(dtype)
         if input_weight is None:
-            input_weight = gaussian(self.width, self.d_in, 2 / self.d_in, generator, dtype)
+            input_weight = gaussian(self.width, self.d_in, 2 / self.d_in, generator, dtype, device)
         self.register_buffer("input_weight", input_weight.detach().to(dtype, copy=True))
-        output_weight = gaussian(self.d_out, self.width, 2 / self.d_out, generator, dtype)
-        self.register_buffer("output_weight", output_weight.to(input_weight.device))
+        output_weight = gaussian(self.d_out, self.width, 2 / self.d_out, generator, dtype, device)
+        self.register_buffer("output_weight", beside(output_weight, input_weight))
         self.weights = nn.ParameterList(
-            gaussian(self.width, self.width, 2 / self.width, generator, dtype).to(input_weight.device)
+            beside(gaussian(self.width, self.width, 2 / self.width, generator, dtype, device), input_weight)
             for _ in range(self.depth)
         )
 

@@ -27,6 +27,7 @@ class GReLUNetwork(FixedEndsNetwork):
             network's (no C is drawn then), as does its device.
         generator: source of the weights; torch's global one if left out.
         dtype: float32 or float64; torch's default if left out.
+        device: where the weights are drawn and lie, "meta" for shapes alone; torch's default if left out.
 
     Attributes:
         weights: ParameterList W_1 .. W_depth, (width, width), N(0, 2/width).
@@ -59,6 +60,7 @@ class GReLUNetwork(FixedEndsNetwork):
         gates: str | GateNetwork = "random",
         generator: torch.Generator | None = None,
         dtype: torch.dtype | str | None = None,
+        device: torch.device | str | None = None,
     ) -> None:
         given = gates if isinstance(gates, GateNetwork) else None
         if given is None:
@@ -68,7 +70,10 @@ class GReLUNetwork(FixedEndsNetwork):
                 f"gates: expected a gate network with d_in={d_in}, width={width}, depth={depth}, got one with "
                 f"d_in={given.d_in}, width={given.width}, depth={given.depth}"
             )
-        super().__init__(d_in, width, depth, d_out, generator, dtype, None if given is None else given.input_weight)
+        elif device is not None and torch.empty(0, device=device).device != given.input_weight.device:
+            raise ValueError(f"device: expected that of gates, {given.input_weight.device}, got {device}")
+        input_weight = None if given is None else given.input_weight
+        super().__init__(d_in, width, depth, d_out, generator, dtype, input_weight, device)
         if given is None:
             given = GateNetwork(
                 self.d_in,
@@ -77,6 +82,7 @@ class GReLUNetwork(FixedEndsNetwork):
                 generator,
                 self.input_weight.dtype,
                 input_weight=self.input_weight,
+                device=device,
             )
         self.gate_net = given
 

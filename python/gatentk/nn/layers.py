@@ -8,15 +8,17 @@ from torch import Tensor, nn
 from gatentk import ops
 from gatentk.checks import check_dtype, check_integer
 from gatentk.gates.weights import gaussian
+from gatentk.nn.conversion import ConvertibleModule
 
 
-class GReLULinear(nn.Module):
+class GReLULinear(ConvertibleModule):
     """One layer of a gated network: `gate_out o (W (gate_in o z))`, which visits only what the gates leave on.
 
     Args:
         in_features, out_features: sizes.
         generator: source of W, drawn from N(0, 2/in_features); torch's global one if left out.
         dtype: float32 or float64; torch's default if left out.
+        device: where W is drawn and lies, "meta" for its shape alone; torch's default if left out.
 
     Attributes:
         weight: Parameter (out_features, in_features).
@@ -42,13 +44,14 @@ class GReLULinear(nn.Module):
         out_features: int,
         generator: torch.Generator | None = None,
         dtype: torch.dtype | str | None = None,
+        device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
         self.in_features = check_integer("in_features", in_features, 1)
         self.out_features = check_integer("out_features", out_features, 1)
         self.method = "auto"
-        weight = gaussian(self.out_features, self.in_features, 2 / self.in_features, generator, check_dtype(dtype))
-        self.weight = nn.Parameter(weight)
+        sizes, dtype = (self.out_features, self.in_features), check_dtype(dtype)
+        self.weight = nn.Parameter(gaussian(*sizes, 2 / self.in_features, generator, dtype, device))
 
     def forward(self, z: Tensor, gate_in: ops.Gate = None, gate_out: ops.Gate = None) -> Tensor:
         """Outputs (..., n, out_features) of (..., n, in_features).

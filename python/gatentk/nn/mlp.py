@@ -22,6 +22,7 @@ class MLP(nn.Module):
         activation: "relu" or "linear".
         generator: source of the weights; torch's global one if left out.
         dtype: float32 or float64; torch's default if left out.
+        device: where the weights are drawn and lie, "meta" for shapes alone; torch's default if left out.
 
     Attributes:
         weights: ParameterList W_1 .. W_{depth+1}; W_l has shape (width_l, width_{l-1}).
@@ -47,6 +48,7 @@ class MLP(nn.Module):
         activation: str = "relu",
         generator: torch.Generator | None = None,
         dtype: torch.dtype | str | None = None,
+        device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
         self.d_in = check_integer("d_in", d_in, 1)
@@ -57,7 +59,8 @@ class MLP(nn.Module):
         dtype = check_dtype(dtype)
         sizes = [self.d_in, *[self.width] * self.depth, self.d_out]
         self.weights = nn.ParameterList(
-            torch.randn(rows, columns, generator=generator, dtype=dtype) for columns, rows in pairwise(sizes)
+            torch.randn(rows, columns, generator=generator, dtype=dtype, device=device)
+            for columns, rows in pairwise(sizes)
         )
 
     @property

@@ -25,6 +25,7 @@ class ReLUNetwork(FixedEndsNetwork):
             network ([G], Thm 2).
         generator: source of the weights; torch's global one if left out.
         dtype: float32 or float64; torch's default if left out.
+        device: where the weights are drawn and lie, "meta" for shapes alone; torch's default if left out.
 
     Attributes:
         weights: ParameterList W_1 .. W_depth, (width, width), N(0, 2/width).
@@ -54,10 +55,11 @@ class ReLUNetwork(FixedEndsNetwork):
         last_relu: bool = True,
         generator: torch.Generator | None = None,
         dtype: torch.dtype | str | None = None,
+        device: torch.device | str | None = None,
     ) -> None:
         if not isinstance(last_relu, bool):
             raise TypeError(f"last_relu: expected a bool, got {describe(last_relu)}")
-        super().__init__(d_in, width, depth, d_out, generator, dtype)
+        super().__init__(d_in, width, depth, d_out, generator, dtype, device=device)
         self.last_relu = last_relu
 
     def forward(self, x: Tensor) -> Tensor:
