@@ -298,6 +298,8 @@ def check_integer(name: str, value: object, minimum: int) -> int:
         raise TypeError(f"{name}: expected an integer, got {describe(value)}")
     if value < minimum:
         raise ValueError(f"{name}: expected an integer of at least {minimum}, got {value}")
+    if value >= 1 << 63:
+        raise ValueError(f"{name}: expected an integer below 2^63, got {value}")
     return int(value)
 
 

@@ -189,3 +189,43 @@ def test_the_help_lists_the_exit_codes():
     text = invoke("--help").output
     for code in (0, UserError.exit_code, MachineError.exit_code, Interrupted.exit_code, InternalError.exit_code):
         assert re.search(rf"^ +{code} ", text, re.MULTILINE)
+
+
+HUGE = [
+    (["ntk", "--width", "3000000"], "--width"),
+    (["ntk", "--width", "999999999", "--depths", "1"], "--width"),
+    (["ntk", "--depths", "0:999999", "--width", "4096"], "--width"),
+    (["ntk", "--data", "synthetic", "-n", "3000000000"], "-n"),
+    (["ntk", "--data", "ackley", "-n", "900000"], "-n"),
+    (["ntk", "--data", "friedman", "-n", str(10**30)], "n"),
+    (["ntk", "--seeds", str(10**12)], "seeds"),
+    (["train", "--width", "3000000"], "--width"),
+    (["train", "--depth", "3000000000"], "--width"),
+    (["train", "--width", str(10**40)], "width"),
+    (["train", "--data", "synthetic", "-n", "3000000000"], "-n"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "flag"), HUGE, ids=lambda value: " ".join(value) if value else None)
+def test_huge_sizes_are_refused_before_anything_is_allocated(tmp_path, arguments, flag):
+    data = [] if "--data" in arguments else ["--data", "digits"]
+    outcome = invoke(*arguments, *data, "--out", tmp_path / "out")
+    assert outcome.exit_code in (1, 2)
+    assert re.search(rf"(GB of memory and .* free; .*|^Error: .*){flag}\b", outcome.stderr, re.MULTILINE)
+    assert len(outcome.stderr) < 400
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["ntk", "train", "paper", "demo", "bench"])
+def test_results_go_where_a_folder_can_be(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine")
+    needed = {"ntk": ["--data", "digits"], "train": ["--data", "digits"], "paper": ["angles"]}
+    for place in ("", "file" if command != "bench" else ".", "file/inside"):
+        outcome = invoke(
+            command, *needed.get(command, ["-k", "no such case"] if command == "bench" else []), "--out", place
+        )
+        assert outcome.exit_code == 2, outcome.output
+        assert "--out" in outcome.stderr or place == "file/inside"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "mine"

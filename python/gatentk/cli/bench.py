@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gatentk.cli import options
+
 if TYPE_CHECKING:
     from gatentk.bench.case import Case
     from gatentk.bench.run import Clock, Measurement
@@ -19,7 +21,7 @@ BUSY = 0.5  # load average above which another program is probably at work
 @click.command()
 @click.option(
     "--peers",
-    type=click.Path(path_type=Path),
+    type=options.Place(path_type=Path),
     metavar="PYTHON",
     help="Interpreter of an environment with neural-tangents, to measure against it too.",
 )
@@ -33,7 +35,9 @@ BUSY = 0.5  # load average above which another program is probably at work
 @click.option("-k", "--cases", multiple=True, metavar="TEXT", help="Only cases whose name contains TEXT; repeatable.")
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Pairs of evaluations.")
 @click.option("--quick", is_flag=True, help="Small shapes: shows that everything runs, says nothing about speed.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.json", help="Write all numbers.")
+@click.option(
+    "--out", type=options.Place(dir_okay=False, path_type=Path), metavar="FILE.json", help="Write all numbers."
+)
 def bench(peers: Path | None, device: str, cases: tuple[str, ...], repeats: int, quick: bool, out: Path | None) -> None:
     """Measure the package beside what one would use instead, on this machine.
 

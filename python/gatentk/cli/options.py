@@ -13,6 +13,16 @@ from gatentk.data import registry
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
+class Place(click.Path):
+    """A path that is not empty, which would be the folder one is in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path."""
+        if value in ("", b""):
+            self.fail("expected a path, got an empty text", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def data(help_text: str) -> Decorator:
     """--data: a data set by its name."""
     return click.option("--data", required=True, metavar="NAME", help=help_text)
@@ -83,5 +93,6 @@ def restart(help_text: str) -> Decorator:
 def out(help_text: str = "Folder of the results.", **default: Any) -> Decorator:
     """--out, the argument `folder` of a runner; required where no `default` is given."""
     default = {"show_default": True, **default} if default else {"required": True}
-    folder = click.Path(path_type=Path)
+    folder = Place(file_okay=False, path_type=Path)
+    folder.name = "path"  # may not be there yet
     return click.option("--out", "folder", type=folder, metavar="DIR", help=help_text, **default)

@@ -35,6 +35,6 @@ def check_memory(needed: int, what: str = "this", remedy: str = "") -> None:
     available = available_memory()
     if available is not None and needed > available:
         raise MemoryError(
-            f"{what} needs about {needed / 1e9:.1f} GB of memory and {available / 1e9:.1f} GB are free"
+            f"{what} needs about {needed / 1e9:,.1f} GB of memory and {available / 1e9:,.1f} GB are free"
             + (f"; {remedy}" if remedy else "")
         )

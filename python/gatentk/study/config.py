@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gatentk.activations import FUNCTIONS
 
 DTYPES = ("float64", "float32")
+MOST_NETWORKS = 10_000_000  # their list stays in memory
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,9 @@ class StudyConfig:
         if self.width is None and not self.infinite:
             raise ValueError("width: expected a number of neurons, or infinite=True, or both; got neither")
         check_integer("seeds", self.seeds, 1)
+        networks = len(self.depths) * len(self.activations) * self.seeds if self.width is not None else 0
+        if networks > MOST_NETWORKS:
+            raise ValueError(f"seeds: expected at most {MOST_NETWORKS:,} networks in all, got {networks:,}")
         for name, minimum in (("width", 1), ("subset", 2), ("batch", 2)):
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name), minimum)

@@ -63,8 +63,8 @@ def run_study(
     samples = prepare_study(config) if samples is None else samples
     check_memory(
         study_memory(config, samples),
-        remedy="take fewer samples with n= (or subset=, if finite width is the larger part), or mini-batches with "
-        "batch=",
+        remedy="take fewer samples with n= (or subset=, if finite width is the larger part), a smaller width=, or "
+        "mini-batches with batch=",
     )
     with Journal(folder, identity(config, samples), restart) as finished:
         _compute(config, samples, finished, report or (lambda progress: None))

@@ -13,6 +13,7 @@ import torch
 from gatentk import nn, ntk
 from gatentk.activations import ACTIVATIONS
 from gatentk.errors import GateNTKError, StudyError
+from gatentk.ntk.memory import layerwise_memory, mlp_memory
 from gatentk.spectra import Spectrum, spectrum
 from gatentk.study.batches import batch_shape, drawn
 from gatentk.study.config import StudyConfig
@@ -97,15 +98,18 @@ def study_memory(config: StudyConfig, samples: StudySamples) -> int:
     """Peak bytes of the kernels of a study: one depth at a time, never all of them."""
     itemsize = DTYPES[config.dtype].itemsize
     peak = 0.0
-    for kind, rows in {(task.kind, task.rows) for task in plan(config, samples)}:
+    for kind, rows in {(task.kind, task.rows) for task in plan(replace(config, seeds=1), samples)}:
         count, size = batch_shape(config, len(samples.rows(rows)))
-        if kind == "infinite":
-            # All kernels of a depth, and what `spectrum` needs for one: 1.1 copies in float64.
-            bytes_needed = count * size * size * itemsize + 1.1 * size * size * 8
+        matrix = 8 * size * size
+        if kind == "infinite" or config.width is None:
+            # All kernels of a depth, and what `spectrum` needs for one: copies in float64.
+            bytes_needed = count * size * size * itemsize + 1.6 * matrix
         else:
-            # K, cosines and angles, or K and a float64 copy; activations and derivatives of every layer.
-            layers = 2 * config.depths[-1] + 1
-            bytes_needed = size * size * (itemsize + 16) + size * layers * (config.width or 0) * itemsize
+            width, depth = config.width, config.depths[-1]
+            network = mlp_memory(samples.x.shape[1], width, depth, itemsize)
+            # K, then its cosines and angles, or the copies of `spectrum`.
+            after = size * size * itemsize + max(3 * size * size * itemsize, 1.6 * matrix)
+            bytes_needed = network + max(layerwise_memory(size, width, depth, itemsize), after)
         peak = max(peak, bytes_needed)
     return int(peak)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from gatentk.ntk.memory import layerwise_memory
 from gatentk.ops import row_bytes
 from gatentk.train.config import TrainingConfig
-from gatentk.train.diagnostics import DIAGNOSTICS
+from gatentk.train.diagnostics import DIAGNOSTICS, KERNEL_SAMPLES
 from gatentk.train.samples import BLOCK_ROWS, DTYPES, TrainingSamples
 
 TABLE_BYTES = 256_000_000  # a larger gate table is kept in a file
@@ -16,6 +17,7 @@ def training_memory(config: TrainingConfig, samples: TrainingSamples) -> int:
     square = config.depth * config.width**2 * itemsize
     # Weights, gradients, the step; gates' weights; moments; weights to go back to between trials or measure against.
     copies = 3 + (config.model == "grelu") + 2 * (config.optimizer == "adam") + (len(config.rates) != 1)
+    copies += 2 * (config.switch is not None)  # the converted network and what is fitted for it
     copies += sum(DIAGNOSTICS[name].weight_copies for name in config.diagnostics)
     n, d = samples.train.x.shape
     tests = 0 if samples.test is None else len(samples.test)
@@ -23,9 +25,13 @@ def training_memory(config: TrainingConfig, samples: TrainingSamples) -> int:
     activations = rows * config.width * (2 * config.depth + 2) * itemsize
     inputs = config.width * (d + samples.outputs) * itemsize
     table = table_bytes(config, n) + table_bytes(config, tests)
-    conversion = 4 * n * config.width * itemsize if config.switch is not None else 0
+    conversion = 4 * n * config.width * 8 if config.switch is not None else 0
     kept = (n + tests) * (d + samples.outputs) * itemsize
-    return copies * square + inputs + kept + min(table, 2 * TABLE_BYTES) + max(activations, conversion)
+    kernel = 0
+    if {"drift", "linearised"} & set(config.diagnostics):
+        samples_of_kernel = min(n, config.diagnostic_samples, KERNEL_SAMPLES)
+        kernel = layerwise_memory(samples_of_kernel, config.width, config.depth, itemsize, samples.outputs)
+    return copies * square + inputs + kept + min(table, 2 * TABLE_BYTES) + max(activations, conversion, kernel)
 
 
 def table_bytes(config: TrainingConfig, n: int) -> int:

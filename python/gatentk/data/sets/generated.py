@@ -12,14 +12,25 @@ d = 2n); torch.randn promises neither that nor the same values on another instru
 from __future__ import annotations
 
 from gatentk.data.entries import Generated, Row, Source
+from gatentk.runs.memory import check_memory
 
 _SYNTHETIC_FEATURES = 5
 _FRIEDMAN_FEATURES = 10
 
 
+def _check_size(name: str, n: int, numbers: int) -> None:
+    """Refuse more numbers than fit before any is drawn; a system that promises memory would end the process later.
+
+    Raises:
+        MemoryError: they do not fit beside the copies that are made of them.
+    """
+    check_memory(3 * 8 * numbers, f"{name} with n={n}", "take a smaller n=")
+
+
 def _synthetic(n: int, seed: int) -> Source:
     import numpy as np
 
+    _check_size("synthetic", n, n * (_SYNTHETIC_FEATURES + 1))
     draws = np.random.default_rng(seed).standard_normal((n, _SYNTHETIC_FEATURES + 1))
     return Source(draws[:, :-1], draws[:, -1])
 
@@ -27,6 +38,7 @@ def _synthetic(n: int, seed: int) -> Source:
 def _friedman(n: int, seed: int) -> Source:
     import numpy as np
 
+    _check_size("friedman", n, n * (_FRIEDMAN_FEATURES + 2))
     features, noise = np.random.default_rng(seed).spawn(2)
     x = features.random((n, _FRIEDMAN_FEATURES))
     y = 10 * np.sin(np.pi * x[:, 0] * x[:, 1]) + 20 * (x[:, 2] - 0.5) ** 2 + 10 * x[:, 3] + 5 * x[:, 4]
@@ -36,6 +48,7 @@ def _friedman(n: int, seed: int) -> Source:
 def _ackley(n: int, seed: int) -> Source:
     import numpy as np
 
+    _check_size("ackley", n, 5 * n * n)
     x = np.random.default_rng(seed).standard_normal((n, 2 * n))
     size = np.abs(x)
     terms = np.log(size) * (np.cos(x) + x**3 * np.sin(x)) + np.sqrt(size)
