@@ -26,7 +26,8 @@ if x[0, 0] == -3:
     print("hello", flush=True)
     sys.exit()
 np.save(folder / "result.npy", (first["depth"] + 1) * x @ x.T)
-print(json.dumps({"versions": {"fake": "1.0"}, "implementation": "fake"}), flush=True)
+failed = {"quick": "AttributeError: not here"} if x[0, 0] == -4 else {}
+print(json.dumps({"versions": {"fake": "1.0"}, "implementation": "fake", "failed": failed}), flush=True)
 for count, line in enumerate(sys.stdin):
     assert json.loads(line) == {"command": "time"}
     if count == 3:

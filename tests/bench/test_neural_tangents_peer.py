@@ -23,13 +23,20 @@ def test_peer_script_serves_errors_and_picks_what_works(tmp_path, monkeypatch):
     monkeypatch.setattr(
         neural_tangents_peer, "prepare", lambda request: neural_tangents_peer.fastest(candidates, request["folder"])
     )
+    broken_by = "AttributeError: module 'jax.interpreters.ad' has no attribute 'source_info_util'"
     first, then = json.dumps({"threads": 1, "folder": str(tmp_path)}), json.dumps({"command": "time"})
     answers = []
     neural_tangents_peer.serve(["not json", first, then, then], answers.append)
     assert answers[0]["error"].startswith("JSONDecodeError")
-    assert answers[1] == {"versions": {"jax": "0"}, "implementation": "contraction"}
+    assert answers[1] == {
+        "versions": {"jax": "0"},
+        "implementation": "contraction",
+        "failed": {"structured": broken_by},
+    }
     assert all(answer["seconds"] >= 0 for answer in answers[2:])
     np.testing.assert_array_equal(np.load(tmp_path / "result.npy"), np.eye(2))
+    late = {"contraction": candidates["contraction"], "slow": broken}
+    assert neural_tangents_peer.fastest(late, str(tmp_path))[::2] == ("contraction", {})
     with pytest.raises(RuntimeError, match="structured: AttributeError: module"):
         neural_tangents_peer.fastest({"structured": broken}, str(tmp_path))
 

@@ -62,6 +62,22 @@ def test_document_is_plain_json_with_every_case():
     assert first.keys() == second.keys()
 
 
+def test_rows_and_lines_name_implementation_versions_and_what_did_not_run():
+    m = measurement(peer_name="Jacobian contraction", missing=("structured derivatives",))
+    missing = "structured derivatives, faster where they run, could not be run"
+    assert results.line(m) == ("one: 2.00 s, peer 8.00 s by Jacobian contraction, jax 0.4.28, ratio 4.00x; " + missing)
+    console = Console(width=300, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    with console.file:
+        console.print(results.table([m]))
+    assert f"(Jacobian contraction); jax 0.4.28; {missing}" in console.export_text()
+    assert results.document([m])["cases"][0]["peer_missing"] == ["structured derivatives"]
+    assert results.line(measurement(peer=(), peer_name="", versions={}, difference=None)) == "one: 2.00 s, no peer"
+
+
+def test_the_row_of_extreme_eigenvalues_says_that_the_peer_computes_all():
+    assert "all eigenvalues" in next(case.peer for case in CASES if case.name == "spectrum-f64")
+
+
 def test_notes_are_said_once():
     other = measurement(case=replace(CASES[0], name="two"), notes=("a note", "of two"))
     assert results.notes([measurement(), other]) == ["a note", "two: of two"]

@@ -3,10 +3,12 @@ import sys
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from cases.benchmark import measurement, named
+from cases.benchmark import measurement, named, request_of
 
+from gatentk._version import __version__
 from gatentk.bench import run
 from gatentk.bench.case import Job, Work
 from gatentk.bench.cases import CASES
@@ -128,12 +130,46 @@ def test_a_peer_that_fails_leaves_our_side_and_a_note(fake):
     assert "ended without an answer; it left no message (exit status" in result.notes[0]
 
 
-def test_repeats_are_capped_where_the_peer_is_slow(fake):
+def without_its_fastest(case):
+    """The case with a peer whose fastest implementation does not run."""
+    return replace(case, prepare=lambda _: replace(case.prepare(case), request=request_of(-4.0), comparable=None))
+
+
+def test_a_faster_implementation_that_could_not_be_run_is_said(fake):
+    case = replace(named("infinite-f64").small(), at_least=1.0, aim=2.0)
+    result = run.measure(without_its_fastest(case), 2, sys.executable, fake)
+    assert (result.peer_name, result.missing) == ("fake", ("quick",))
+    assert result.ratio > 1
+    assert result.verdict == ""  # the ratio is to a slow implementation
+    assert (
+        "peers: its quick, faster where they run, could not be run (AttributeError: not here), so the ratio is to fake "
+        "alone; with jax==0.4.20 and jaxlib==0.4.20 structured derivatives run" in result.notes
+    )
+    whole = run.measure(case, 2, sys.executable, fake)
+    assert (whole.missing, whole.verdict) == ((), "aim")
+    assert not [note for note in whole.notes if "could not be run" in note]
+
+
+def test_repeats_are_capped_where_the_peers_fastest_implementation_does_not_run(fake):
     case = replace(named("infinite-f64").small(), most_repeats=1)
-    result = run.measure(case, 5, sys.executable, fake)
+    result = run.measure(without_its_fastest(case), 5, sys.executable, fake)
     assert len(result.ours) == len(result.peer) == 1
-    assert result.notes == ("1 repeats only: an evaluation of the peer takes very long",)
+    assert result.notes[-1] == "1 repeats only: an evaluation of the peer takes very long"
+    assert len(run.measure(case, 3, sys.executable, fake).peer) == 3
     assert len(run.measure(case, 5).ours) == 5
+
+
+def test_every_peer_says_what_it_is_made_of():
+    versions = {"torch": torch.__version__, "numpy": np.__version__, "gatentk": __version__}
+    for name in ("pack-bits", "sweep-f64", "gram-f32", "spectrum-f64", "relu-inference-exact-f32"):
+        case = named(name).small()
+        result = run.measure(case, 1)
+        assert result.versions == {package: versions[package] for package in case.packages}
+        assert result.versions.keys() == PACKAGES.get(name, {"torch"})
+        assert result.peer_name
+
+
+PACKAGES = {"pack-bits": {"numpy"}, "sweep-f64": {"gatentk", "torch"}}
 
 
 def test_without_peers_our_side_is_measured_alone():

@@ -84,7 +84,8 @@ class Case:
         at_least, aim: ratios asked for, None where nothing was.
         better: "higher" for a ratio peer / ours (a speed-up), "lower" for ours / peer (an overhead): there
             `at_least` and `aim` are upper bounds.
-        most_repeats: a cap where one evaluation of the peer takes very long.
+        most_repeats: a cap where the fastest implementation of a peer cannot be run and the next takes very long.
+        packages: those that do the peer's work, if it runs here.
         device: where the data lie.
     """
 
@@ -100,6 +101,7 @@ class Case:
     aim: float | None = None
     better: Literal["higher", "lower"] = "higher"
     most_repeats: int | None = None
+    packages: tuple[str, ...] = ("torch",)
     device: str = "cpu"
 
     def small(self) -> Case:

@@ -1,9 +1,9 @@
 """neural-tangents on the other side of a pipe; run by the interpreter of an environment that has it.
 
 One JSON object a line. In, first: {"kind", "folder", "depth", "threads"}, samples and weights as .npy files in the
-folder. Out: {"versions", "implementation"} after compilation and a warm-up, whose result is saved as result.npy in
-the folder. Then for every {"command": "time"} one {"seconds"}. A failure is answered by {"error"}. The end of the
-input ends the program.
+folder. Out: {"versions", "implementation", "failed"} after compilation and a warm-up, whose result is saved as
+result.npy in the folder; "failed" has the faster implementations that do not run here, with their errors. Then for
+every {"command": "time"} one {"seconds"}. A failure is answered by {"error"}. The end of the input ends the program.
 
     neural-tangents==0.6.5 jax==0.4.28 jaxlib==0.4.28 tf2jax==0.3.5 "numpy<2" "scipy<1.13"
 
@@ -99,26 +99,35 @@ def seconds(run: Run) -> float:
     return time.perf_counter() - start
 
 
-def fastest(candidates: Mapping[str, Run], folder: str) -> tuple[str, Run]:
-    """Compile and warm up what works here; the quickest of one evaluation each, and its name."""
+def fastest(candidates: Mapping[str, Run], folder: str) -> tuple[str, Run, dict[str, str]]:
+    """Compile and warm up what works here; the quickest of one evaluation each, and its name.
+
+    Args:
+        candidates: implementations, those first that are known as faster.
+        folder: where the result is saved.
+
+    Returns:
+        Name and function, and the errors of the implementations before the first one that works.
+    """
     import numpy as np
 
-    warm, failures = {}, []
+    warm, failed = {}, {}
     for name, run in candidates.items():
         try:
             np.save(Path(folder) / f"{name}.npy", np.asarray(run()))
             warm[name] = run
-        except (AttributeError, ImportError, TypeError) as error:  # a jax that this implementation does not fit
-            failures.append(f"{name}: {type(error).__name__}: {error}")
+        except Exception as error:  # a jax that this implementation does not fit, or too little memory for it
+            if not warm:
+                failed[name] = f"{type(error).__name__}: {error}"
     if not warm:
-        raise RuntimeError("; ".join(failures))
+        raise RuntimeError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
     name = min(warm, key=lambda name: seconds(warm[name])) if len(warm) > 1 else next(iter(warm))
     (Path(folder) / f"{name}.npy").rename(Path(folder) / "result.npy")
-    return name, warm[name]
+    return name, warm[name], failed
 
 
-def prepare(request: Mapping[str, Any]) -> tuple[str, Run]:
-    """Read the samples and hand back the peer's name and function."""
+def prepare(request: Mapping[str, Any]) -> tuple[str, Run, dict[str, str]]:
+    """Read the samples and hand back the peer's name and function, and what failed."""
     import numpy as np
 
     samples = np.load(Path(request["folder"]) / "x.npy")
@@ -137,8 +146,8 @@ def serve(lines: Iterable[str], answer: Callable[[Mapping[str, Any]], None]) -> 
             request = json.loads(line)
             if run is None:
                 limit_threads(request["threads"])
-                name, run = prepare(request)
-                answer({"versions": versions(), "implementation": name})
+                name, run, failed = prepare(request)
+                answer({"versions": versions(), "implementation": name, "failed": failed})
             else:
                 answer({"seconds": seconds(run)})
         except Exception as error:  # the other side decides what to do about it

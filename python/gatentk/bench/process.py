@@ -18,6 +18,7 @@ from gatentk.errors import GateNTKError
 
 SCRIPT = Path(__file__).with_name("neural_tangents_peer.py")
 INSTALL = 'neural-tangents==0.6.5 jax==0.4.28 jaxlib==0.4.28 tf2jax==0.3.5 "numpy<2" "scipy<1.13"'
+FASTER = "with jax==0.4.20 and jaxlib==0.4.20 structured derivatives run"
 
 
 class PeerError(GateNTKError):
@@ -51,6 +52,7 @@ class PeerProcess:
     Attributes:
         name: which of its implementations the peer uses.
         versions: of the packages it is made of.
+        failed: its faster implementations that do not run there, with their errors.
 
     Raises:
         PeerError: the interpreter cannot be run, or the peer failed.
@@ -68,6 +70,7 @@ class PeerProcess:
             about = {"kind": request.kind, "folder": self._folder.name, "depth": request.depth, "threads": threads}
             answer = self._ask(about)
             self.name, self.versions = str(answer["implementation"]), dict(answer["versions"])
+            self.failed: dict[str, str] = dict(answer["failed"])
         except BaseException:
             self.close()
             raise

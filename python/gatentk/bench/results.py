@@ -57,8 +57,18 @@ def asked_text(case: Case) -> str:
 
 def _description(m: Measurement) -> str:
     variant = f" ({m.peer_name})" if m.peer_name and m.peer_name not in m.case.peer else ""
+    variant += f"; {_packages(m)}" if m.versions else ""
+    variant += f"; {_missing(m)}" if m.missing else ""
     dtype = str(m.case.dtype).removeprefix("torch.")
     return f"[bold]{m.case.name}[/bold]\n{m.case.ours}\n{m.case.shape} {dtype}\nagainst {m.case.peer}{variant}"
+
+
+def _packages(m: Measurement) -> str:
+    return ", ".join(f"{name} {version}" for name, version in m.versions.items())
+
+
+def _missing(m: Measurement) -> str:
+    return f"{', '.join(m.missing)}, faster where they run, could not be run"
 
 
 def _times(times: Sequence[float]) -> str:
@@ -137,8 +147,12 @@ def notes(measurements: Sequence[Measurement]) -> list[str]:
 def line(measurement: Measurement) -> str:
     """One line for the log of a long run."""
     ratio = measurement.ratio
-    against = "no peer" if ratio is None else f"peer {time_text(median(measurement.peer))}, ratio {ratio_text(ratio)}"
-    return f"{measurement.case.name}: {time_text(median(measurement.ours))}, {against}"
+    name, ours = measurement.case.name, time_text(median(measurement.ours))
+    if ratio is None:
+        return f"{name}: {ours}, no peer"
+    peer = f"peer {time_text(median(measurement.peer))} by {measurement.peer_name}, {_packages(measurement)}"
+    missing = f"; {_missing(measurement)}" if measurement.missing else ""
+    return f"{name}: {ours}, {peer}, ratio {ratio_text(ratio)}{missing}"
 
 
 def _record(m: Measurement) -> dict[str, Any]:
@@ -150,6 +164,7 @@ def _record(m: Measurement) -> dict[str, Any]:
         "peer": case.peer,
         "peer_variant": m.peer_name,
         "peer_versions": m.versions,
+        "peer_missing": list(m.missing),
         "dtype": str(case.dtype).removeprefix("torch."),
         "shape": {"n": shape.n, "d": shape.d, "width": shape.width, "depth": shape.depth},
         "ours_seconds": list(m.ours),

@@ -6,18 +6,20 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gatentk import ops
+from gatentk._version import __version__
 from gatentk.bench.case import Case, Evaluation, Job, Work
 from gatentk.bench.cases import CASES
-from gatentk.bench.process import SCRIPT, PeerError, PeerProcess, Request
+from gatentk.bench.process import FASTER, SCRIPT, PeerError, PeerProcess, Request
 from gatentk.errors import DataError
 
 PAUSE = 0.02  # s before each evaluation: OpenMP threads of the side before spin for some ms after their last task
@@ -32,11 +34,12 @@ class Measurement:
         case, work: as in the table.
         ours, peer: seconds of each evaluation, pairwise; `peer` is empty without one.
         peer_name: which of the peer's variants was the fastest.
-        versions: of a peer that is another package.
+        versions: of the packages that do the peer's work.
         difference: max|ours - peer| / max|peer| of the warm-up's results, None without a peer, or where it does
             something else.
         peak: fused multiply-adds of the machine in operations/s, measured before and after the case; 0 without.
         notes: what a reader has to know.
+        missing: the peer's implementations that could not be run; the ratio is then to a slower one.
     """
 
     case: Case
@@ -48,6 +51,7 @@ class Measurement:
     difference: float | None
     peak: float
     notes: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
     @property
     def ratios(self) -> tuple[float, ...]:
@@ -84,9 +88,9 @@ class Measurement:
 
     @property
     def verdict(self) -> str:
-        """One of "aim", "at least" and "short"; empty where nothing is asked or there is no peer."""
+        """One of "aim", "at least" and "short"; empty where nothing is asked or the peer did not run as it should."""
         ratio, asked, aim = self.ratio, self.case.at_least, self.case.aim
-        if ratio is None or asked is None or aim is None:
+        if ratio is None or asked is None or aim is None or self.missing:
             return ""
         sign = 1 if self.case.better == "higher" else -1
         if sign * ratio >= sign * aim:
@@ -129,7 +133,8 @@ class Peer:
     name: str
     seconds: Callable[[], float]
     result: Callable[[], Tensor]
-    versions: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str]
+    missing: tuple[str, ...] = ()
 
 
 def select(patterns: Sequence[str], cases: Sequence[Case] = CASES) -> list[Case]:
@@ -197,21 +202,32 @@ def measure(
     notes = [f"{repeats} repeats: too few to report, take {ENOUGH}"] if repeats < ENOUGH else []
     notes.extend(job.notes)
     if job.request is None:
-        return _alternate(case, job, _fastest(job, clock), clock, repeats, notes)
+        return _alternate(case, job, _fastest(case, job, clock), clock, repeats, notes)
     if python is None:
         # A note of the file of results, whose readers have the command.
         absent = "no peer: --peers names the interpreter of an environment with neural-tangents"
         return _alternate(case, job, None, clock, repeats, [*notes, absent])
     try:
         with PeerProcess(python, job.request, torch.get_num_threads(), script) as process:
-            peer = Peer(process.name, process.seconds, process.result, process.versions)
-            return _alternate(case, job, peer, clock, *_capped(case, repeats, notes))
+            peer = Peer(process.name, process.seconds, process.result, process.versions, tuple(process.failed))
+            if process.failed:
+                repeats, notes = _capped(case, repeats, [*notes, *_missing(process)])
+            return _alternate(case, job, peer, clock, repeats, notes)
     except PeerError as error:
         return _alternate(case, job, None, clock, repeats, [*notes, str(error)])
 
 
+def _missing(process: PeerProcess) -> list[str]:
+    """What a reader has to know of implementations of the peer that would be faster."""
+    return [
+        f"peers: its {name}, faster where they run, could not be run ({reason}), so the ratio is to {process.name} "
+        f"alone; {FASTER}"
+        for name, reason in process.failed.items()
+    ]
+
+
 def _capped(case: Case, repeats: int, notes: list[str]) -> tuple[int, list[str]]:
-    """Repeats and notes where the peer takes long."""
+    """Repeats and notes where the peer's fastest implementation does not run."""
     if case.most_repeats is None or repeats <= case.most_repeats:
         return repeats, notes
     return case.most_repeats, [f"{case.most_repeats} repeats only: an evaluation of the peer takes very long"]
@@ -233,20 +249,22 @@ def _alternate(case: Case, job: Job, peer: Peer | None, clock: Clock, count: int
         peer=tuple(theirs),
         peer_name="" if peer is None else peer.name,
         versions={} if peer is None else peer.versions,
+        missing=() if peer is None else peer.missing,
         difference=difference,
         peak=(before + clock.peak(case)) / 2,
         notes=tuple(notes),
     )
 
 
-def _fastest(job: Job, clock: Clock) -> Peer:
+def _fastest(case: Case, job: Job, clock: Clock) -> Peer:
     """The quickest of one evaluation each, after one that warms torch up."""
     names = list(job.peers)
     if len(names) > 1:
         job.peers[names[0]]()
         names.sort(key=lambda name: clock.seconds(job.peers[name]))
     run = job.peers[names[0]]
-    return Peer(names[0], lambda: clock.seconds(run), run)
+    versions = {"torch": torch.__version__, "numpy": np.__version__, "gatentk": __version__}
+    return Peer(names[0], lambda: clock.seconds(run), run, {name: versions[name] for name in case.packages})
 
 
 def _warm_up(job: Job, peer: Peer | None) -> float | None:

@@ -36,6 +36,7 @@ PACK_BITS = Case(
     family="pack_bits",
     ours="ops.pack_bits",
     peer="numpy.packbits",
+    packages=("numpy",),
     shape=Shape(n=50000, width=4096),
     quick=Shape(n=300, width=256),
     dtype=torch.bool,

@@ -97,6 +97,7 @@ CASES = (
         family="infinite_ntk",
         ours="ntk.infinite_sweep, depths 0..L",
         peer="our single depth L, and filling the output",
+        packages=("gatentk", "torch"),
         shape=Shape(n=2000, d=5, depth=10),
         quick=Shape(n=150, d=5, depth=3),
         dtype=torch.float64,

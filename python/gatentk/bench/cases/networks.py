@@ -174,6 +174,7 @@ PLAN_BUILDING = Case(
     family="masked_matmul",
     ours="both plans of all layers of a batch",
     peer="whole GReLU training step",
+    packages=("gatentk", "torch"),
     shape=Shape(n=256, d=784, width=2048, depth=4),
     quick=Shape(n=64, d=20, width=128, depth=2),
     dtype=torch.float32,

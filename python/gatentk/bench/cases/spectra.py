@@ -30,8 +30,8 @@ CASES = (
     Case(
         name="spectrum-f64",
         family="spectra",
-        ours="spectrum, infinite-width kernel",
-        peer="torch.linalg.eigvalsh",
+        ours="spectrum, smallest and largest eigenvalue of an infinite-width kernel",
+        peer="torch.linalg.eigvalsh, which computes all eigenvalues",
         shape=Shape(n=4000, d=5, depth=3),
         quick=Shape(n=540, d=5, depth=3),
         dtype=torch.float64,
