@@ -24,7 +24,7 @@ def test_demo_writes_one_report_about_all_its_studies(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "configurations", lambda: small)
     outcome = invoke("demo", "--out", tmp_path)
     assert outcome.exit_code == 0, outcome.output
-    assert {path.name for path in tmp_path.iterdir()} == {"whole", "batches", "report.html"}
+    assert {path.name for path in tmp_path.iterdir()} == {"whole", "batches", "report.html", "demo.jsonl"}
     assert {path.name for path in (tmp_path / "whole").iterdir()} == {
         *PLOTS,
         "records.jsonl",

@@ -52,7 +52,8 @@ def test_no_command_overwrites_the_results_of_another(tmp_path, first):
         for restart in ([], ["--restart"]):
             outcome = invoke(*arguments, *restart, "--out", tmp_path)
             assert outcome.exit_code == 2
-            assert f"holds results of gatentk {first}; choose another folder with --out\n" in outcome.output
+            refusal = f"holds results of gatentk {first}; choose another folder with --out, such as {tmp_path}-2\n"
+            assert refusal in outcome.output
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

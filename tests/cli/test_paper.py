@@ -140,7 +140,7 @@ def test_full_and_paths_reach_the_settings(toys, tmp_path):
 def test_all_makes_a_folder_each_and_one_page(toys, tmp_path):
     outcome = invoke("all", "--out", tmp_path)
     assert outcome.exit_code == 0, outcome.output
-    assert {path.name for path in tmp_path.iterdir()} == {"toy", "tea", "report.html"}
+    assert {path.name for path in tmp_path.iterdir()} == {"toy", "tea", "report.html", "papers.jsonl"}
     assert {path.name for path in (tmp_path / "tea").iterdir()} == FILES
     page = (tmp_path / "report.html").read_text()
     assert 'href="#toy"' in page
@@ -155,7 +155,7 @@ def test_all_continues_after_the_experiment_that_was_stopped(toys, tmp_path, mon
     with monkeypatch.context() as patch:
         patch.setattr(toys["tea"], "compute", interrupted)
         assert invoke("all", "--out", tmp_path).exit_code == 130
-    assert {path.name for path in tmp_path.iterdir()} == {"toy", "tea"}
+    assert {path.name for path in tmp_path.iterdir()} == {"toy", "tea", "papers.jsonl"}
     toys["toy"].computed.clear()
     outcome = invoke("all", "--out", tmp_path)
     assert outcome.exit_code == 0, outcome.output
@@ -171,7 +171,7 @@ def test_all_leaves_out_what_cannot_run_and_says_so_before_anything_runs(toys, t
     outcome = invoke("all", "--out", tmp_path)
     assert outcome.exit_code == 0, outcome.output
     assert outcome.output.startswith("tea is left out: tea.csv: needs to be <downloaded>\n")
-    assert {path.name for path in tmp_path.iterdir()} == {"toy", "report.html"}
+    assert {path.name for path in tmp_path.iterdir()} == {"toy", "report.html", "papers.jsonl"}
     page = (tmp_path / "report.html").read_text()
     assert "<strong>tea</strong> is left out: tea.csv: needs to be &lt;downloaded&gt;" in page
 
@@ -309,10 +309,10 @@ def test_a_file_in_place_of_the_folder_is_refused(toys, tmp_path):
 
 def test_a_read_only_folder_is_refused(toys, tmp_path, monkeypatch):
     # Permissions do not stop a superuser, who may run these tests.
-    def refused(path):
+    def refused(path, entries):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(gatentk.runs.journal, "JournalFile", refused)
+    monkeypatch.setattr(gatentk.runs.journal.LinesFile, "create", refused)
     outcome = invoke("toy", "--out", tmp_path)
     assert_one_line(outcome, 2, f"cannot write to {tmp_path}: Permission denied")
     assert toys["toy"].computed == []

@@ -76,7 +76,7 @@ def test_restart_starts_over(tmp_path):
 
 def test_a_foreign_journal_is_left_alone(tmp_path):
     (tmp_path / JOURNAL).write_text('{"something": "else"}\n')
-    with pytest.raises(StudyError, match="another study"):
+    with pytest.raises(StudyError, match="is no journal of gatentk ntk"):
         run_into(tmp_path, small())
     assert (tmp_path / JOURNAL).read_text() == '{"something": "else"}\n'
 

@@ -22,16 +22,19 @@ def demo(folder: Path) -> None:
     and one report.html about all of them. Run again, it continues where it stopped.
     """
     from gatentk.reporting.output import write_page
-    from gatentk.runs.files import write_atomically
+    from gatentk.runs.journal import DemoFolder
     from gatentk.study import page
     from gatentk.study.folder import PAGE
     from gatentk.study.sentences import headline, title
 
     console = open_console()
-    studies = [run(console, config, folder / name, restart=None) for name, config in configurations().items()]
-    write_page(
-        folder / PAGE, write_atomically, lambda: page.html(studies, "Neural tangent kernels of handwritten digits")
-    )
+    with DemoFolder(folder, {}, files=[PAGE]) as overview:
+        studies = [run(console, config, folder / name, restart=None) for name, config in configurations().items()]
+        write_page(
+            folder / PAGE,
+            lambda path, content: overview.put(path.name, content),
+            lambda: page.html(studies, "Neural tangent kernels of handwritten digits"),
+        )
     for study in studies:
         console.print(f"\n{title(study.config, study.samples)}", style="bold")
         for sentence in headline(study.config, study.samples, study.series):

@@ -61,29 +61,33 @@ What is finished is kept: the same command goes on where a run was stopped.
 def paper(name: str, folder: Path, full: bool, paths: dict[str, Path], restart: bool) -> None:
     """Recompute an experiment, or all of them into a folder each."""
     from gatentk.checks import check_choice
-    from gatentk.papers.frame import page
     from gatentk.papers.frame.experiment import Scale
-    from gatentk.papers.frame.run import PAGE
-    from gatentk.reporting.output import write_page
-    from gatentk.runs.files import write_atomically
 
     console = open_console()
     check_choice("name", name, (*papers.NAMES, "all"))
     names = papers.NAMES if name == "all" else (name,)
     jobs, left_out = _prepare(console, [papers.experiment(each) for each in names], Scale(full, paths))
-    results = []
-    for job in jobs:
-        inside = folder / job.experiment.name if name == "all" else folder
-        results.append(_run(console, job, inside, restart))
-        _show(console, results[-1])
-        console.print(f"Written: {inside / PAGE}", soft_wrap=True)
     if name == "all":
+        _run_all(console, jobs, left_out, folder, restart)
+    else:
+        _run(console, jobs[0], folder, restart)
+
+
+def _run_all(console: Console, jobs: list[Job], left_out: dict[str, str], folder: Path, restart: bool) -> None:
+    """All experiments, each into a folder inside, and a page about them."""
+    from gatentk.papers.frame import page
+    from gatentk.papers.frame.run import PAGE
+    from gatentk.reporting.output import write_page
+    from gatentk.runs.journal import PapersFolder
+
+    with PapersFolder(folder, {}, restart, [PAGE]) as overview:
+        results = [_run(console, job, folder / job.experiment.name, restart) for job in jobs]
         write_page(
             folder / PAGE,
-            write_atomically,
+            lambda path, content: overview.put(path.name, content),
             lambda: page.html(results, "Two papers on wide networks, recomputed", left_out),
         )
-        console.print(f"All of them: {folder / PAGE}", soft_wrap=True)
+    console.print(f"All of them: {folder / PAGE}", soft_wrap=True)
 
 
 def _prepare(console: Console, experiments: list[Experiment[Any]], scale: Scale) -> tuple[list[Job], dict[str, str]]:
@@ -125,11 +129,14 @@ def _prepare(console: Console, experiments: list[Experiment[Any]], scale: Scale)
 
 
 def _run(console: Console, job: Job, folder: Path, restart: bool) -> Result:
-    """Compute what is missing in the folder, behind a progress bar, and write all files."""
-    from gatentk.papers.frame.run import run_experiment
+    """Compute what is missing in the folder, behind a progress bar, write all files, and say what came out."""
+    from gatentk.papers.frame.run import PAGE, run_experiment
 
     with shown_progress(console, job.experiment.name, folder, "cells", job.seconds) as report:
-        return run_experiment(job, folder, restart, report, command_line(job.experiment.name, job.scale))
+        result = run_experiment(job, folder, restart, report, command_line(job.experiment.name, job.scale))
+    _show(console, result)
+    console.print(f"Written: {folder / PAGE}", soft_wrap=True)
+    return result
 
 
 def command_line(name: str, scale: Scale, out: str = "DIR") -> str:

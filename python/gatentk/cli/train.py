@@ -204,8 +204,8 @@ def train(checkpoint_every: int, resume: bool, restart: bool, folder: Path, **se
       gatentk train --data digits -n 500 --switch 25 --optimizer gd --lr auto --out switch
       gatentk train --data csv:mine.csv --epochs 200 --resume --out mine
     """  # noqa: D301 (click reads \b: keep these lines apart)
+    from gatentk.runs.results import RESULTS
     from gatentk.train import prepare_training
-    from gatentk.train.folder import RESULTS
     from gatentk.train.sentences import headline
 
     if resume and restart:

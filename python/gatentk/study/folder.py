@@ -15,6 +15,7 @@ from gatentk.reporting.output import write_results
 from gatentk.runs.files import write_atomically
 from gatentk.runs.memory import check_memory
 from gatentk.runs.progress import Progress
+from gatentk.runs.results import RESULTS
 from gatentk.study import page
 from gatentk.study.config import StudyConfig
 from gatentk.study.journal import Journal
@@ -23,6 +24,8 @@ from gatentk.study.run import cost, plan, run_tasks, study_memory
 from gatentk.study.samples import StudySamples, prepare_study
 
 PAGE = "report.html"
+TABLE = "results.csv"
+FILES = (RESULTS, TABLE, "angle.png", "angle.svg", "condition.png", "condition.svg", PAGE)
 FORMAT = 1  # of the journal; raised when a task would compute something else
 
 
@@ -53,8 +56,9 @@ def run_study(
         DataError, TypeError, ValueError, StudyError: as `prepare_study`.
         MemoryError: less is free than the study needs; nothing is written.
         OSError: results.json or results.csv cannot be written; what was computed is kept in the folder.
-        StudyError: the folder holds another study or anything of another runner, cannot be written, or another
-            process is writing to it; a kernel has no spectrum.
+        StudyError: the folder holds another study, anything of another runner, or a file of nobody known that the study
+            would write; it cannot be written, or another process is writing to it; its journal is damaged; a kernel
+            has no spectrum.
 
     Warns:
         DrawingWarning: a plot or the page could not be drawn; everything else is written.
@@ -66,11 +70,11 @@ def run_study(
         remedy="take fewer samples with n= (or subset=, if finite width is the larger part), a smaller width=, or "
         "mini-batches with batch=",
     )
-    with Journal(folder, identity(config, samples), restart) as finished:
+    with Journal(folder, identity(config, samples), restart, FILES) as finished:
         _compute(config, samples, finished, report or (lambda progress: None))
         records = list(finished.records)
-    study = Study(config, samples, records, environment(), command or f"run_study({config!r}, Path('DIR'))")
-    write(folder, study)
+        study = Study(config, samples, records, environment(), command or f"run_study({config!r}, Path('DIR'))")
+        write(folder, study, finished.put)
     return study
 
 
@@ -82,12 +86,18 @@ def _compute(config: StudyConfig, samples: StudySamples, finished: Journal, repo
         report(Progress.of(costs, finished.done, task.key))
 
 
-def write(folder: Path, study: Study) -> None:
-    """Write all files of a study."""
+def write(folder: Path, study: Study, put: Callable[[str, bytes], None] | None = None) -> None:
+    """Write all files of a study.
+
+    Args:
+        folder: of the files.
+        study: what they show.
+        put: writes one of them; replaces what is there if left out.
+    """
     write_results(
         folder,
-        lambda name, content: write_atomically(folder / name, content),
-        {"results.json": document_text(study).encode(), "results.csv": table_text(study.records).encode()},
+        put or (lambda name, content: write_atomically(folder / name, content)),
+        {RESULTS: document_text(study).encode(), TABLE: table_text(study.records).encode()},
         lambda: study.drawn,
         {PAGE: lambda: page.html([study])},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,19 @@ class Journal(journal.Journal):
         records: what they computed.
 
     Raises:
-        StudyError: the folder holds another study or anything of another runner, cannot be written, or another
-            process is writing to it.
+        StudyError: the folder holds another study, anything of another runner, or a file of nobody known that this
+            study would write; cannot be written, or another process is writing to it; the journal is damaged.
     """
 
     runner = journal.STUDY
     error = StudyError
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any], restart: bool | None = False) -> None:
+    def __init__(
+        self, folder: Path, identity: Mapping[str, Any], restart: bool | None = False, files: Iterable[str] = ()
+    ) -> None:
         self.records: list[StudyRecord] = []
         self.done: set[str] = set()
-        super().__init__(folder, identity, restart)
+        super().__init__(folder, identity, restart, files)
 
     def take(self, entry: dict[str, Any]) -> None:
         """Remember a finished task."""

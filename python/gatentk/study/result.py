@@ -9,6 +9,7 @@ from typing import Any
 
 from gatentk.reporting import figures
 from gatentk.reporting.text import csv_text, json_text
+from gatentk.runs.results import with_digest
 from gatentk.study.config import StudyConfig
 from gatentk.study.plots import draw
 from gatentk.study.run import FIELDS, StudyRecord
@@ -81,7 +82,7 @@ def document_text(study: Study) -> str:
         ],
         "records": [asdict(record) for record in study.records],
     }
-    return json_text(document)
+    return json_text(with_digest(document))
 
 
 def table_text(records: Sequence[StudyRecord]) -> str:

@@ -1,20 +1,59 @@
-"""checkpoint-SEED.pt: what a run goes on from."""
+"""checkpoint-SEED.pt: what a run goes on from, with a checksum, and the one before."""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
+from torch import Tensor
 
 from gatentk.errors import TrainingError
 from gatentk.runs.files import open_atomically
 from gatentk.runs.identity import changes_text, differing_names
 
+SEAL = "sha256"  # key of the checksum
+_KINDS: dict[str, Any] = {
+    "identity": dict,
+    "seed": int,
+    "epoch": int,
+    "rate": (float, int),
+    "model": str,
+    "network": dict,
+    "optimizer": dict,
+    "order": Tensor,
+}
+
+
+class DamagedCheckpointError(TrainingError):
+    """A checkpoint is not what was written."""
+
+
+class _Watched:
+    """A file that remembers why it could not be written: torch says something else."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        try:
+            return self._file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
+
 
 def checkpoint_paths(folder: Path) -> list[Path]:
     """The checkpoints in a folder."""
-    return sorted(folder.glob("checkpoint-*.pt"))
+    return sorted(path for path in folder.iterdir() if re.fullmatch(r"checkpoint-\d+\.pt", path.name))
 
 
 def checkpoint_path(folder: Path, seed: int) -> Path:
@@ -22,10 +61,38 @@ def checkpoint_path(folder: Path, seed: int) -> Path:
     return folder / f"checkpoint-{seed}.pt"
 
 
+def previous_path(path: Path) -> Path:
+    """Where the checkpoint before that is."""
+    return path.with_suffix(".previous.pt")
+
+
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint; the one before stays whole until then."""
-    with open_atomically(path) as file:
-        torch.save(state, file)
+    """Write a checkpoint with a checksum of all of it; the one before is kept as `previous_path`.
+
+    Args:
+        path: of the file.
+        state: tensors and plain values, in dictionaries and lists.
+
+    Raises:
+        OSError: it cannot be written; the one before stays where it is.
+    """
+
+    def keep() -> None:
+        if path.exists():
+            previous_path(path).unlink(missing_ok=True)
+            try:
+                os.link(path, previous_path(path))  # so that it is at both places until the new one is there
+            except OSError:  # a file system without links
+                os.replace(path, previous_path(path))
+
+    with open_atomically(path, before=keep) as file:
+        watched = _Watched(file)
+        try:
+            torch.save({**state, SEAL: state_digest(state)}, watched)  # type: ignore[arg-type]
+        except Exception:
+            if watched.error is not None:
+                raise watched.error from None
+            raise
 
 
 def read_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
@@ -36,13 +103,7 @@ def read_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any] | No
     """
     if not path.exists():
         return None
-    with path.open("rb") as file:
-        try:
-            state = torch.load(file, weights_only=True)
-        except MemoryError:
-            raise
-        except Exception as error:  # torch answers damage with a dozen exceptions, OSError among them
-            raise TrainingError(f"{path}: damaged, or not a checkpoint; restart=True starts over") from error
+    state = _loaded(path)
     if not isinstance(state, dict) or not isinstance(state.get("identity"), dict):
         raise TrainingError(f"{path}: not a checkpoint of gatentk train")
     if names := differing_names(state["identity"], identity):
@@ -51,4 +112,93 @@ def read_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any] | No
             f"{path} is of another training ({changes}); choose another folder with folder=, or restart=True to start "
             "over"
         )
+    for name, kind in _KINDS.items():
+        if not isinstance(state.get(name), kind):
+            raise DamagedCheckpointError(f"{path}: {name} is missing, or of another type; restart=True starts over")
     return state
+
+
+def last_checkpoint(folder: Path, seed: int, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The state that a run goes on from: that of the checkpoint before where the last one is damaged or missing.
+
+    Raises:
+        TrainingError: as `read_checkpoint`, if there is none before.
+
+    Warns:
+        UserWarning: the last one is damaged; it is replaced by the one before.
+    """
+    path = checkpoint_path(folder, seed)
+    before = previous_path(path)
+    try:
+        state = _of_seed(path, seed, identity)
+        if state is not None or not before.exists():
+            return state
+    except DamagedCheckpointError as error:
+        if not before.exists():
+            raise DamagedCheckpointError(
+                f"{error}; there is none before it: without the file seed {seed} is trained from its start again"
+            ) from error
+        state = _of_seed(before, seed, identity)
+        assert state is not None
+        warnings.warn(
+            f"{path}: damaged; going on from the checkpoint before it, of epoch {state['epoch']}", stacklevel=2
+        )
+    else:
+        state = _of_seed(before, seed, identity)  # stopped between two renames of a file system without links
+    os.replace(before, path)
+    return state
+
+
+def _of_seed(path: Path, seed: int, identity: dict[str, Any]) -> dict[str, Any] | None:
+    state = read_checkpoint(path, identity)
+    if state is not None and state["seed"] != seed:
+        raise TrainingError(
+            f"{path}: the checkpoint of seed {state['seed']}, not of seed {seed}; restart=True starts over"
+        )
+    return state
+
+
+def _loaded(path: Path) -> Any:
+    """What a checkpoint holds, without its checksum, which fits."""
+    damaged = f"{path}: damaged, or not a checkpoint; restart=True starts over"
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch wonders at damage
+        try:
+            state = torch.load(file, weights_only=True)
+            if not isinstance(state, dict):
+                return state
+            is_whole = state.pop(SEAL, None) == state_digest(state)
+        except MemoryError:
+            raise
+        except Exception as error:  # torch answers damage with a dozen exceptions, OSError among them
+            raise DamagedCheckpointError(damaged) from error
+    if not is_whole:
+        raise DamagedCheckpointError(f"{damaged} (it does not fit its checksum)")
+    return state
+
+
+def state_digest(state: Any) -> str:
+    """SHA-256 of nested dictionaries, lists, tensors and plain values: types, sizes, order and every bit."""
+    digest = hashlib.sha256()
+    _feed(digest, state)
+    return digest.hexdigest()
+
+
+def _feed(digest: Any, value: Any) -> None:
+    if isinstance(value, Tensor):
+        digest.update(f"{value.dtype} {tuple(value.shape)};".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    elif isinstance(value, dict):
+        digest.update(f"dict {len(value)};".encode())
+        for key, content in value.items():
+            _feed(digest, key)
+            _feed(digest, content)
+    elif isinstance(value, (list, tuple)):
+        digest.update(f"{'list' if isinstance(value, list) else 'tuple'} {len(value)};".encode())
+        for content in value:
+            _feed(digest, content)
+    elif value is None or isinstance(value, (bool, int, float, str)):
+        text = f"{type(value).__name__} {value!r}".encode("utf-8", "surrogatepass")
+        digest.update(f"{len(text)} ".encode() + text)
+    else:
+        raise TypeError(f"state: expected tensors and plain values, got {type(value).__name__}")

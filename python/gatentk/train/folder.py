@@ -14,10 +14,10 @@ from gatentk.errors import TrainingError
 from gatentk.extras import require
 from gatentk.reporting import figures
 from gatentk.reporting.output import write_results
-from gatentk.runs.files import write_atomically
 from gatentk.runs.identity import as_stored
 from gatentk.runs.memory import check_memory
-from gatentk.train.checkpoints import checkpoint_path, checkpoint_paths, read_checkpoint, write_checkpoint
+from gatentk.runs.results import RESULTS
+from gatentk.train.checkpoints import checkpoint_path, last_checkpoint, previous_path, write_checkpoint
 from gatentk.train.config import TrainingConfig
 from gatentk.train.journal import Journal
 from gatentk.train.learning_rates import candidate_rates, choose_rate
@@ -27,10 +27,10 @@ from gatentk.train.record import EpochRecord
 from gatentk.train.result import Result, document_text
 from gatentk.train.run import Run
 from gatentk.train.samples import TrainingSamples, prepare_training
-from gatentk.train.start import Start, begin, build, remove_gate_files
+from gatentk.train.start import Start, begin, build, gate_files
 
-RESULTS = "results.json"
-FORMAT = 1  # of journal and checkpoints; raised when a run would compute something else
+RESULT_FILES = (RESULTS, "loss.png", "loss.svg")
+FORMAT = 2  # of journal and checkpoints; raised when a run would compute something else
 
 
 def run_training(
@@ -70,33 +70,17 @@ def run_training(
     require("cli", "run_training")
     samples = prepare_training(config) if samples is None else samples
     check_memory(training_memory(config, samples), remedy="take a smaller width= or depth=, or fewer samples with n=")
-    result = run_all(
-        config,
-        samples,
-        folder,
-        resume=resume,
-        restart=restart,
-        checkpoint_every=checkpoint_every,
-        callback=report,
-    )
-    write(folder, samples, result, command or f"run_training({config!r}, Path('DIR'))")
+    checkpoint_every = check_integer("checkpoint_every", checkpoint_every, 1)
+    with _opened(config, samples, folder, resume, restart, RESULT_FILES) as journal:
+        result = _train(config, samples, journal, resume, checkpoint_every, report)
+        command = command or f"run_training({config!r}, Path('DIR'))"
+        write_results(
+            folder,
+            journal.put,
+            {RESULTS: document_text(samples, result, command).encode()},
+            lambda: figures.rendered(lambda: {"loss": draw(samples, result)}),
+        )
     return result
-
-
-def write(folder: Path, samples: TrainingSamples, result: Result, command: str) -> None:
-    """Write all files of a training besides its journal.
-
-    Args:
-        folder: of the files.
-        samples, result: what was trained, and what came out.
-        command: what repeats it.
-    """
-    write_results(
-        folder,
-        lambda name, content: write_atomically(folder / name, content),
-        {RESULTS: document_text(samples, result, command).encode()},
-        lambda: figures.rendered(lambda: {"loss": draw(samples, result)}),
-    )
 
 
 def identity(config: TrainingConfig, samples: TrainingSamples) -> dict[str, Any]:
@@ -123,8 +107,8 @@ def run_all(
     """Train all seeds, one after another, with a log and checkpoints in a folder.
 
     The folder gets log.jsonl, a line an epoch, and checkpoint-SEED.pt, replaced every `checkpoint_every` epochs and
-    at the end; while a GReLU network with a gate table of more than 256 MB is trained, also the table. Whatever
-    interrupts it, the last checkpoint stays whole.
+    at the end, with the one before as checkpoint-SEED.previous.pt; while a GReLU network with a gate table of more than
+    256 MB is trained, also the table. Whatever interrupts it, the last checkpoint stays whole.
 
     Args:
         config: what to train.
@@ -132,7 +116,7 @@ def run_all(
         folder: of the files; created if it is not there.
         resume: go on from the checkpoints, bit for bit as if never interrupted (with the same number of threads).
             More epochs or seeds than before continue a finished training.
-        restart: forget what is there.
+        restart: forget what is there; removes the files of the training, no others.
         checkpoint_every: epochs between checkpoints.
         callback: called after each epoch with its record, and whether it is a trial of a learning rate; called once
             for each epoch that was done before a resume, too.
@@ -141,25 +125,55 @@ def run_all(
         The learning rate and the records of all epochs, with those that were done before a resume.
 
     Raises:
-        TrainingError: the folder holds anything of another runner, another training, or one that is neither to be
-            resumed nor forgotten; it cannot be written, or another process is writing to it; every learning rate
-            diverges; a checkpoint is damaged.
+        OSError: a log or a checkpoint cannot be written; what was there stays.
+        TrainingError: the folder holds anything of another runner, another training, one that is neither to be resumed
+            nor forgotten, or a file of nobody known that this training would write; it cannot be written, or another
+            process is writing to it; every learning rate diverges; the log is damaged, or a checkpoint that has none
+            before it.
+
+    Warns:
+        UserWarning: a checkpoint is damaged, and the training goes on from the one before.
     """
     checkpoint_every = check_integer("checkpoint_every", checkpoint_every, 1)
-    with Journal(folder, identity(config, samples), resume=resume, restart=restart) as journal:
-        if restart:
-            for path in checkpoint_paths(folder):
-                path.unlink()
-        training = _Training(config, samples, folder, journal, callback or (lambda record, trial: None))
-        rate = training.rate()
-        for seed in range(config.seeds):
-            run = training.unfinished_run(seed, rate, resume)
-            if run is not None:
-                training.finish(run, checkpoint_every)
-            remove_gate_files(folder, seed)
-        journal.sync()
-        records = [record for record in journal.records if record.seed < config.seeds]
-        return Result(config, rate, journal.trials, records)
+    with _opened(config, samples, folder, resume, restart) as journal:
+        return _train(config, samples, journal, resume, checkpoint_every, callback)
+
+
+def _opened(
+    config: TrainingConfig,
+    samples: TrainingSamples,
+    folder: Path,
+    resume: bool,
+    restart: bool,
+    others: tuple[str, ...] = (),
+) -> Journal:
+    """The log of a training, to which checkpoints, gate tables and other files belong."""
+    files = [*others]
+    for seed in range(config.seeds):
+        path = checkpoint_path(folder, seed)
+        files += [path.name, previous_path(path).name, *gate_files(config, samples, seed)]
+    return Journal(folder, identity(config, samples), resume=resume, restart=restart, files=files)
+
+
+def _train(
+    config: TrainingConfig,
+    samples: TrainingSamples,
+    journal: Journal,
+    resume: bool,
+    checkpoint_every: int,
+    callback: Callable[[EpochRecord, bool], None] | None,
+) -> Result:
+    """Train all seeds into an open folder."""
+    training = _Training(config, samples, journal, callback or (lambda record, trial: None))
+    rate = training.rate()
+    for seed in range(config.seeds):
+        run = training.unfinished_run(seed, rate, resume)
+        if run is not None:
+            training.finish(run, checkpoint_every)
+        journal.remove(gate_files(config, samples, seed))
+    journal.sync()
+    records = [record for record in journal.records if record.seed < config.seeds]
+    return Result(config, rate, journal.trials, records)
 
 
 class _Training:
@@ -169,11 +183,11 @@ class _Training:
         self,
         config: TrainingConfig,
         samples: TrainingSamples,
-        folder: Path,
         journal: Journal,
         report: Callable[[EpochRecord, bool], None],
     ) -> None:
-        self.config, self.samples, self.folder, self.journal, self.report = config, samples, folder, journal, report
+        self.config, self.samples, self.journal, self.report = config, samples, journal, report
+        self.folder = journal.folder
         self._tried: Start | None = None  # seed 0 after the trials, so that its gates are looked up once
 
     def rate(self) -> float:
@@ -191,8 +205,7 @@ class _Training:
 
     def unfinished_run(self, seed: int, rate: float, resume: bool) -> Run | None:
         """The run of a seed as far as its checkpoint goes; None if it is finished. Reports the epochs done before."""
-        path = checkpoint_path(self.folder, seed)
-        state = read_checkpoint(path, self.journal.identity) if resume else None
+        state = last_checkpoint(self.folder, seed, self.journal.identity) if resume else None
         done = self.journal.rewind(seed, -1 if state is None else state["epoch"])
         for record in done:
             self.report(record, False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,15 @@ JOURNAL = journal.TRAINING.file_name
 class Journal(journal.Journal):
     """log.jsonl: what is trained, the trials of learning rates and the rate, then a line an epoch.
 
-    A line that is torn, by a crash or a full disk, is cut off when the journal is opened again. The file is locked
-    while open.
+    A last line that is torn, by a crash or a full disk, is cut off when the journal is opened again. The folder is
+    locked while it is open.
 
     Args:
         folder: of the results; created if it is not there.
         identity: of the training, see `folder.identity`.
         resume: whether to go on with what is there.
         restart: whether to forget it.
+        files: names of files that the training will write.
 
     Attributes:
         rate, trials: as chosen; rate is None before.
@@ -32,29 +34,39 @@ class Journal(journal.Journal):
 
     Raises:
         TrainingError: the folder cannot be written, or another process is writing to it; it holds anything of another
-            runner, nothing to resume, something of another training, or something without either flag.
+            runner or of nobody known, nothing to resume, something of another training, or something without either
+            flag; the log is damaged.
     """
 
     runner = journal.TRAINING
     error = TrainingError
 
-    def __init__(self, folder: Path, identity: dict[str, Any], *, resume: bool = False, restart: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        identity: dict[str, Any],
+        *,
+        resume: bool = False,
+        restart: bool = False,
+        files: Iterable[str] = (),
+    ) -> None:
         self.rate: float | None = None
         self.trials: list[Trial] = []
         self.records: list[EpochRecord] = []
         self._resume = resume
-        super().__init__(folder, identity, restart)
-        if self.continued and not resume:
-            self._file.close()
-            raise TrainingError(
-                f"{folder} holds this training already; resume=True goes on with it, restart=True starts over"
-            )
+        super().__init__(folder, identity, restart, files)
 
-    def check_folder(self, folder: Path) -> None:
-        """Refuse a folder of another runner, and one that has nothing to go on with."""
-        super().check_folder(folder)
-        if self._resume and not (folder / JOURNAL).exists():
-            raise TrainingError(f"{folder} holds no training to go on with; resume=False starts one")
+    def check_new(self) -> None:
+        """Refuse a folder that has nothing to go on with."""
+        if self._resume:
+            raise TrainingError(f"{self.folder} holds no training to go on with; resume=False starts one")
+
+    def check_continued(self) -> None:
+        """Refuse to go on by accident."""
+        if not self._resume:
+            raise TrainingError(
+                f"{self.folder} holds this training already; resume=True goes on with it, restart=True starts over"
+            )
 
     def take(self, entry: dict[str, Any]) -> None:
         """Remember the choice of the rate, or an epoch."""
@@ -63,13 +75,6 @@ class Journal(journal.Journal):
         else:
             self.records.append(EpochRecord(**entry))
 
-    def identity_in(self, line: dict[str, Any]) -> dict[str, Any] | None:
-        """The identity of the training."""
-        identity = super().identity_in(line)
-        if identity is None:
-            raise TrainingError(f"{self.path} is not a log of gatentk train; choose another folder with folder=")
-        return identity
-
     def choose(self, rate: float, trials: list[Trial]) -> None:
         """Write down the learning rate and the trials that chose it."""
         self.rate, self.trials = rate, trials
@@ -77,12 +82,8 @@ class Journal(journal.Journal):
 
     def append(self, record: EpochRecord) -> None:
         """Add an epoch."""
-        self._file.write(asdict(record))
+        self.add(asdict(record))
         self.records.append(record)
-
-    def sync(self) -> None:
-        """Wait until the disk has all of it."""
-        self._file.sync()
 
     def rewind(self, seed: int, epoch: int) -> list[EpochRecord]:
         """Forget what a run did after its checkpoint, and return what it did before; a diverged run is done.
@@ -100,7 +101,7 @@ class Journal(journal.Journal):
             )
         if len(kept) < len(run):
             self.records = [record for record in self.records if record.seed != seed or record.epoch <= epoch]
-            self._file.replace([self.first_line(), self._choice(), *(asdict(record) for record in self.records)])
+            self.rewrite([self._choice(), *(asdict(record) for record in self.records)])
         return kept
 
     def _choice(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from gatentk.reporting.environment import environment
 from gatentk.reporting.text import json_text
+from gatentk.runs.results import with_digest
 from gatentk.train.config import TrainingConfig
 from gatentk.train.diagnostics import DIAGNOSTICS
 from gatentk.train.learning_rates import Trial
@@ -65,7 +66,7 @@ def document_text(samples: TrainingSamples, result: Result, command: str) -> str
         "trials": [trial._asdict() for trial in result.trials],
         "runs": [_outcome(result.run(seed)) for seed in range(config.seeds)],
     }
-    return json_text(document)
+    return json_text(with_digest(document))
 
 
 def _outcome(records: Sequence[EpochRecord]) -> dict[str, Any]:

@@ -38,6 +38,18 @@ def converted(config: TrainingConfig, samples: TrainingSamples) -> ReLUNetwork:
     return ReLUNetwork(*sizes, last_relu=False, generator=torch.Generator(), dtype=DTYPES[config.dtype])
 
 
+def gate_files(config: TrainingConfig, samples: TrainingSamples, seed: int) -> list[str]:
+    """Names of the files for the gate tables of a seed: of those that are too large for memory."""
+    splits = {"train": samples.train, "test": samples.test}
+    if config.model != "grelu":
+        return []
+    return [
+        f"{name}-{seed}.gates"
+        for name, split in splits.items()
+        if split is not None and table_bytes(config, len(split)) > TABLE_BYTES
+    ]
+
+
 def begin(
     config: TrainingConfig,
     samples: TrainingSamples,
@@ -46,17 +58,11 @@ def begin(
     folder: Path | None = None,
 ) -> Start:
     """Compute the gate tables, large ones into files of the folder (where the same tables may be replaced)."""
+    in_files = gate_files(config, samples, seed)
 
     def gated(split: Split, name: str) -> Split:
-        large = folder is not None and table_bytes(config, len(split)) > TABLE_BYTES
-        path = folder / f"{name}-{seed}.gates" if large and folder is not None else None
+        path = folder / name if folder is not None and name in in_files else None
         return replace(split, gates=network.gate_table(split.x, path=path))
 
-    test = None if samples.test is None else gated(samples.test, "test")
-    return Start(seed, network, gated(samples.train, "train"), test, samples.shuffled)
-
-
-def remove_gate_files(folder: Path, seed: int) -> None:
-    """Remove the gate tables that `begin` wrote."""
-    for path in folder.glob(f"*-{seed}.gates"):
-        path.unlink()
+    test = None if samples.test is None else gated(samples.test, f"test-{seed}.gates")
+    return Start(seed, network, gated(samples.train, f"train-{seed}.gates"), test, samples.shuffled)

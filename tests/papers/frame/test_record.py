@@ -9,6 +9,7 @@ from cases.experiments import Toy, ToyCell, ToyNumbers, ToySettings
 import gatentk
 from gatentk.papers.frame.experiment import PaperError
 from gatentk.papers.frame.record import JOURNAL, Journal
+from gatentk.runs.lines import sealed
 
 CELL = ToyCell(0)
 ONE, OTHER = ToySettings(cells=3), ToySettings(cells=4)
@@ -60,12 +61,13 @@ def test_a_torn_last_line_is_forgotten(toy, tmp_path, torn):
         assert journal.numbers == {"cell 0": NUMBERS, "cell 1": replace(NUMBERS, value=2.0)}
 
 
-def test_a_torn_first_line_is_a_new_start(toy, tmp_path):
-    (tmp_path / JOURNAL).write_text('{"paper": "to')
-    with Journal(tmp_path, toy, ONE) as journal:
-        assert journal.numbers == {}
-    with pytest.raises(PaperError):
-        Journal(tmp_path, toy, OTHER)
+@pytest.mark.parametrize("line", ['{"paper": "to', '{"paper": "toy", "version": "1", "settings": {}, "mine": 1}\n'])
+def test_a_first_line_that_no_experiment_writes_is_left_alone(toy, tmp_path, line):
+    (tmp_path / JOURNAL).write_text(line)
+    for restart in (False, True):
+        with pytest.raises(PaperError, match="is no journal of gatentk paper"):
+            Journal(tmp_path, toy, ONE, restart)
+    assert (tmp_path / JOURNAL).read_text() == line
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def test_a_folder_of_other_numbers_is_refused_and_kept(toy, tmp_path, name, sett
     with Journal(tmp_path, toy, ONE) as journal:
         journal.append(CELL, NUMBERS, 1.0)
     before = (tmp_path / JOURNAL).read_bytes()
-    with pytest.raises(PaperError, match=f"another {different}; choose another folder with folder=, or restart=True"):
+    with pytest.raises(PaperError, match=f"another {different}; choose another folder with folder=, .*or restart=True"):
         Journal(tmp_path, Toy(name), settings)
     assert (tmp_path / JOURNAL).read_bytes() == before
     with Journal(tmp_path, toy, ONE) as journal:  # the refusal has released the file
@@ -123,7 +125,7 @@ def test_two_processes_do_not_write_to_one_folder(toy, tmp_path, restart):
 def test_numbers_of_another_shape_are_refused(toy, tmp_path, entry, message):
     with Journal(tmp_path, toy, ONE) as journal:
         journal.append(CELL, NUMBERS, 1.0)
-    with open(tmp_path / JOURNAL, "a") as file:
-        file.write(json.dumps(entry) + "\n")
+    with open(tmp_path / JOURNAL, "ab") as file:
+        file.write(sealed(entry))
     with pytest.raises(PaperError, match=message):
         Journal(tmp_path, toy, ONE)

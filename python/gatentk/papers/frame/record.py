@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -16,6 +16,7 @@ from gatentk.runs import journal
 S = TypeVar("S")
 N = TypeVar("N")
 JOURNAL = journal.PAPER.file_name
+_KEYS = {"paper", "version", "settings", "set of files"}  # of the first line
 
 
 class Journal(journal.Journal):
@@ -26,10 +27,11 @@ class Journal(journal.Journal):
         experiment, settings: what the numbers are of.
         restart: forget what is there.
         files: SHA-256 of the user's files that the numbers are of, by data set.
+        written: names of files that the experiment will write.
 
     Raises:
-        PaperError: the folder holds other numbers or anything of another runner, cannot be written, or another
-            process is writing to it.
+        PaperError: the folder holds other numbers, anything of another runner, or a file of nobody known that the
+            experiment would write; cannot be written, or another process is writing to it; the journal is damaged.
     """
 
     runner = journal.PAPER
@@ -42,12 +44,13 @@ class Journal(journal.Journal):
         settings: S,
         restart: bool = False,
         files: Mapping[str, str] | None = None,
+        written: Iterable[str] = (),
     ) -> None:
         self.numbers: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
         self._cells: Callable[[], Sequence[Cell[Any, Any]]] = lambda: experiment.cells(settings)
         identity = {"paper": experiment.name, "version": gatentk.__version__, "settings": to_json(settings)}
-        super().__init__(folder, identity | ({"set of files": dict(files)} if files else {}), restart)
+        super().__init__(folder, identity | ({"set of files": dict(files)} if files else {}), restart, written)
 
     def append(self, cell: Cell[Any, N], numbers: N, seconds: float) -> None:
         """Add a finished cell; the disk has it when this returns."""
@@ -59,9 +62,9 @@ class Journal(journal.Journal):
         """The identity itself."""
         return self.identity
 
-    def identity_in(self, line: dict[str, Any]) -> dict[str, Any]:
+    def identity_in(self, line: dict[str, Any]) -> dict[str, Any] | None:
         """The line itself."""
-        return line
+        return line if {"paper", "version", "settings"} <= set(line) <= _KEYS else None
 
     def other(self, stored: dict[str, Any], names: list[str]) -> str:
         """What differs, by name only: settings are long."""

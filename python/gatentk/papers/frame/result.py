@@ -12,6 +12,7 @@ from gatentk.papers.frame.findings import Findings, Plot
 from gatentk.papers.frame.plain import to_json
 from gatentk.reporting.figures import Drawn, rendered
 from gatentk.reporting.text import json_text
+from gatentk.runs.results import with_digest
 
 SCHEMA = "gatentk/paper/1"
 
@@ -69,4 +70,4 @@ def document_text(result: Result) -> str:
         "seconds": dict(result.seconds),
         "numbers": to_json(result.numbers),
     }
-    return json_text(document)
+    return json_text(with_digest(document))

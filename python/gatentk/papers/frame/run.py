@@ -20,6 +20,7 @@ from gatentk.reporting.text import csv_text
 from gatentk.runs.files import write_atomically
 from gatentk.runs.identity import file_digest
 from gatentk.runs.progress import Progress
+from gatentk.runs.results import RESULTS
 
 PAGE = "report.html"
 
@@ -84,7 +85,8 @@ def run_experiment(
 
     Raises:
         MissingExtraError: a package of the extra `cli` is missing, which figures and pages need.
-        PaperError: the folder holds other numbers, cannot be written, or another process is writing to it.
+        PaperError: the folder holds other numbers, anything of another runner, or a file of nobody known that the
+            experiment would write; it cannot be written, or another process is writing to it; its journal is damaged.
         OSError: results.json or a table cannot be written; what was computed is kept in the folder.
 
     Warns:
@@ -92,12 +94,12 @@ def run_experiment(
     """
     require("cli", "run_experiment")
     files = {name: file_digest(path) for name, path in job.files.items()}
-    with Journal(folder, job.experiment, job.settings, restart, files) as journal:
+    with Journal(folder, job.experiment, job.settings, restart, files, (RESULTS, PAGE)) as journal:
         _compute(job, journal, report or (lambda progress: None))
         numbers, seconds = dict(journal.numbers), dict(journal.seconds)
-    command = command or f"run_experiment(prepare(experiment({job.experiment.name!r}), {job.scale!r}), Path('DIR'))"
-    result = Result(job.experiment, job.settings, numbers, seconds, environment(), command)
-    write(folder, result)
+        command = command or f"run_experiment(prepare(experiment({job.experiment.name!r}), {job.scale!r}), Path('DIR'))"
+        result = Result(job.experiment, job.settings, numbers, seconds, environment(), command)
+        write(folder, result, journal.put)
     return result
 
 
@@ -113,13 +115,19 @@ def _compute(job: Job, journal: Journal, report: Callable[[Progress], None]) -> 
             report(Progress.of(costs, journal.numbers, cell.key))
 
 
-def write(folder: Path, result: Result) -> None:
-    """Write results.json, tables, plots and the page."""
+def write(folder: Path, result: Result, put: Callable[[str, bytes], None] | None = None) -> None:
+    """Write results.json, tables, plots and the page.
+
+    Args:
+        folder: of the files.
+        result: what they show.
+        put: writes one of them; replaces what is there if left out.
+    """
     tables = {f"{table.name}.csv": csv_text(table.columns, table.rows) for table in result.findings.tables}
     write_results(
         folder,
-        lambda name, content: write_atomically(folder / name, content),
-        {"results.json": document_text(result).encode(), **{name: text_bytes(text) for name, text in tables.items()}},
+        put or (lambda name, content: write_atomically(folder / name, content)),
+        {RESULTS: document_text(result).encode(), **{name: text_bytes(text) for name, text in tables.items()}},
         lambda: result.drawn,
         {PAGE: lambda: page.html([result], result.experiment.title)},
     )
