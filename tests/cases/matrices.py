@@ -68,3 +68,18 @@ def assert_agrees(result, K):
     assert result.lmax == pytest.approx(values[-1], rel=1e-8)
     assert result.condition == result.lmax / result.lmin == result.condition_bound
     assert result.floor == pytest.approx(len(K) * torch.finfo(K.dtype).eps * values[-1], rel=1e-8)
+
+
+def starts(n):
+    """Vectors from which an iteration could begin: Gaussians of many seeds, constant, alternating and unit ones."""
+    gaussians = [np.random.default_rng(seed).standard_normal(n) for seed in (*range(8), 42, 20210401)]
+    return np.array([*gaussians, np.ones(n), (-1.0) ** np.arange(n), np.eye(n)[0], np.eye(n)[-1], np.arange(n) + 1.0])
+
+
+def orthogonal_to(vectors, seed=99):
+    """A random unit vector that is orthogonal to all of these."""
+    basis = np.linalg.qr(np.asarray(vectors).T)[0]
+    v = np.random.default_rng(seed).standard_normal(len(basis))
+    for _ in range(3):
+        v -= basis @ (basis.T @ v)
+    return v / np.linalg.norm(v)

@@ -4,12 +4,21 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-from cases.matrices import LARGE, exact_eigenvalues, hilbert, toeplitz, wishart, with_eigenvalues
+from cases.matrices import (
+    LARGE,
+    exact_eigenvalues,
+    hilbert,
+    orthogonal_to,
+    starts,
+    toeplitz,
+    wishart,
+    with_eigenvalues,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gatentk as gt
-from gatentk.spectra import certificates
+from gatentk.spectra import certificates, extremes
 from gatentk.spectra.extremes import DENSE_LIMIT
 
 
@@ -72,6 +81,23 @@ class TestCertificate:
         with mpmath.workdps(40):
             exact = [2 - 2 * mpmath.cos(mpmath.pi * k / (n + 1)) for k in (1, n)]
             self.assert_contains(result, exact)
+
+    @pytest.mark.parametrize("change", [-0.99999, -0.2, 0.3, 1e4])
+    def test_an_eigenvalue_that_was_missed_shows_and_is_found(self, change, monkeypatch):
+        start = starts(LARGE)[0]
+        v = orthogonal_to(starts(LARGE))
+        K = torch.from_numpy(np.eye(LARGE) + change * np.outer(v, v))
+        K = (K + K.T) / 2
+        monkeypatch.setattr(extremes, "_start", lambda work: start)
+        missed = gt.spectrum(K)
+        assert (missed.lmin, missed.lmax) == pytest.approx((1, 1))  # what a bad start leads to
+        with pytest.warns(RuntimeWarning, match="Lanczos missed an eigenvalue, as the certificate shows: a full"):
+            result = gt.spectrum(K, certify=True)
+        assert result.method == "eigvalsh"
+        assert (result.lmin, result.lmax) == pytest.approx((min(1, 1 + change), max(1, 1 + change)), rel=1e-8)
+        assert result.condition == result.lmax / result.lmin
+        assert result.lmin_interval == pytest.approx((result.lmin, result.lmin), rel=1e-6, abs=1e-9)
+        assert result.lmax_interval == pytest.approx((result.lmax, result.lmax), rel=1e-6)
 
     @pytest.mark.parametrize("sign", [1.0, -1.0])
     @pytest.mark.parametrize("excess", [1e-14, 1e-9, 1e-3])

@@ -8,7 +8,17 @@ import textwrap
 import numpy as np
 import pytest
 import torch
-from cases.matrices import LARGE, SIZES, assert_agrees, toeplitz, wishart, with_eigenvalues
+from cases.matrices import (
+    LARGE,
+    SIZES,
+    assert_agrees,
+    orthogonal,
+    orthogonal_to,
+    starts,
+    toeplitz,
+    wishart,
+    with_eigenvalues,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -172,6 +182,120 @@ class TestNoiseFloor:
         assert result.lmin_interval == ((0, 0) if certify else None)
         with pytest.raises(gt.UnresolvedSpectrumError):
             gt.condition_number(torch.zeros(n, n))
+
+
+class TestEigenvectorsAwayFromTheStart:
+    """Eigenvectors of the ends of a spectrum that are orthogonal to whatever an iteration could begin with."""
+
+    @pytest.mark.parametrize("certify", [False, True])
+    @pytest.mark.parametrize("change", [-0.99999, -0.5, -1e-3, 1e-3, 4.0, 1e5])
+    def test_one_eigenvalue_away_from_the_identity(self, change, certify):
+        v = orthogonal_to(starts(LARGE))
+        K = np.eye(LARGE) + change * np.outer(v, v)
+        result = gt.spectrum((K + K.T) / 2, certify=certify)
+        assert result.lmin == pytest.approx(min(1, 1 + change), rel=1e-8)
+        assert result.lmax == pytest.approx(max(1, 1 + change), rel=1e-9)
+        assert result.resolved is True
+        if certify:
+            assert np.isfinite([*result.lmin_interval, *result.lmax_interval]).all()
+
+    @pytest.mark.parametrize("lowest", [1e-6, 0.4])
+    def test_both_ends_of_a_spread_spectrum(self, lowest):
+        first = orthogonal_to(starts(LARGE))
+        last = orthogonal_to([*starts(LARGE), first], seed=5)
+        rest = np.linspace(0.5, 1, LARGE - 2)
+        Q = np.linalg.qr(np.column_stack([first, last, orthogonal(LARGE)[:, 2:]]))[0]
+        K = (Q * np.array([lowest, 7.0, *rest])) @ Q.T
+        assert_agrees(gt.spectrum((K + K.T) / 2), torch.from_numpy((K + K.T) / 2))
+
+    def test_a_matrix_built_against_its_start_has_another_one(self):
+        known, K = list(starts(LARGE)), np.eye(LARGE)
+        for _ in range(3):
+            known.append(extremes._start(np.ascontiguousarray(K / 2)))
+            v = orthogonal_to(known)
+            K = np.eye(LARGE) - 0.99999 * np.outer(v, v)
+            K = (K + K.T) / 2
+        assert gt.spectrum(K).lmin == pytest.approx(1e-5, rel=1e-8)
+
+    @pytest.mark.parametrize("power", [-1000, -40, 900])
+    def test_the_start_does_not_depend_on_the_scale(self, power):
+        K = wishart(LARGE)
+        expected, scaled = gt.spectrum(K), gt.spectrum(K * 2.0**power)
+        assert scaled.condition == expected.condition
+        assert scaled.lmin == expected.lmin * 2.0**power
+
+
+@pytest.mark.parametrize("index", [0, LARGE - 1])
+@pytest.mark.parametrize("change", [-0.99999, -1e-9, 0.3])
+def test_an_end_of_equal_eigenvalues_is_found_by_tridiagonalisation(change, index):
+    v = orthogonal_to(starts(LARGE))
+    K = np.eye(LARGE) + change * np.outer(v, v)
+    pair = extremes._tridiagonalised(torch.from_numpy(K), 0, np.empty_like(K), index)
+    assert pair.value == pytest.approx(sorted([1, 1 + change])[bool(index)], rel=1e-9)
+    np.testing.assert_allclose(K @ pair.vector, pair.value * pair.vector, atol=1e-13)
+
+
+class TestEverySize:
+    """The condition number of a matrix does not change with its scale, down to where entries lose their digits."""
+
+    @staticmethod
+    def assert_right_or_unresolved(result, stored, plain):
+        """The stored matrix may differ from the scaled one by the rounding of subnormal entries: the floor knows."""
+        values = np.linalg.eigvalsh(np.asarray(stored.double()) * 2.0**60 * 2.0**60)
+        if result.resolved:
+            assert result.condition == pytest.approx(plain.condition, rel=result.floor / result.lmin)
+            assert result.lmin * 2.0**60 * 2.0**60 == pytest.approx(values[0], rel=1e-6)
+        else:
+            assert result.condition_bound <= plain.condition * 1.5
+        assert result.condition_bound >= 1
+        assert result.floor > 0
+
+    @pytest.mark.parametrize("n", [30, LARGE])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_powers_of_two_change_nothing_in_normal_numbers(self, dtype, n):
+        K = wishart(n, dtype=dtype)
+        plain = gt.spectrum(K)
+        for power in (-100, -60, 60, 110) if dtype == torch.float32 else (-900, -300, 500, 990):
+            result = gt.spectrum(torch.from_numpy(np.ldexp(K.numpy(), power)))
+            assert (result.condition, result.resolved) == (plain.condition, True)
+            assert result.floor == plain.floor * 2.0**power
+
+    @pytest.mark.parametrize("n", [30, LARGE])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize("certify", [False, True])
+    def test_subnormal_entries_give_no_condition_number_of_their_own(self, dtype, n, certify):
+        K = wishart(n, dtype=dtype)
+        plain = gt.spectrum(K)
+        lowest = -149 if dtype == torch.float32 else -1074
+        for power in range(lowest, lowest + 32, 1) if n < 100 else (lowest + 4, lowest + 20):
+            stored = torch.from_numpy(np.ldexp(K.numpy(), power))
+            if not stored.any():
+                continue
+            result = gt.spectrum(stored, certify=certify)
+            self.assert_right_or_unresolved(result, stored, plain)
+            if certify and result.resolved:
+                low, high = result.lmin_interval
+                assert low <= result.lmin <= high
+
+    @pytest.mark.parametrize("size", [1e-310, 5e-324, 3e-308])
+    def test_a_tiny_matrix_has_a_condition_bound(self, size):
+        for shape in ((3, 3), (2, 3, 3), (LARGE, LARGE)):
+            result = gt.spectrum(torch.full(shape, size, dtype=torch.float64))
+            assert not np.asarray(result.resolved).any()
+            bound = np.asarray(result.condition_bound)
+            assert ((bound >= 1) & (bound <= 2**52)).all()
+        identity = gt.spectrum(size * torch.eye(4, dtype=torch.float64))
+        assert identity.condition_bound == 1
+
+    @pytest.mark.parametrize("scale", [1.0, 1e-18, 1e-20, 3e-22, 1e-22, 2e-23])
+    def test_float32_grams_of_small_samples(self, scale):
+        X = torch.randn(40, 60, generator=torch.Generator().manual_seed(0)) * scale
+        right = gt.spectrum(X.double() @ X.double().T).condition
+        result = gt.spectrum(X @ X.T)
+        if result.resolved:
+            assert result.condition == pytest.approx(right, rel=max(1e-4, 0.2 * result.floor / result.lmin))
+        assert result.resolved or scale < 1e-20
+        assert result.condition_bound <= right * 1.01
 
 
 @pytest.mark.slow

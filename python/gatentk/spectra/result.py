@@ -24,9 +24,11 @@ class Spectrum:
     Attributes:
         lmin, lmax: smallest and largest eigenvalue.
         condition: lmax / lmin, or inf where lmin is not resolved; never a number made of noise.
-        floor: n * eps * lmax, eps of the dtype of K: the size of an eigenvalue that is rounding noise.
+        floor: n * eps * lmax, eps of the dtype of K: the size of an eigenvalue that is rounding noise. At least 16 n
+            times the smallest positive number of that dtype, as matrices of such numbers lack digits.
         resolved: lmin > floor.
-        method: "lanczos", or "eigvalsh" where the matrix is small or Lanczos did not converge.
+        method: "lanczos", or "eigvalsh" where the matrix is small, or Lanczos did not converge or missed an
+            eigenvalue.
         lmin_interval, lmax_interval: (low, high), proved to contain the eigenvalue of the symmetric matrix
             that the stored upper triangle of K defines; None unless certified.
     """
@@ -42,7 +44,7 @@ class Spectrum:
 
     @property
     def condition_bound(self) -> Any:
-        """Lower bound lmax / max(floor, lmin): the condition number where resolved, 1 for a zero matrix.
+        """Lower bound lmax / max(floor, lmin) or 1: the condition number where resolved, 1 for a zero matrix.
 
         >>> import torch
         >>> import gatentk as gt
@@ -51,9 +53,9 @@ class Spectrum:
         (False, inf, True)
         """
         if isinstance(self.lmin, float):
-            return self.lmax / max(self.floor, self.lmin) if self.lmax > 0 else 1.0
+            return max(self.lmax / max(self.floor, self.lmin), 1.0) if self.lmax > 0 else 1.0
         lmin, lmax, floor = (torch.as_tensor(v) for v in (self.lmin, self.lmax, self.floor))
-        return like_input(torch.where(lmax > 0, lmax / torch.maximum(floor, lmin), 1.0), self.lmin)
+        return like_input(torch.where(lmax > 0, lmax / torch.maximum(floor, lmin), 1.0).clamp(min=1.0), self.lmin)
 
 
 def spectrum(K: object, certify: bool = False) -> Spectrum:
@@ -62,8 +64,8 @@ def spectrum(K: object, certify: bool = False) -> Spectrum:
     Up to 512 rows by `eigvalsh`; above, lambda_max by Lanczos on K and lambda_min by Lanczos on the inverse
     through one fp64 Cholesky factor. Peak memory: K plus 1.1 fp64 copies of one matrix. Both agree with
     `torch.linalg.eigvalsh` to max(1e-8, n eps kappa) relative. Only the upper triangle of K enters the
-    result, and where eigenvalues crowd at an end of the spectrum all of them are computed, with a
-    RuntimeWarning that says so.
+    result, and where eigenvalues crowd at an end of the spectrum, or a certificate shows that one was missed, all
+    of them are computed, with a RuntimeWarning that says so.
 
     Args:
         K: (..., n, n), float32 or float64, tensor or numpy array; symmetric within 8 eps max|K|. Leading
