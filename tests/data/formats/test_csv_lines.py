@@ -1,3 +1,8 @@
+import contextlib
+import os
+import threading
+import tracemalloc
+
 import pytest
 
 from gatentk import DataError, data
@@ -41,3 +46,25 @@ def test_names_over_two_lines(csv_file):
     assert ds.x.tolist() == [[1, 2], [3, 4]]
     with pytest.raises(DataError, match=r"line 4, column 2 \(b\)"):
         data.load(csv_file('"length\nin m",b\n1,2\n3,x\n'))
+
+
+def test_a_pipe_is_read_once_and_a_device_not_at_all(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("a,label\n1,2\n3,4\n",))
+    writer.start()
+    assert data.load("csv", path=pipe).x.tolist() == [[1], [3]]
+    writer.join()
+    with pytest.raises(DataError, match="expected a file or a pipe, got a device"):
+        data.load("csv:/dev/zero")
+
+
+@pytest.mark.parametrize("line", ['"', '""', '"a', ',"', "1,2", ";", "\t", " ", "x y"])
+def test_time_and_memory_follow_the_size_of_the_file(csv_file, line):
+    name = csv_file(f"{line}\n" * 100_000)
+    tracemalloc.start()
+    with contextlib.suppress(DataError):
+        data.load(name)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100 * 100_000 * (len(line) + 1)

@@ -174,3 +174,13 @@ def test_a_changed_byte_is_noticed_or_harmless(tmp_path_factory, position, byte,
     with contextlib.suppress(DataError):
         ds = data.load("npy", path=path)
         assert torch.isfinite(ds.x).all()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_only_the_compression_that_numpy_writes_is_read(tmp_path, method):
+    """A byte of the others may hold a megabyte, or ask for gigabytes."""
+    np.save(tmp_path / "x.npy", np.zeros((100, 100)))
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", method) as archive:
+        archive.write(tmp_path / "x.npy", "x.npy")
+    with pytest.raises(DataError, match="array x: expected it stored or deflated"):
+        data.load("npy", path=tmp_path / "a.npz")

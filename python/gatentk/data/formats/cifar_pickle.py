@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from gatentk.errors import DataError
 
 _PIXELS = 3 * 32 * 32
+_MOST_ARGUMENTS = 3  # of what rebuilds an array, and of a dtype
 _NUMPY = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
 
 
@@ -55,6 +56,18 @@ class _Unpickler(pickle._Unpickler):
             return _Record
         raise pickle.UnpicklingError(f"it asks for {module[:80]!r}, {name[:80]!r}")
 
+    def load_reduce(self) -> None:
+        """Make a record of arguments, which are counted before they are spread."""
+        arguments = self.stack[-1]
+        if type(arguments) is not tuple or len(arguments) > _MOST_ARGUMENTS:
+            raise pickle.UnpicklingError("arguments are no tuple of at most three")
+        super().load_reduce()  # type: ignore[misc]
+
+    def load_dict(self) -> None:
+        items = self.pop_mark()
+        self.stack.append({})
+        self._set_items([items[i : i + 2] for i in range(0, len(items), 2)], 0)
+
     def load_setitem(self) -> None:
         self._set_items([self.stack[-2:]], 2)
 
@@ -70,6 +83,8 @@ class _Unpickler(pickle._Unpickler):
                 raise pickle.UnpicklingError(f"a key is a {type(key).__name__}")
             self.stack[-1][key] = value
 
+    dispatch[pickle.REDUCE[0]] = load_reduce
+    dispatch[pickle.DICT[0]] = load_dict
     dispatch[pickle.SETITEM[0]] = load_setitem
     dispatch[pickle.SETITEMS[0]] = load_setitems
 

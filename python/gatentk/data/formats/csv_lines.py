@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
+import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -79,12 +82,13 @@ def is_missing(field: str) -> bool:
 
 def _texts(path: Path) -> Iterator[tuple[int, str]]:
     """Lines with something in them; one in which a quote stays open goes on with the next."""
-    with path.open("rb") as file:
-        start = file.read(2)
-    utf16 = start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    # Bytes that are not UTF-8 survive as surrogates: harmless in a header, reported like any bad number.
-    encoding, errors = ("utf-16", "strict") if utf16 else ("utf-8-sig", "surrogateescape")
-    with path.open(encoding=encoding, errors=errors) as file:
+    with path.open("rb") as binary:
+        if stat.S_ISCHR(os.fstat(binary.fileno()).st_mode):
+            raise DataError(f"{path}: expected a file or a pipe, got a device")
+        utf16 = binary.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # a pipe is read once
+        # Bytes that are not UTF-8 survive as surrogates: harmless in a header, reported like any bad number.
+        encoding, errors = ("utf-16", "strict") if utf16 else ("utf-8-sig", "surrogateescape")
+        file = io.TextIOWrapper(binary, encoding=encoding, errors=errors)
         begun, text = 0, ""
         try:
             for number, line in enumerate(file, 1):
@@ -141,7 +145,7 @@ def _split(text: str, separator: str) -> list[str]:
         return text.split()
     if '"' not in text:
         return text.split(separator)
-    return next(csv.reader(text.splitlines(keepends=True), delimiter=separator, skipinitialspace=True), [])
+    return next(csv.reader((text,), delimiter=separator, skipinitialspace=True), [])
 
 
 def _fields(path: Path, number: int, text: str, separator: str) -> list[str]:

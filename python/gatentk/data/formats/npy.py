@@ -44,6 +44,9 @@ def _read_npz(file: Stream, path: Path) -> Source:
 
 def _parse_member(archive: zipfile.ZipFile, name: str, path: Path, ndim: int) -> NDArray[Any]:
     info = archive.getinfo(f"{name}.npy")
+    # Others reserve memory by what a file says (LZMA), or hold more in a byte than sizes here allow for.
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DataError(f"{path}, array {name}: expected it stored or deflated, as numpy writes it")
     if info.file_size > DEFLATE_RATIO * path.stat().st_size:
         raise DataError(f"{path}, array {name}: expected {info.file_size} bytes, more than the file can hold")
     with archive.open(info) as stream:

@@ -1,0 +1,135 @@
+"""Every reader of files of other people, whole files of each, and the errors that damage may lead to."""
+
+import contextlib
+import gzip
+import io
+import zipfile
+
+import numpy as np
+import torch
+from cases.datasets import idx_bytes, matlab_bytes, random_bytes
+from cases.pickles import pickled_batch
+
+from gatentk import data
+from gatentk.data.formats.cifar_binary import read_cifar10_binary
+from gatentk.data.formats.idx import read_idx
+from gatentk.data.formats.matlab import read_matlab
+from gatentk.errors import DataError, GateTableError, RunError
+from gatentk.gates import GateTable
+from gatentk.train.checkpoints import read_checkpoint, write_checkpoint
+
+EXPECTED = (DataError, GateTableError, RunError)
+IDENTITY = {"format": 1, "data": "digits", "width": 8}
+
+
+def _csv(path):
+    data.load("csv", path=path)
+    for options in ({"label": "a"}, {"header": False, "index": True}, {"header": True, "label": ""}):
+        with contextlib.suppress(DataError, ValueError):  # a label that is not there, names without a header
+            ds = data.load("csv", path=path, **options)
+            assert torch.isfinite(ds.x).all()
+            assert ds.y is None or len(ds.y) == len(ds.x)
+            ds.note.encode("utf-8", "surrogateescape")
+
+
+def _npy(path):
+    ds = data.load("npy", path=path)
+    assert torch.isfinite(ds.x).all()
+
+
+def _pickle(path):
+    path.rename(path.parent / "test_batch")
+    data.load("cifar10-pickle-test", path=path.parent)
+
+
+def _gates(path):
+    for mmap in (True, False):
+        table = GateTable.load(path, mmap=mmap)
+        assert table.to_bool().shape == (table.layers, table.n, table.width)
+
+
+def _checkpoint(path):
+    read_checkpoint(path, IDENTITY)
+
+
+READERS = {
+    "csv": _csv,
+    "npy": _npy,
+    "idx": lambda path: read_idx(path, 3),
+    "idx.gz": lambda path: read_idx(path.rename(path.with_suffix(".gz")), 3),
+    "matlab": lambda path: read_matlab(path, ("X", "y")),
+    "cifar-binary": read_cifar10_binary,
+    "cifar-pickle": _pickle,
+    "gates": _gates,
+    "checkpoint": _checkpoint,
+}
+
+
+def seeds(name, folder):
+    """Whole files for a reader, made in an empty folder."""
+    return {
+        "csv": _csv_files,
+        "npy": _npy_files,
+        "idx": lambda _: [idx_bytes(random_bytes(2, 3, 4))],
+        "idx.gz": lambda _: [gzip.compress(idx_bytes(random_bytes(2, 3, 4)))],
+        "matlab": lambda _: [matlab_bytes(zipped, X=random_bytes(2, 3), y=np.ones((2, 1))) for zipped in (False, True)],
+        "cifar-binary": lambda _: [b"\x03" + bytes(3072)],
+        "cifar-pickle": lambda _: [pickled_batch(random_bytes(1, 3072), [1])],
+        "gates": _gate_files,
+        "checkpoint": _checkpoint_files,
+    }[name](folder)
+
+
+def read(name, content, folder):
+    """Read bytes as a file of that kind, alone in a folder; damage is one of the errors of the package.
+
+    Anything else that is raised, a hang or a crash is what fuzzing looks for.
+    """
+    path = folder / "file"
+    path.write_bytes(content)
+    try:
+        with contextlib.suppress(*EXPECTED):
+            READERS[name](path)
+    finally:
+        for file in folder.iterdir():
+            file.unlink()
+
+
+def _csv_files(_):
+    texts = (
+        "a,b,label\n1,2.5,0\n-3e0,4,1\n",
+        ",0,1\n0,0.5,1.25\n1,2.0,3.5\n",
+        'a;"b\nc";class\n1,5;2,5;x\n0,25;1,5;"y z"\n',
+        "1 2 3\n4 5 6\n",
+        "?,NA\n1\t2\n",
+    )
+    return [*(text.encode() for text in texts), "größe\ty\r\n1,5\t2\r\n".encode("utf-16")]
+
+
+def _npy_files(_):
+    files = []
+    for save in (np.save, lambda f, x: np.savez(f, x=x, y=np.arange(2)), lambda f, x: np.savez_compressed(f, x=x)):
+        buffer = io.BytesIO()
+        save(buffer, np.arange(6.0).reshape(2, 3))
+        files.append(buffer.getvalue())
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("x.npy", files[0])
+    return [*files, buffer.getvalue()]
+
+
+def _gate_files(folder):
+    files = []
+    for mask in (torch.eye(5, dtype=torch.bool)[None], torch.zeros(0, 0, 0, dtype=torch.bool)):
+        GateTable.from_bool(mask).save(folder / "gates")
+        files.append((folder / "gates").read_bytes())
+        (folder / "gates").unlink()
+    return files
+
+
+def _checkpoint_files(folder):
+    write_checkpoint(folder / "checkpoint-0.pt", {"identity": IDENTITY, "w": torch.eye(2), "epoch": 3})
+    content = (folder / "checkpoint-0.pt").read_bytes()
+    for path in folder.iterdir():
+        path.unlink()
+    return [content]
