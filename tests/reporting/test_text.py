@@ -7,7 +7,17 @@ import subprocess
 
 import pytest
 
-from gatentk.reporting.text import csv_text, data_name, duration, json_text, number, printable, reason, shell_line
+from gatentk.reporting.text import (
+    csv_text,
+    data_name,
+    duration,
+    given,
+    json_text,
+    number,
+    printable,
+    reason,
+    shell_line,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +39,16 @@ def test_numbers_for_people(value, text):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(1800, "30 minutes"), (7199, "120 minutes"), (9000, "2 hours"), (1e6, "12 days")]
+    ("seconds", "text"),
+    [
+        (0.02, "less than a second"),
+        (1.2, "1 second"),
+        (90, "90 seconds"),
+        (1800, "30 minutes"),
+        (7199, "120 minutes"),
+        (9000, "2 hours"),
+        (1e6, "12 days"),
+    ],
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
@@ -80,3 +99,19 @@ def test_reasons_are_one_short_line():
     text = reason(RuntimeError("a\n\nb" + 1000 * "x"))
     assert text.startswith("RuntimeError: a bxxx")
     assert len(text) == 200
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.05, "0.05"),
+        (300.0, "300"),
+        (1e-6, "10⁻⁶"),
+        (2.5e7, "2.5 × 10⁷"),
+        (-3e-9, "-3 × 10⁻⁹"),
+        (0, "0"),
+        (1e-3, "0.001"),
+    ],
+)
+def test_chosen_numbers_are_as_they_were_chosen(value, text):
+    assert given(value) == text

@@ -14,7 +14,7 @@ from gatentk import ntk
 from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale
 from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
 from gatentk.reporting import figures, style
-from gatentk.reporting.text import number
+from gatentk.reporting.text import given, number
 
 SUMMARY = "angles between gradients by depth, exact"
 PLACE = 10
@@ -168,8 +168,8 @@ def _growth(settings: Settings, relu: GradientAngles) -> Claim:
         "[S, Thm 4.5]",
         "The deeper the network, the larger the gradient angle of close samples.",
         f"Samples 1 degree apart have gradients {number(first)} degrees apart at depth {settings.depths[0]} and "
-        f"{number(last)} at depth {settings.depths[-1]}; it grows at every step below 60 degrees: "
-        f"{'yes' if holds else 'no'}.",
+        f"{number(last)} at depth {settings.depths[-1]}; below 60 degrees it "
+        f"{'grows at every step' if holds else 'does not grow at every step'}.",
         holds,
     )
 
@@ -184,8 +184,8 @@ def _slope(settings: Settings, relu: GradientAngles) -> Claim:
         "[S, Thm 4.5]",
         "For small input angles theta, 1 - cos(phi) of the gradient angle phi is L theta / (2 pi) to first order (the "
         "proof's last line; the printed constant differs).",
-        f"At theta = {settings.small_angles[0]:g} degrees the two differ by at most {number(worst, 2)} relative, over "
-        f"depths {settings.depths[0]} to {settings.depths[-1]}.",
+        f"At theta = {given(settings.small_angles[0])} degrees the two differ by at most {number(worst, 2)} relative, "
+        f"over depths {settings.depths[0]} to {settings.depths[-1]}.",
         worst < 0.01,
     )
 
@@ -203,15 +203,17 @@ def _collapse(settings: Settings, embedding: EmbeddingAngles) -> list[Claim]:
         Claim(
             "[S, Prop. A.1]",
             "The map g of embedding angles is increasing and g(t) <= t.",
-            f"On {len(angles)} angles up to 180 degrees: increasing {'yes' if rising else 'no'}, g(t) <= t "
-            f"{'yes' if below else 'no'}; g(180 degrees) = {number(once[-1])} degrees.",
+            f"On {len(angles)} angles up to 180 degrees g {'increases' if rising else 'does not always increase'} and "
+            f"g(t) <= t {'everywhere' if below else 'does not hold everywhere'}; g(180 degrees) = {number(once[-1])} "
+            "degrees.",
             rising and below,
         ),
         Claim(
             "[S, Thm A.2]",
             "Embeddings of all samples collapse to one direction with depth: the iterates of g tend to 0.",
-            f"The largest angle falls from 180 degrees to {number(max(last))} after {iterates[-1]} layers, and every "
-            f"angle falls at each step: {'yes' if falling else 'no'}. It does so like 3 pi / L, not geometrically.",
+            f"The largest angle falls from 180 degrees to {number(max(last))} after {iterates[-1]} layers, and "
+            f"{'every angle falls' if falling else 'not every angle falls'} at each step. It does so like "
+            "3 pi / L, not geometrically.",
             falling and max(last) < 180,
         ),
     ]

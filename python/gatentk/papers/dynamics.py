@@ -14,7 +14,7 @@ from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
 from gatentk.papers.frame.plain import ABSENT, Absent
 from gatentk.papers.frame.statistics import geometric_mean
 from gatentk.reporting import figures
-from gatentk.reporting.text import number
+from gatentk.reporting.text import given, number
 from gatentk.train import Run, TrainingConfig
 
 SUMMARY = "gradients, activation patterns, dead neurons by epoch"
@@ -173,8 +173,8 @@ class Dynamics(Experiment[Settings]):
         ]
         remarks = [
             (
-                f"Each network has the learning rate that fits it: {settings.factor:g} / lambda_max of its kernel at "
-                f"the start. Samples are those of {settings.config.data}, targets scaled to mean 0 and variance 1; "
+                f"Each network has the learning rate that fits it: {given(settings.factor)} / lambda_max of its kernel "
+                f"at the start. Samples are those of {settings.config.data}, targets scaled to mean 0 and variance 1; "
                 "diagnostics are measured on 256 of them. Layer 0 is fixed in both networks and its activations are "
                 "those of a ReLU."
             )
@@ -225,7 +225,7 @@ def _patterns(settings: Settings, results: Results) -> list[Claim]:
         Claim(
             "[G, Sec. 2]",
             "The patterns of a GReLU network never change.",
-            f"The largest share of an epoch is {max(grelu):g}.",
+            f"The largest share of an epoch is {number(max(grelu))}.",
             max(grelu) == 0,
         ),
     ]

@@ -15,7 +15,7 @@ from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
 from gatentk.papers.frame.plain import ABSENT, Absent
 from gatentk.papers.frame.statistics import finite
 from gatentk.reporting import figures, style
-from gatentk.reporting.text import number
+from gatentk.reporting.text import given, number
 from gatentk.train import Run, TrainingConfig
 
 SUMMARY = "train error of ReLU and GReLU by depth and width"
@@ -193,8 +193,8 @@ def _claim(settings: Settings, results: Results, best: bool) -> Claim:
         relu, grelu = (runs[m].final for m in ("relu", "grelu"))
         wins += grelu < relu
         shown.append(f"depth {depth}, width {width:,}: {_text(relu)} and {_text(grelu)}")
-    which = "With the best learning rate of a grid for each" if best else f"At learning rate {RATE:g}"
-    published = "; ".join(f"{d}, {w:,}: {r:g} and {g:g}" for (d, w), (r, g) in PUBLISHED.items())
+    which = "With the best learning rate of a grid for each" if best else f"At learning rate {given(RATE)}"
+    published = "; ".join(f"{d}, {w:,}: {given(r)} and {given(g)}" for (d, w), (r, g) in PUBLISHED.items())
     statement = f"{which} the train MSE of GReLU is below that of ReLU"
     return Claim(
         "[G, Table 2]",
@@ -231,7 +231,7 @@ def _plots(settings: Settings, results: Results) -> list[Plot]:
         for model in MODELS:
             for run, dash, which in (
                 (_best(settings, results, model, depth, width), style.SOLID, "best rate"),
-                (results[Network(model, depth, width, None)], style.DASHED, f"rate {RATE:g}"),
+                (results[Network(model, depth, width, None)], style.DASHED, f"rate {given(RATE)}"),
             ):
                 losses = [min(loss, 1e3) for loss in run.train]
                 panel.plot(losses, color=COLOURS[model], linestyle=dash, label=f"{LABELS[model]}, {which}")
@@ -244,7 +244,7 @@ def _plots(settings: Settings, results: Results) -> list[Plot]:
     figures.legend(axes[0])
     caption = (
         "Train MSE (sum of squared errors of the outputs, mean over samples) by epoch: solid with the best learning "
-        f"rate of the grid, dashed with the published one, {RATE:g}. A cross marks a training that diverged."
+        f"rate of the grid, dashed with the published one, {given(RATE)}. A cross marks a training that diverged."
     )
     return [Plot("image-regression", caption, figure)]
 
@@ -265,7 +265,7 @@ def _tables(settings: Settings, results: Results) -> list[Table]:
                 end = finite(run.final)
                 every.append([LABELS[model], depth, width, run.rate, run.stability, end])
         rows.append([*row, *PUBLISHED.get((depth, width), (None, None))])
-    columns = ["depth", "width", f"ReLU at {RATE:g}", "ReLU best", f"GReLU at {RATE:g}", "GReLU best"]
+    columns = ["depth", "width", f"ReLU at {given(RATE)}", "ReLU best", f"GReLU at {given(RATE)}", "GReLU best"]
     title = "Train MSE with the published learning rate and the best; published values where the shape is theirs"
     return [
         Table("image-regression", title, [*columns, "ReLU published", "GReLU published"], rows),

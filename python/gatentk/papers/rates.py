@@ -15,7 +15,7 @@ from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
 from gatentk.papers.frame.plain import ABSENT, Absent
 from gatentk.papers.frame.statistics import geometric_mean
 from gatentk.reporting import figures
-from gatentk.reporting.text import number
+from gatentk.reporting.text import given, number
 from gatentk.train import Run, TrainingConfig
 
 SUMMARY = "losses by learning rate, width and depth"
@@ -207,7 +207,7 @@ def _by_rate(settings: Settings, results: Results) -> Claim:
             if math.isfinite(g) or math.isfinite(r):
                 known, wins = known + 1, wins + (g < r)
                 if shape == settings.base:
-                    ties.append(f"{factor:g}: {_text(g)} and {_text(r)}")
+                    ties.append(f"{given(factor)}: {_text(g)} and {_text(r)}")
     width, depth = settings.base
     return Claim(
         "our reading of [G, Fig. 4]",
@@ -264,7 +264,7 @@ def _plots(settings: Settings, results: Results, cells: Sequence[Network]) -> li
         colours = shades(len(runs))
         for run, factor, colour in zip(runs, settings.factors, colours, strict=True):
             losses = [min(loss, 1e3) for loss in run.train]
-            panel.plot(losses, color=colour, label=f"{factor:g} / λmax")
+            panel.plot(losses, color=colour, label=f"{given(factor)} / λmax")
             if run.diverged:
                 panel.plot(len(losses) - 1, losses[-1], "x", color=colour)
         figures.logarithmic(panel)
@@ -278,7 +278,7 @@ def _plots(settings: Settings, results: Results, cells: Sequence[Network]) -> li
     for axis in (rate, wide, deep):
         figures.logarithmic(axis)
     for axis, ticks in ((rate, settings.factors), (wide, settings.widths), (deep, settings.depths)):
-        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.set_xticks(ticks, list(map(given, ticks)))
         axis.xaxis.set_minor_locator(NullLocator())
     figures.legend(rate)
     figures.legend(axes[0])

@@ -12,7 +12,7 @@ from gatentk.papers.frame.colours import shades
 from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale
 from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
 from gatentk.reporting import figures, style
-from gatentk.reporting.text import number
+from gatentk.reporting.text import given, number
 from gatentk.train import Run, TrainingConfig
 
 SUMMARY = "which widths train to zero loss: ReLU and GReLU"
@@ -181,8 +181,8 @@ def _theorem(settings: Settings, results: Results, step: str) -> Claim:
     return Claim(
         "[G, Thm 1]",
         f"At width n²L gradient descent with {LEVEL[step]} brings the loss of a GReLU network to zero.",
-        f"Width {settings.widths['p = 1']:,}: {len(reached)} of {len(runs)} seeds reach {settings.zero:g} of the loss "
-        "at the start" + (f", in at most {most} steps." if reached else "."),
+        f"Width {settings.widths['p = 1']:,}: {len(reached)} of {len(runs)} seeds reach {given(settings.zero)} of the "
+        "loss at the start" + (f", in at most {most} steps." if reached else "."),
         len(reached) == len(runs),
     )
 
@@ -198,8 +198,8 @@ def _figure(settings: Settings, results: Results, model: str, step: str) -> Clai
         "[G, Fig. 2a]",
         f"{LABELS[model]}, {LEVEL[step]}: every seed reaches zero at p = 1, and at smaller widths not even the best "
         "does.",
-        f"Seeds of {settings.seeds} that reach {settings.zero:g} of the start within {settings.steps} steps: {wide} at "
-        f"p = 1; below: {shown}.",
+        f"Seeds of {settings.seeds} that reach {given(settings.zero)} of the start within {settings.steps} steps: "
+        f"{wide} at p = 1; below: {shown}.",
         wide == settings.seeds and not any(counts.values()),
     )
 

@@ -27,12 +27,23 @@ def number(value: float, digits: int = 3) -> str:
     return f"{rounded:,.{decimals}f}"
 
 
+def given(value: float) -> str:
+    """A number that somebody chose, as it is: 0.05, 300, 10⁻⁶, 2.5 × 10⁷."""
+    mantissa, e, exponent = f"{value:g}".partition("e")
+    if not e:
+        return mantissa
+    power = f"10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+    return power if mantissa == "1" else f"{mantissa} × {power}"
+
+
 def duration(seconds: float) -> str:
-    """A time to read, in minutes, hours or days."""
-    for unit, size in (("days", 86_400), ("hours", 3600)):
+    """A time to read, in the unit that fits it."""
+    for unit, size in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:,.0f} {unit}"
-    return f"{seconds / 60:.0f} minutes"
+    if seconds < 1:
+        return "less than a second"
+    return "1 second" if seconds < 1.5 else f"{seconds:.0f} seconds"
 
 
 def data_name(name: str) -> str:

@@ -16,7 +16,7 @@ from gatentk.papers.bounds.training import TrainingNumbers
 from gatentk.papers.frame.experiment import Cell, Results
 from gatentk.papers.frame.findings import Claim, Table
 from gatentk.papers.frame.statistics import exponent
-from gatentk.reporting.text import number
+from gatentk.reporting.text import given, number
 from gatentk.spectra import spectrum
 
 ROUNDING = 1e-9  # relative, for inequalities that hold with equality in the worst case
@@ -43,9 +43,9 @@ def _converges(settings: Settings, results: Results) -> Claim:
     return Claim(
         "[G, Thm 1]",
         "At width n^2 L gradient descent reaches a loss of zero from every start.",
-        f"L = {t.last_depth}, n = {', '.join(map(str, by_n))}, {t.seeds} seeds each, steps of 1/lambda_max: all reach "
-        f"{t.targets[-1]:g} of the loss at the start: {'yes' if converged else 'no'}. At n = {t.samples} all seeds "
-        f"converge from width {narrow} on, the smallest tried being {min(t.widths)}.",
+        f"L = {t.last_depth}, n = {', '.join(map(str, by_n))}, {t.seeds} seeds each, steps of 1/lambda_max: "
+        f"{'all' if converged else 'not all'} reach {given(t.targets[-1])} of the loss at the start. At "
+        f"n = {t.samples} all seeds converge from width {narrow} on, the smallest tried being {min(t.widths)}.",
         converged,
     )
 
@@ -104,7 +104,7 @@ def _time_by_samples(settings: Settings, by_n: dict[int, list[TrainingNumbers]])
     return Claim(
         "[G, Thm 1, Table 1]",
         "The time is logarithmic in n, too: log(n^3 L / (d_x eps)) steps.",
-        f"Steps to {settings.training.targets[-1]:g} of the start: "
+        f"Steps to {given(settings.training.targets[-1])} of the start: "
         + ", ".join(f"{number(t)} at n = {n}" for n, t in steps.items())
         + f". From n = {first} to {last} they change by a factor of {number(steps[last] / steps[first])}, like "
         f"n^{exponent(list(steps), list(steps.values())):.2f}; these few n cannot tell a logarithm from a small power, "
@@ -126,7 +126,7 @@ def table(settings: Settings, results: Results) -> Table:
     ]
     return Table(
         "bounds-training",
-        f"Trainings to {settings.training.targets[-1]:g} of the loss at the start, steps of 1/lambda_max",
+        f"Trainings to {given(settings.training.targets[-1])} of the loss at the start, steps of 1/lambda_max",
         [*columns, "kernel drift", "linearised"],
         rows,
     )
@@ -215,7 +215,7 @@ def literal_claims(settings: Settings, results: Results) -> list[Claim]:
             "The step d_x / (n^4 L^3 d_y) converges at width n^2 L d_y. (The theorem has both up to constants; here "
             "they are taken literally.)",
             f"n = {', '.join(map(str, part.samples))}, L = {part.depth}, {part.steps} steps: {_outcome(first[1])}. "
-            + "".join(f"With {factor:g} times the step {_outcome(runs)}. " for factor, runs in others)
+            + "".join(f"With {given(factor)} times the step {_outcome(runs)}. " for factor, runs in others)
             + "With a constant kernel gradient descent converges below a product of 2 only"
             + (
                 f"; networks that learn above it leave that regime, and end with products of {number(min(ends))} to "

@@ -13,7 +13,7 @@ from gatentk.papers.frame.experiment import Results
 from gatentk.papers.frame.findings import Claim, Plot
 from gatentk.papers.frame.statistics import exponent
 from gatentk.reporting import figures, style
-from gatentk.reporting.text import number
+from gatentk.reporting.text import given, number
 
 FALLING = -0.3  # power of the width that counts as a fall like m^-1/2: few widths and seeds leave 0.1 of noise
 
@@ -143,7 +143,7 @@ def plot(settings: Settings, results: Results) -> Plot:
     for axis in axes:
         figures.legend(axis)
     caption = (
-        f"How far {n} samples move weights, kernel and outputs until the loss is {t.targets[-1]:g} of its start; "
+        f"How far {n} samples move weights, kernel and outputs until the loss is {given(t.targets[-1])} of its start; "
         "lines: means, dots: seeds, dashed: the orders of [G, Eq. 5] and of Cor. 4."
     )
     return Plot("bounds-distance", caption, figure)

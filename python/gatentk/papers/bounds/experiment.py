@@ -21,6 +21,7 @@ from gatentk.papers.bounds import (
 from gatentk.papers.bounds.settings import INSTALLED, Settings, at_scale
 from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale
 from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
+from gatentk.reporting.text import given
 
 CELLS: tuple[Callable[[Settings], Iterable[Cell[Settings, Any]]], ...] = (
     table1.cells,
@@ -96,7 +97,7 @@ class Bounds(Experiment[Settings]):
         table_1 = (
             "The rows of Table 1 are printed up to constants, and are drawn with constants 1; Du's needs the smallest "
             "eigenvalue of the limiting two-layer kernel, computed here for each n, and a probability of failure, "
-            f"{settings.table.failure:g}."
+            f"{given(settings.table.failure)}."
         )
         labels = (
             "Labels are scaled to mean square m / d_x, the size of the outputs at the start, so that widths compare."

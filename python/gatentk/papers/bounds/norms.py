@@ -15,7 +15,7 @@ from gatentk.papers.bounds.problem import SMALL
 from gatentk.papers.bounds.settings import Settings
 from gatentk.papers.frame.experiment import Cell, Results
 from gatentk.papers.frame.findings import Claim
-from gatentk.reporting.text import number
+from gatentk.reporting.text import given, number
 
 
 @dataclass(frozen=True)
@@ -83,15 +83,15 @@ def claims(settings: Settings, results: Results) -> list[Claim]:
         Claim(
             "[S, Thm 3.1, 4.4] corrected",
             "|grad f(x)|^2 = (L + 1) |x|^2 in the mean over networks.",
-            f"|x| = {plain:g}, width {part.width}, {part.seeds} seeds: |grad f|^2 / (L + 1) is {shown}; at most "
-            f"{number(off, 2)} standard errors from |x|^2 = {square:g}.",
+            f"|x| = {given(plain)}, width {part.width}, {part.seeds} seeds: |grad f|^2 / (L + 1) is {shown}; at most "
+            f"{number(off, 2)} standard errors from |x|^2 = {given(square)}.",
             off < 4.5,
         ),
         Claim(
             "[S, Thm 3.1, 4.4] as printed",
             "|grad f(x)| = (L + 1) |x|, the norms not squared.",
-            f"Read as the square of the gradient against |x| = {plain:g}: {number(off_plain, 2)} standard errors off. "
-            "It is a misprint.",
+            f"Read as the square of the gradient against |x| = {given(plain)}: {number(off_plain, 2)} standard errors "
+            "off. It is a misprint.",
             off_plain < 4.5,
         ),
     ]

@@ -13,7 +13,7 @@ from gatentk.papers.bounds.problem import SMALL, descend, network, scaled_ackley
 from gatentk.papers.bounds.settings import Settings
 from gatentk.papers.frame.experiment import Cell, Results
 from gatentk.papers.frame.findings import Claim
-from gatentk.reporting.text import number
+from gatentk.reporting.text import given, number
 from gatentk.spectra import spectrum
 from gatentk.train.trainable import copied_weights, set_weights
 
@@ -82,8 +82,8 @@ def claims(settings: Settings, results: Results) -> list[Claim]:
             "up to a remainder of second order in the step.",
             f"K agrees with products of Jacobians to {number(identity, 2)} relative; halving the step divides the "
             f"remainder by {number(min(quotients))} to {number(max(quotients))} (4 for the second order), and at "
-            f"{settings.step.factors[0]:g}/lambda_max it is up to {max(r.remainders[0] for r in networks):.2%} of the "
-            "error.",
+            f"{given(settings.step.factors[0])}/lambda_max it is up to {max(r.remainders[0] for r in networks):.2%} of "
+            "the error.",
             identity < 1e-10 and all(3 < q < 5 for q in quotients),
         )
     ]

@@ -14,7 +14,7 @@ from gatentk.papers.bounds.problem import SMALL
 from gatentk.papers.bounds.settings import Settings
 from gatentk.papers.frame.experiment import Cell, Results
 from gatentk.papers.frame.findings import Claim
-from gatentk.reporting.text import number
+from gatentk.reporting.text import given, number
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def theorem_4_5(settings: Settings, results: Results) -> list[Claim]:
         Claim(
             "[S, Thm 4.5] corrected",
             "1 - cos phi = L theta / (2 pi) for close samples, phi the angle of their gradients.",
-            f"At {smallest:g} degrees the quotient of both sides is {number(min(ratios), 4)} to "
+            f"At {given(smallest)} degrees the quotient of both sides is {number(min(ratios), 4)} to "
             f"{number(max(ratios), 4)}.",
             all(abs(ratio - 1) < 0.02 for ratio in ratios),
         )
@@ -73,7 +73,7 @@ def theorem_5_2(settings: Settings, results: Results) -> list[Claim]:
     """That the condition number falls with depth."""
     depths = settings.pair.depths
     conditions = {cell.angle: results[cell].condition for cell in cells(settings)}
-    shown = "; ".join(f"{angle:g} degrees: {number(v[0])} to {number(v[-1])}" for angle, v in conditions.items())
+    shown = "; ".join(f"{given(angle)} degrees: {number(v[0])} to {number(v[-1])}" for angle, v in conditions.items())
     return [
         Claim(
             "[S, Thm 5.2]",

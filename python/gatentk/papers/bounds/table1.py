@@ -15,7 +15,7 @@ from gatentk.papers.bounds.settings import Settings
 from gatentk.papers.frame.experiment import Cell, Results
 from gatentk.papers.frame.findings import Claim, Plot, Table
 from gatentk.reporting import figures, style
-from gatentk.reporting.text import number
+from gatentk.reporting.text import given, number
 from gatentk.spectra import spectrum
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ def claims(settings: Settings, results: Results) -> list[Claim]:
         Claim(
             "[G, Table 1]",
             "The width that guarantees convergence is far below that of earlier works: n^2 L.",
-            f"At n = {last}, L = {part.depth}, up to constants: {shown}. Smallest at every n from {part.samples[0]} to "
-            f"{last}: {'yes' if holds else 'no'}.",
+            f"At n = {last}, L = {part.depth}, up to constants: {shown}. That of [G] is "
+            f"{'' if holds else 'not '}the smallest at every n from {part.samples[0]} to {last}.",
             holds,
         )
     ]
@@ -154,7 +154,7 @@ def plot_by_samples(settings: Settings, results: Results) -> Plot:
     figure, axes = figures.panels(
         [
             ("Width that is enough", f"depth {part.depth}, constants 1"),
-            ("Iterations", f"to a loss of {part.eps:g}"),
+            ("Iterations", f"to a loss of {given(part.eps)}"),
             ("Step size", "of gradient descent"),
         ],
         [("Samples n", "width m"), ("Samples n", "iterations"), ("Samples n", "step")],
@@ -176,7 +176,7 @@ def plot_by_samples(settings: Settings, results: Results) -> Plot:
     _legend_below(figure, axes)
     caption = (
         "Bounds of Table 1 of [G] by number of samples, and dots where networks of width n^2 L were trained with a "
-        f"step of 1/lambda_max to {t.targets[-1]:g} of the loss at the start."
+        f"step of 1/lambda_max to {given(t.targets[-1])} of the loss at the start."
     )
     return Plot("bounds-table", caption, figure)
 
@@ -187,7 +187,7 @@ def plot_by_depth_and_loss(settings: Settings, results: Results) -> Plot:
     figure, axes = figures.panels(
         [
             ("Width that is enough", f"n = {n}, constants 1"),
-            ("Iterations", f"n = {n}, to a loss of {part.eps:g}"),
+            ("Iterations", f"n = {n}, to a loss of {given(part.eps)}"),
             ("Iterations", f"n = {n}, depth {part.depth}"),
         ],
         [("Depth L", "width m"), ("Depth L", "iterations"), ("Loss to be reached", "iterations")],
@@ -226,7 +226,7 @@ def table_by_samples(settings: Settings, results: Results) -> Table:
     ]
     return Table(
         "bounds-table",
-        f"Table 1 of [G], log10, constants 1, depth {part.depth}, eps {part.eps:g}",
+        f"Table 1 of [G], log10, constants 1, depth {part.depth}, eps {given(part.eps)}",
         ["samples", "work", "width", "iterations", "step"],
         rows,
     )

@@ -9,7 +9,7 @@ from typing import Any
 from gatentk.papers.frame.findings import VERDICTS, Findings, Table
 from gatentk.papers.frame.result import Result
 from gatentk.reporting.page import inline_svg, template
-from gatentk.reporting.text import number
+from gatentk.reporting.text import duration, number
 
 LONGEST_TABLE = 60  # rows of a table on the page; longer ones are in their CSV files only
 
@@ -46,7 +46,7 @@ def _section(result: Result) -> dict[str, Any]:
         "files": [f"{table.name}.csv" for table in findings.tables],
         "remarks": findings.remarks,
         "command": result.command,
-        "minutes": sum(result.seconds.values()) / 60,
+        "time": duration(sum(result.seconds.values())),
     }
 
 

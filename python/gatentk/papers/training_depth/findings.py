@@ -15,7 +15,7 @@ from gatentk.papers.frame.findings import Claim, Plot, Table, decided, held
 from gatentk.papers.kernel_descent import promised_loss, promised_steps
 from gatentk.papers.training_depth.cells import DescentCell, EntropyCell, Settings
 from gatentk.reporting import figures, style
-from gatentk.reporting.text import number
+from gatentk.reporting.text import given, number
 
 
 class Speed:
@@ -250,7 +250,7 @@ def remarks(settings: Settings, speeds: Sequence[Speed]) -> list[str]:
     """How the networks are trained, and where another learning rate could be better."""
     epochs = ", ".join(f"{speed.name} {speed.chosen.epochs:,}" for speed in speeds)
     factors = settings.factors
-    grid = ", ".join(f"{factor:g}" for factor in factors)
+    grid = ", ".join(map(given, factors))
     grid_text = (
         f"Epochs: {epochs}; [S] trains for 500 or 2,000. Mini-batches of {settings.batch:,}, rows scaled to norm 1. "
         f"The learning rate is the one of {grid} times 1/λmax(K/n), K the kernel at infinite width, whose training "
