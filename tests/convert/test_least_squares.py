@@ -142,3 +142,21 @@ def test_blocks_of_neurons_change_nothing(n, method, generator, monkeypatch):
     blocks, _ = convert.grelu_to_relu(net, x)
     assert report.layers[0].method == method
     torch.testing.assert_close(blocks.weights[0], whole.weights[0], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("n", "width"), [(30, 80), (80, 30)])
+@pytest.mark.parametrize("ridge", [1e-6, 0.01, 10.0])
+def test_a_ridge_is_that_of_the_extended_least_squares_problem(n, width, ridge, generator):
+    net, x = grelu(20, width, 3, generator), samples(n, 20, generator)
+    rnet, report = convert.grelu_to_relu(net, x, ridge=ridge)
+    t, h = plain_grelu(net, x), plain_relu(rnet, x)
+    for k, weight in enumerate(rnet.weights):
+        r = h[k].relu()
+        penalty = ridge * float(r.square().sum()) / min(n, int((r != 0).any(0).sum()))
+        rows = torch.cat([r, penalty**0.5 * torch.eye(width, dtype=torch.float64)])
+        wanted = torch.cat([t[k + 1], torch.zeros(width, width, dtype=torch.float64)])
+        expected = torch.linalg.lstsq(rows, wanted).solution.T
+        torch.testing.assert_close(weight.detach(), expected, rtol=1e-6, atol=1e-8)
+    assert [fit.method for fit in report.layers] == ["ridge"] * 3
+    with pytest.raises(ValueError, match="ridge: expected a number of at least 0, got -1"):
+        convert.grelu_to_relu(net, x, ridge=-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 
@@ -27,10 +28,11 @@ class LayerFit:
         layer: k, from 1.
         residual: `|h_k - t_k|_F / |t_k|_F` on the samples, h_k as the ReLU network computes it.
         max_residual: `max|h_k - t_k| / max|t_k|`.
-        rank: numerical rank of the layer's inputs relu(h_{k-1}); n if the fit is exact whatever t_k is.
+        rank: numerical rank of the layer's inputs relu(h_{k-1}); n if the fit is exact whatever t_k is. With a ridge
+            the smaller number of their samples and neurons.
         norm: Frobenius norm of the new weight.
         change: Frobenius norm of its difference from the old one.
-        method: "cholesky" of the Gram matrix, "qr", "svd" where the rank is not full, "zero" without inputs.
+        method: "cholesky" of the Gram matrix, "qr", "svd" where the rank is not full, "ridge", "zero" without inputs.
     """
 
     layer: int
@@ -80,7 +82,7 @@ class ConversionReport:
 
 
 def grelu_to_relu(
-    gnet: GReLUNetwork, x: Samples, gates: GateTable | None = None
+    gnet: GReLUNetwork, x: Samples, gates: GateTable | None = None, ridge: float = 0.0
 ) -> tuple[ReLUNetwork, ConversionReport]:
     """The ReLU network with the intermediate values and outputs of a GReLU network on its training set ([G], Thm 2).
 
@@ -91,19 +93,30 @@ def grelu_to_relu(
     cond(R). Measured in float32 at n = width = 400, where layer 2 is off by 3e-2: with t_{k-1} the errors grow to 0.6
     and 9 in layers 3 and 4, with h_{k-1} they stay at 4e-2 and 6e-2.
 
+    The fitted weights are large, and what they give on other samples is far off. A ridge trades a little of the fit for
+    smaller ones: 640 digits of a network of width 1024 and depth 4, with cross-entropy 4e-4 on these and 0.07 on other
+    samples, 97.5% of which are classified as they should be. After the conversion, by ridge:
+
+        ridge         0       1e-4    1e-3    1e-2    0.1
+        train loss    4e-4    4e-4    4e-4    8e-4    0.011
+        test loss     24      17      1.4     0.10    0.043
+        test accuracy 31%     34%     82%     97.5%   98.7%
+
     Solved in float64 whatever the network's dtype. Besides the new network, memory is a few (n, width) arrays.
 
     Args:
         gnet: the network; it stays as it is, and the new one has copies of its C and B.
         x: (n, d_in) samples of the network's dtype, tensor or numpy array.
         gates: their gate table; computed if left out.
+        ridge: penalty c of `|W~_k R - t_k|_F^2 + c s |W~_k|_F^2`, s the mean square norm of the samples in R (of the
+            neurons, if they are fewer).
 
     Returns:
         A `ReLUNetwork` with `last_relu=False`, and a `ConversionReport`.
 
     Warns:
-        UserWarning: n > width, or a layer that is not fitted to 1e-4 (float32) or 1e-9 (float64) because the rank of
-            its inputs is too small for it or they are too ill-conditioned for the dtype.
+        UserWarning: without a ridge, n > width, or a layer that is not fitted to 1e-4 (float32) or 1e-9 (float64)
+            because the rank of its inputs is too small for it or they are too ill-conditioned for the dtype.
 
     Raises:
         TypeError, ValueError: samples or gates that do not fit the network, values that are not finite.
@@ -122,6 +135,8 @@ def grelu_to_relu(
     """
     if not isinstance(gnet, GReLUNetwork):
         raise TypeError(f"gnet: expected a GReLUNetwork, got {describe(gnet)}")
+    if not (isinstance(ridge, (int, float)) and 0 <= ridge < math.inf):
+        raise ValueError(f"ridge: expected a number of at least 0, got {ridge!r}")
     x = as_tensor("x", x, gnet.input_weight.dtype)
     check_samples("x", x)
     with torch.no_grad():
@@ -138,11 +153,12 @@ def grelu_to_relu(
             t = ops.masked_linear(t, old, patterns[k - 1], patterns[k], gnet.method)
             check_finite(f"gnet: values of layer {k}", t)
             r = torch.relu(h)
-            rank, method = fit_weight(new, r, t)
+            rank, method = fit_weight(new, r, t, ridge)
             h = ops.masked_linear(r, new, method=rnet.method)
             fits.append(_layer_fit(k, h - t, t, new, old, rank, method))
     report = ConversionReport(len(x), gnet.width, tuple(fits))
-    _warn_unless_exact(report, x.dtype)
+    if ridge == 0:
+        _warn_unless_exact(report, x.dtype)
     return rnet, report
 
 

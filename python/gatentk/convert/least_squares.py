@@ -27,8 +27,11 @@ class _PseudoInverse(NamedTuple):
     method: str
 
 
-def fit_weight(weight: Tensor, inputs: Tensor, targets: Tensor) -> tuple[int, str]:
+def fit_weight(weight: Tensor, inputs: Tensor, targets: Tensor, ridge: float = 0.0) -> tuple[int, str]:
     """Set `weight` to the matrix W of least norm that minimises |inputs W^T - targets|_F; rank of inputs and method.
+
+    With a ridge it minimises |inputs W^T - targets|_F^2 + ridge s |W|_F^2, s the mean of |inputs_i|^2 over the samples
+    (of |inputs_j|^2 over the neurons, if they are fewer); the rank is full then.
 
     Samples without inputs and neurons that are off for all samples have no part in the solution: where they are left
     out, what remains often has full rank.
@@ -41,11 +44,13 @@ def fit_weight(weight: Tensor, inputs: Tensor, targets: Tensor) -> tuple[int, st
     scale = math.ldexp(1.0, math.frexp(float(live.abs().max()))[1])  # squares of A neither overflow nor underflow then
     A = live.double() / scale
     cutoff = _noise(A, inputs.dtype)
-    inverse = _cholesky_inverse(A, cutoff) or _orthogonal_inverse(A, cutoff)
+    exact = None if ridge > 0 else _cholesky_inverse(A, cutoff) or _orthogonal_inverse(A, cutoff)
+    inverse, eps = exact or _ridge_inverse(A, ridge), torch.finfo(weight.dtype).eps
     columns = neurons.nonzero().squeeze(1)
     for start in range(0, len(weight), _BLOCK):
         block = slice(start, start + _BLOCK)
-        solution = _refined(A, targets[samples, block].double(), inverse, torch.finfo(weight.dtype).eps)
+        wanted = targets[samples, block].double()
+        solution = inverse.apply(wanted) if exact is None else _refined(A, wanted, inverse, eps)
         weight[block].index_copy_(1, columns, (solution / scale).T.to(weight.dtype))
     return inverse.rank, inverse.method
 
@@ -83,6 +88,21 @@ def _cholesky_inverse(A: Tensor, cutoff: float) -> _PseudoInverse | None:
         return A.T @ solution if wide else solution
 
     return _PseudoInverse(apply, min(A.shape), "cholesky")
+
+
+def _ridge_inverse(A: Tensor, ridge: float) -> _PseudoInverse:
+    """(A^T A + c)^-1 A^T, which is A^T (A A^T + c)^-1, by the smaller of both; c is `ridge` times its mean diagonal."""
+    wide = A.shape[0] <= A.shape[1]
+    gram = A @ A.T if wide else A.T @ A
+    diagonal = gram.diagonal()
+    diagonal += ridge * diagonal.mean()
+    factor = torch.linalg.cholesky(gram)
+
+    def apply(block: Tensor) -> Tensor:
+        solution: Tensor = torch.cholesky_solve(block if wide else A.T @ block, factor)
+        return A.T @ solution if wide else solution
+
+    return _PseudoInverse(apply, min(A.shape), "ridge")
 
 
 def _orthogonal_inverse(A: Tensor, cutoff: float) -> _PseudoInverse:
