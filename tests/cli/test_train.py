@@ -4,6 +4,7 @@ import json
 import re
 
 import click
+import numpy as np
 import pytest
 import torch
 from cases.commands import SMALL_STUDY, interrupted, interrupted_process, invoke, results
@@ -17,7 +18,7 @@ from gatentk.runs import memory
 from gatentk.study.result import Study
 from gatentk.train import diagnostics, folder, learning_rates
 
-TRAIN_FILES = {"checkpoint-0.pt", "log.jsonl", "loss.png", "loss.svg", "results.json"}
+TRAIN_FILES = {"best-0.pt", "checkpoint-0.pt", "log.jsonl", "loss.png", "loss.svg", "results.json"}
 
 
 @pytest.fixture
@@ -57,6 +58,8 @@ def test_training_writes_log_checkpoint_plot_and_results(one_thread, tmp_path):
         "features": 64,
         "outputs": 10,
         "classes": list(range(10)),
+        "normalize": "unit",
+        "targets": None,
         "zero_rows": 0,
         "sha256": "",
     }
@@ -125,7 +128,7 @@ def test_ctrl_c_keeps_the_checkpoint_and_resume_goes_on(no_loss_plot, tmp_path, 
     assert outcome.exit_code == 130
     assert "interrupted; checkpoint-0.pt in" in outcome.output
     assert "--resume goes on from there" in outcome.output
-    assert {path.name for path in parts.iterdir()} == {"checkpoint-0.pt", "log.jsonl"}
+    assert {path.name for path in parts.iterdir()} == {"best-0.pt", "checkpoint-0.pt", "log.jsonl"}
     outcome = invoke("train", *TRAIN, "--out", parts)
     assert outcome.exit_code == 2
     assert "--resume goes on with it, --restart starts over" in outcome.output
@@ -148,7 +151,8 @@ def test_a_signal_stops_a_running_training_which_then_goes_on(no_loss_plot, tmp_
     code, output = interrupted_process(["train", *TRAIN, *options], tmp_path / train.LOG, 5)
     assert code == 130, output
     assert "Traceback" not in output
-    assert {path.name for path in tmp_path.iterdir()} - {"checkpoint-0.previous.pt"} == {"checkpoint-0.pt", "log.jsonl"}
+    left = {path.name for path in tmp_path.iterdir()} - {"checkpoint-0.previous.pt"}
+    assert left == {"best-0.pt", "checkpoint-0.pt", "log.jsonl"}
     done = log(tmp_path)[-1]["epoch"]
     outcome = invoke("train", *TRAIN, "--epochs", done + 2, "--resume", "--out", tmp_path)
     assert outcome.exit_code == 0, outcome.output
@@ -167,7 +171,7 @@ def test_a_run_that_diverges_is_a_failure_that_names_the_rate(one_thread, tmp_pa
 def test_remarks_name_what_keeps_the_loss_up(no_loss_plot, tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("a,b,label\n0,0,0\n3,4,1\n1,2,1\n0,1,0\n1,1,0\n")
-    options = ["--width", 4, "--depth", 1, "--epochs", 2, "--lr", 0.01, "--switch", 1]
+    options = ["--width", 4, "--depth", 1, "--epochs", 2, "--lr", 0.01, "--switch", 1, "--switch-ridge", 0]
     outcome = invoke("train", "--data", f"csv:{path}", *options, "--out", tmp_path / "out")
     assert outcome.exit_code == 0, outcome.output
     assert "Samples that are all zero: 1." in outcome.output
@@ -188,6 +192,37 @@ def test_numbers_are_learnt_from_a_column_named_target(no_loss_plot, tmp_path):
     assert "accuracy" not in outcome.output
 
 
+def test_resume_where_nothing_is_starts_a_training_and_says_so(no_loss_plot, tmp_path):
+    first = invoke("train", *TRAIN, "--resume", "--out", tmp_path / "new")
+    assert first.exit_code == 0, first.output
+    assert "holds no training yet: it starts there." in first.output
+    again = invoke("train", *TRAIN, "--resume", "--out", tmp_path / "new")
+    assert again.exit_code == 0, again.output
+    assert "holds no training yet" not in again.output
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1, 1e6])
+def test_house_prices_are_learnt_in_any_unit_and_shown_in_it(no_loss_plot, tmp_path, unit):
+    generator = np.random.default_rng(0)
+    area, age, place = generator.lognormal(4.6, 0.4, 300), generator.gamma(2, 18, 300), generator.random((300, 2))
+    centre, noise = np.exp(-8 * ((place - 0.5) ** 2).sum(1)), np.exp(generator.normal(0, 0.1, 300))
+    price = unit * area * (1500 + 2600 * centre) * (1 - 0.004 * np.minimum(age, 80)) * noise
+    rows = [",".join(map(repr, row)) for row in np.column_stack([area, age, place, price]).tolist()]
+    path = tmp_path / "houses.csv"
+    path.write_text("\n".join(["area,age,north,east,target", *rows]))
+    out, options = tmp_path / "out", ["--test-fraction", 0.2, "--width", 128, "--depth", 2]
+    outcome = invoke("train", "--data", f"csv:{path}", *options, "--out", out)
+    assert outcome.exit_code == 0, outcome.output
+    assert "in their own" in " ".join(outcome.output.split())
+    document = results(out)
+    (run,) = document["runs"]
+    variance = document["data"]["targets"]["spread"][0] ** 2
+    assert run["last"]["test_loss"] <= 1.1 * run["best"]["loss"]
+    assert run["best"]["loss"] < 0.25 * variance / 2
+    assert 1e4 * unit < document["data"]["targets"]["spread"][0] < 1e6 * unit
+    assert re.search(r"R² 0\.[789]\d\d; ", outcome.output)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -206,7 +241,6 @@ def test_numbers_are_learnt_from_a_column_named_target(no_loss_plot, tmp_path):
             ["--data", "synthetic", "--loss", "cross-entropy"],
             "real targets, and cross-entropy needs classes",
         ),
-        (["--data", "digits", "--resume"], "holds no training to go on with"),
         ([], "Missing option '--data'"),
     ],
 )

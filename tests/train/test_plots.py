@@ -23,7 +23,8 @@ def test_every_seed_has_a_line_and_every_side_a_label(samples):
     train_lines, test_lines = axes.lines[:2], axes.lines[2:]
     assert [line.get_ydata().tolist() for line in train_lines] == [[1, 1 / 2, 1 / 3]] * 2
     assert [line.get_ydata().tolist() for line in test_lines] == [[0.5] * 3] * 2
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["train", "test"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["train", "test", "best epoch"]
+    assert axes.collections[0].get_offsets().tolist() == [[0, 0.5]] * 2  # the first of equals
     assert axes.get_yscale() == "log"
     assert axes.get_title("left") == "1/2 |output - label|², mean over samples"
     assert "40 samples; GReLU, width 16, depth 2\nSGD, learning rate 0.10, 2 seeds" in axes.texts[0].get_text()

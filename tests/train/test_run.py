@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 import torch
-from cases.training import of_data, plain_loss, plain_training, small
+from cases.training import DEPTH, WIDTH, N, of_data, plain_loss, plain_training, small
 
-from gatentk import convert, train
+from gatentk import convert, data, nn, train
 from gatentk.train import Linearisation, TrainingConfig
 
 
@@ -20,6 +22,36 @@ def test_training_is_that_of_a_loop_in_plain_torch(model, optimizer, loss):
     assert last.train_loss == pytest.approx(train_loss, rel=1e-9)
     assert last.train_accuracy == pytest.approx(accuracy)
     assert [record.epoch for record in run.records] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", ["sgd", "gd", "adam"])
+@pytest.mark.parametrize("loss", ["square", "cross-entropy"])
+def test_a_given_rate_and_a_constant_schedule_are_a_loop_to_the_bit(loss, optimizer, dtype):
+    config = small(optimizer=optimizer, loss=loss, rates=(0.003,), dtype=dtype, epochs=7, schedule="constant")
+    dataset, floats = data.load("digits", n=N), getattr(torch, dtype)
+    x, classes = (dataset.x / dataset.x.norm(dim=1, keepdim=True)).to(floats), dataset.y
+    network = nn.GReLUNetwork(64, WIDTH, DEPTH, 10, generator=torch.Generator().manual_seed(0), dtype=floats)
+    table, order = network.gate_table(x), torch.Generator().manual_seed(2**32)
+    kind = torch.optim.Adam if optimizer == "adam" else torch.optim.SGD
+    steps = kind(network.weights, lr=0.003)
+
+    def summed(rows):
+        outputs = network(x[rows], gates=table[rows])
+        if loss == "square":
+            return (outputs - torch.nn.functional.one_hot(classes[rows], 10).to(floats)).square().sum() / 2
+        return torch.nn.functional.cross_entropy(outputs, classes[rows], reduction="sum")
+
+    for _ in range(7):
+        batches = [torch.arange(N)] if optimizer == "gd" else torch.randperm(N, generator=order).split(16)
+        for rows in batches:
+            steps.zero_grad()
+            (summed(rows) / len(rows)).backward()
+            steps.step()
+    run = train.fit(config)
+    for ours, theirs in zip(run.network.weights, network.weights, strict=True):
+        assert torch.equal(ours, theirs)
+    assert run.records[-1].train_loss == float(summed(torch.arange(N)).detach()) / N
 
 
 def test_the_callback_sees_every_record():
@@ -41,7 +73,8 @@ def test_test_loss_and_accuracy_are_those_of_the_test_samples():
 
 
 def test_a_run_that_diverges_ends_with_a_record_that_says_so():
-    run = train.fit(small(rates=(1e12,), epochs=50, test_fraction=0.2, diagnostics=("tau",)))
+    with pytest.warns(UserWarning, match=r"seed 0: the train loss grew, .* the learning rate 1e\+12 is too large"):
+        run = train.fit(small(rates=(1e12,), epochs=50, test_fraction=0.2, diagnostics=("tau",)))
     last = run.records[-1]
     assert last.diverged
     assert 0 < last.epoch < 50
@@ -51,7 +84,8 @@ def test_a_run_that_diverges_ends_with_a_record_that_says_so():
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 1e-3)])
 def test_the_switch_keeps_the_train_loss_and_goes_on_as_relu(dtype, tolerance):
-    config = small(width=100, switch=2, optimizer="gd", dtype=dtype, test_fraction=0.2, diagnostics=("tau", "drift"))
+    options = {"test_fraction": 0.2, "diagnostics": ("tau", "drift")}
+    config = small(width=100, switch=2, switch_ridge=0.0, optimizer="gd", dtype=dtype, **options)
     run = train.fit(config)
     assert [record.model for record in run.records] == ["grelu", "grelu", "grelu", "relu", "relu"]
     assert [record.switch is not None for record in run.records] == [False, False, True, False, False]
@@ -69,7 +103,7 @@ def test_the_switch_keeps_the_train_loss_and_goes_on_as_relu(dtype, tolerance):
 
 
 def test_the_rate_after_a_switch_follows_the_kernel_unless_it_is_given():
-    run = train.fit(small(width=100, switch=2, optimizer="gd"))
+    run = train.fit(small(width=100, switch=2, switch_ridge=0.0, optimizer="gd"))
     samples = train.prepare_training(small())
     whole = train.fit(small(width=100, epochs=2, optimizer="gd"), samples)
     before = Linearisation(whole.network, samples.train.x).largest_eigenvalue()
@@ -84,7 +118,7 @@ def test_the_rate_after_a_switch_follows_the_kernel_unless_it_is_given():
 
 def test_a_switch_with_more_samples_than_neurons_warns_and_reports_the_jump():
     with pytest.warns(UserWarning, match="least squares fit"):
-        run = train.fit(small(switch=2))
+        run = train.fit(small(switch=2, switch_ridge=0.0))
     switch = run.records[2].switch
     assert max(layer["residual"] for layer in switch["report"]["layers"]) > 1e-3
     assert switch["train_loss_after"] != pytest.approx(switch["train_loss_before"], rel=1e-3)
@@ -110,3 +144,18 @@ def test_a_grelu_network_reaches_near_zero_loss_on_mnist():
     run = train.fit(config, rate=3e-4)
     assert min(record.train_loss for record in run.records) < 2e-3 * run.records[0].train_loss
     assert run.records[-1].train_accuracy == 1
+
+
+def test_a_ridge_in_the_switch_keeps_what_was_learnt():
+    options = {"data": "digits", "n": 600, "width": 512, "depth": 3, "test_fraction": 0.25, "optimizer": "adam"}
+    config = TrainingConfig(**options, loss="cross-entropy", rates=(5e-4,), epochs=16, switch=8)
+    samples = train.prepare_training(config)
+    records = train.fit(config, samples).records
+    at, last = records[8], records[-1]
+    assert at.train_accuracy > 0.99
+    assert last.train_accuracy >= at.train_accuracy
+    assert last.test_accuracy >= at.test_accuracy - 0.03
+    assert at.switch["test_loss_after"] < 2 * at.test_loss
+    with pytest.warns(UserWarning, match="samples are not fitted exactly"):
+        exact = train.fit(replace(config, switch_ridge=0.0), samples).records
+    assert exact[8].switch["test_loss_after"] > 10 * at.test_loss

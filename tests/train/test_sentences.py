@@ -1,7 +1,8 @@
 from dataclasses import replace
 
 import pytest
-from cases.training import record_of, small
+import torch
+from cases.training import of_data, record_of, small
 
 from gatentk import train
 from gatentk.train.sentences import headline
@@ -17,8 +18,8 @@ def trained(tmp_path):
 
 def test_the_switch_is_told_in_a_sentence(trained):
     sentences = headline(*trained)
-    assert len(sentences) == 2
-    assert sentences[1].startswith("Seed 1: converted to ReLU after epoch 2, train loss ")
+    assert len(sentences) == 4
+    assert sentences[2].startswith("Seed 1: converted to ReLU after epoch 2, train loss ")
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,21 @@ def test_the_switch_is_told_in_a_sentence(trained):
 )
 def test_a_rate_that_is_too_large_is_named(trained, changes, sentence):
     records = [record_of(0, 0), replace(record_of(0, 1), **changes)]
-    sentences = headline(trained[0], train.Result(small(), 0.1, [], records))
+    *sentences, best = headline(trained[0], train.Result(small(), 0.1, [], records))
     assert len(sentences) == (sentence is not None)
     assert all(found.startswith(sentence) for found in sentences)
+    assert best.startswith("Seed 0: best epoch ")
+
+
+def test_the_best_epoch_is_told_with_its_measure_and_the_variance_it_explains(monkeypatch):
+    x, y = torch.randn(40, 3, dtype=torch.float64), 1e5 * torch.randn(40, dtype=torch.float64)
+    config, samples = of_data(monkeypatch, x, y, test_fraction=0.25, seeds=1)
+    test = y[train.split_rows(config, 40, "given")[1]]
+    loss = float(test.var(correction=0)) / 8
+    records = [replace(record_of(0, epoch), test_loss=value) for epoch, value in enumerate([1e20, loss, 2 * loss])]
+    records[-1] = replace(records[-1], settled=True)
+    (sentence,) = headline(samples, train.Result(config, 0.1, [], records))
+    assert sentence.startswith("Seed 0: best epoch 1 of 2, test loss ")
+    assert "by which it was chosen" in sentence
+    assert "R² 0.750; ended there, as the test loss fell no further" in sentence
+    assert sentence.endswith("Its network is in best-0.pt.")

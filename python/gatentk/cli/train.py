@@ -23,6 +23,8 @@ from gatentk.train.config import (
     LOSS_NAMES,
     NORMALIZATIONS,
     OPTIMIZERS,
+    SCHEDULES,
+    TARGETS,
     TrainingConfig,
 )
 
@@ -83,7 +85,16 @@ def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
     type=click.Choice(NORMALIZATIONS),
     default=TrainingConfig.normalize,
     show_default=True,
-    help="unit: every sample gets norm 1, as the theory assumes; standard: every feature gets mean 0 and variance 1.",
+    help="unit: every sample gets norm 1, as the theory assumes; standard: every feature gets mean 0 and variance 1; "
+    "auto: unit for classes, standard for numbers to predict.",
+)
+@click.option(
+    "--targets",
+    type=click.Choice(TARGETS),
+    default=TrainingConfig.targets,
+    show_default=True,
+    help="standard: numbers to predict are learnt with mean 0 and a spread that suits the network, whatever their "
+    "unit; losses are shown in their unit. none: as they are. Classes are not concerned.",
 )
 @click.option(
     "--model",
@@ -139,19 +150,43 @@ def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
     help="Length of the trials of --lr.",
 )
 @click.option(
+    "--schedule",
+    type=click.Choice(SCHEDULES),
+    default=TrainingConfig.schedule,
+    show_default=True,
+    help="plateau: where the test loss (train loss without test samples) has not fallen for --patience epochs, go back "
+    "to the best epoch and on with 0.2 of the learning rate; end after two such cuts. constant: neither.",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(1),
+    default=TrainingConfig.patience,
+    show_default=True,
+    help="Epochs that --schedule plateau waits.",
+)
+@click.option(
     "--epochs",
     type=click.IntRange(1),
     default=TrainingConfig.epochs,
     show_default=True,
-    help="Passes over the samples.",
+    help="Passes over the samples, at most.",
 )
 @options.seeds(TrainingConfig.seeds, "Networks to train, one after another.")
 @click.option(
     "--switch",
     type=click.IntRange(1),
     metavar="EPOCH",
-    help="Convert the GReLU network to ReLU after this epoch and go on as ReLU. Outputs on the train samples stay the "
-    "same if there are at most as many as neurons in a layer.",
+    help="Convert the GReLU network to ReLU after this epoch and go on as ReLU.",
+)
+@click.option(
+    "--switch-ridge",
+    type=click.FloatRange(0),
+    metavar="C",
+    default=TrainingConfig.switch_ridge,
+    show_default=True,
+    help="Ridge of the conversion: keeps the new weights small, so that test samples keep their outputs too, nearly. "
+    "With 0 outputs on the train samples stay the same if there are at most as many as neurons in a layer, and only "
+    "those.",
 )
 @click.option(
     "--switch-lr",
@@ -186,26 +221,28 @@ def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on from the last checkpoint, as if never interrupted; with more --epochs or --seeds, further than before.",
+    help="Go on from the last checkpoint, as if never interrupted; with more --epochs or --seeds, further than before. "
+    "A folder without a training starts one.",
 )
 @options.restart("Start over even if the folder holds a training.")
 @options.out()
 def train(checkpoint_every: int, resume: bool, restart: bool, folder: Path, **settings: Any) -> None:
     """Train a gated ReLU (GReLU) or ReLU network.
 
-    Writes results.json, loss.png, loss.svg and log.jsonl (a line an epoch) into DIR, and checkpoint-SEED.pt while it
-    runs. After Ctrl-C, or a crash, the same command with --resume goes on from the last checkpoint.
+    Writes results.json, loss.png, loss.svg, log.jsonl (a line an epoch) and best-SEED.pt (the network of the best
+    epoch) into DIR, and checkpoint-SEED.pt while it runs. After Ctrl-C, or a crash, the same command with --resume goes
+    on from the last checkpoint.
 
     \b
     Examples:
       gatentk train --data digits --width 512 --depth 2 --out digits
       gatentk train --data mnist --test-fraction 0.2 --optimizer adam --loss cross-entropy --out mnist
       gatentk train --data mnist --model relu --diagnostics patterns,dead --out relu
-      gatentk train --data digits -n 500 --switch 25 --optimizer gd --lr auto --out switch
+      gatentk train --data digits -n 500 --switch 10 --optimizer adam --loss cross-entropy --out switched
       gatentk train --data csv:mine.csv --epochs 200 --resume --out mine
     """  # noqa: D301 (click reads \b: keep these lines apart)
     from gatentk.runs.results import RESULTS
-    from gatentk.train import prepare_training
+    from gatentk.train import LOG, prepare_training
     from gatentk.train.sentences import headline
 
     if resume and restart:
@@ -213,6 +250,8 @@ def train(checkpoint_every: int, resume: bool, restart: bool, folder: Path, **se
     console = open_console()
     config = TrainingConfig(**settings)
     samples = prepare_training(config)
+    if resume and not (folder / LOG).exists():
+        console.print(f"{folder} holds no training yet: it starts there.", style="yellow", soft_wrap=True)
     for text in _remarks(config, samples):
         console.print(text, style="yellow", soft_wrap=True)
     result = _run(console, config, samples, folder, checkpoint_every, resume=resume, restart=restart)
@@ -245,6 +284,12 @@ def command_line(config: TrainingConfig, out: str = "DIR") -> str:
 def _remarks(config: TrainingConfig, samples: TrainingSamples) -> list[str]:
     """What a user should know before waiting."""
     remarks = [samples.note] if samples.note else []
+    if samples.train.scale is not None:
+        mean, spread = (float(value) for value in (samples.train.scale.mean, samples.train.scale.spread))
+        remarks.append(
+            f"Targets: mean {number(mean)}, standard deviation {number(spread)} in {len(samples.train):,} train "
+            "samples. They are learnt in a unit of the network's; losses are halves of squared errors in their own."
+        )
     if samples.zero_rows:
         remarks.append(
             f"Samples that are all zero: {samples.zero_rows:,}. Their outputs are zero whatever is learnt, so the loss "
@@ -252,8 +297,9 @@ def _remarks(config: TrainingConfig, samples: TrainingSamples) -> list[str]:
         )
     if config.switch is not None and len(samples.train) > config.width:
         remarks.append(
-            f"The conversion to ReLU is exact for at most as many samples as neurons; with {len(samples.train):,} "
-            f"samples and width {config.width:,} the train loss jumps at the switch (results.json says how far)."
+            f"The conversion to ReLU can keep the outputs of at most as many samples as neurons; with "
+            f"{len(samples.train):,} samples and width {config.width:,} the train loss jumps at the switch "
+            "(results.json says how far)."
         )
     return remarks
 
@@ -311,6 +357,7 @@ def _show(console: Console, result: Result) -> None:
     """The outcome as a table, a row a seed."""
     for trial in result.trials:
         loss = "diverged" if trial.train_loss is None else f"train loss {number(trial.train_loss)}"
+        loss += ", more than at the start" if trial.grew else ""
         console.print(f"Learning rate {trial.rate:g}: {loss}" + (", taken" if trial.rate == result.rate else ""))
     columns = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
     lasts = [result.run(seed)[-1] for seed in range(result.config.seeds)]

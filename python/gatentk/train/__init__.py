@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gatentk.activations import MODELS
     from gatentk.errors import TrainingError
-    from gatentk.train.checkpoints import checkpoint_paths, read_checkpoint, write_checkpoint
+    from gatentk.train.checkpoints import checkpoint_paths, read_best, read_checkpoint, write_checkpoint
     from gatentk.train.config import BATCH, NORMALIZATIONS, OPTIMIZERS, TrainingConfig
     from gatentk.train.config import TrainingConfig as Config
     from gatentk.train.descent import Descent, DescentState
@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from gatentk.train.samples import DTYPES, Split, TrainingSamples, normalised, prepare_training, split_rows
     from gatentk.train.samples import TrainingSamples as Samples
     from gatentk.train.samples import prepare_training as prepare
+    from gatentk.train.schedule import BestEpoch, Schedule, best_epoch
     from gatentk.train.start import Start, begin, build
+    from gatentk.train.targets import TargetScale, target_scale
     from gatentk.train.trainable import Trainable
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "MODELS",
     "NORMALIZATIONS",
     "OPTIMIZERS",
+    "BestEpoch",
     "Config",
     "Descent",
     "DescentState",
@@ -63,14 +66,17 @@ __all__ = [
     "Result",
     "Run",
     "Samples",
+    "Schedule",
     "Split",
     "Start",
+    "TargetScale",
     "Trainable",
     "TrainingConfig",
     "TrainingError",
     "TrainingSamples",
     "Trial",
     "begin",
+    "best_epoch",
     "build",
     "candidate_rates",
     "checkpoint_paths",
@@ -83,11 +89,13 @@ __all__ = [
     "prepare",
     "prepare_training",
     "rates",
+    "read_best",
     "read_checkpoint",
     "run_all",
     "run_training",
     "split_rows",
     "square_loss",
+    "target_scale",
     "training_memory",
     "write_checkpoint",
 ]
@@ -96,7 +104,7 @@ __all__ = [
 _PLACES = {
     "gatentk.activations": ("MODELS",),
     "gatentk.errors": ("TrainingError",),
-    "gatentk.train.checkpoints": ("checkpoint_paths", "read_checkpoint", "write_checkpoint"),
+    "gatentk.train.checkpoints": ("checkpoint_paths", "read_best", "read_checkpoint", "write_checkpoint"),
     "gatentk.train.config": ("BATCH", "NORMALIZATIONS", "OPTIMIZERS", "TrainingConfig"),
     "gatentk.train.descent": ("Descent", "DescentState"),
     "gatentk.train.diagnostics": ("DIAGNOSTICS", "Monitor", "Probe"),
@@ -110,7 +118,9 @@ _PLACES = {
     "gatentk.train.result": ("Result",),
     "gatentk.train.run": ("Run", "fit"),
     "gatentk.train.samples": ("DTYPES", "Split", "TrainingSamples", "normalised", "prepare_training", "split_rows"),
+    "gatentk.train.schedule": ("BestEpoch", "Schedule", "best_epoch"),
     "gatentk.train.start": ("Start", "begin", "build"),
+    "gatentk.train.targets": ("TargetScale", "target_scale"),
     "gatentk.train.trainable": ("Trainable",),
 }
 # Shorter names, for programs that do without those of `gatentk.study`.

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +27,7 @@ _KINDS: dict[str, Any] = {
     "network": dict,
     "optimizer": dict,
     "order": Tensor,
+    "schedule": (dict, type(None)),
 }
 
 
@@ -66,6 +68,11 @@ def previous_path(path: Path) -> Path:
     return path.with_suffix(".previous.pt")
 
 
+def best_path(folder: Path, seed: int) -> Path:
+    """Where the network of the best epoch of a seed is, if there is one."""
+    return folder / f"best-{seed}.pt"
+
+
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint with a checksum of all of it; the one before is kept as `previous_path`.
 
@@ -85,7 +92,33 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
             except OSError:  # a file system without links
                 os.replace(path, previous_path(path))
 
-    with open_atomically(path, before=keep) as file:
+    _write(path, state, keep)
+
+
+def write_best(path: Path, state: dict[str, Any]) -> None:
+    """Write the network of the best epoch (`Run.best_state`), with a checksum, in place of the one before.
+
+    Raises:
+        OSError: it cannot be written; the one before stays.
+    """
+    _write(path, state, lambda: None)
+
+
+def read_best(path: Path) -> dict[str, Any]:
+    """The network of the best epoch that a training wrote, with what belongs to it: see `Run.best_state`.
+
+    Raises:
+        OSError: the file cannot be read.
+        TrainingError: it is damaged, or no such file.
+    """
+    state = _loaded(path)
+    if not isinstance(state, dict) or not isinstance(state.get("measure"), str):
+        raise TrainingError(f"{path}: not a best-SEED.pt of gatentk train")
+    return state
+
+
+def _write(path: Path, state: dict[str, Any], before: Callable[[], None]) -> None:
+    with open_atomically(path, before=before) as file:
         watched = _Watched(file)
         try:
             torch.save({**state, SEAL: state_digest(state)}, watched)  # type: ignore[arg-type]

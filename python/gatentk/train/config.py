@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from gatentk.activations import MODELS
 
 OPTIMIZERS = ("sgd", "gd", "adam")
-NORMALIZATIONS = ("unit", "standard", "none")
+NORMALIZATIONS = ("auto", "unit", "standard", "none")
+TARGETS = ("standard", "none")
+SCHEDULES = ("plateau", "constant")
 DTYPES = ("float32", "float64")
 # Rows of the tables in `losses` and `diagnostics`, in their order.
 LOSS_NAMES = ("square", "cross-entropy")
@@ -28,7 +30,12 @@ class TrainingConfig:
         data, path, n, data_seed, label, index, header: the arguments of `gatentk.data.load`.
         test_fraction: share of the samples, drawn with `data_seed`, that is kept for testing.
         normalize: "unit" scales every sample to norm 1, as the theory of [G] assumes; "standard" gives every feature
-            mean 0 and variance 1 on the train samples; "none" takes the samples as they are.
+            mean 0 and variance 1 on the train samples; "none" takes the samples as they are; "auto" is "unit" for
+            classes and "standard" for numbers to predict.
+        targets: "standard" gives numbers to predict mean 0 and, for each output, ten times the spread of the untrained
+            network's outputs, by mean and standard deviation of the train samples: their unit does not matter. Losses
+            are those in the unit of the data all the same (`targets.TargetScale` converts outputs). "none" takes them
+            as they are. Classes are not concerned.
         model: "grelu" or "relu"; both start from the same C, B, W for the same seed.
         width, depth: of the network; depth W matrices are trained.
         loss: "square", 1/2 sum |y - label|^2 ([G], Eq. 2) with one-hot labels, or "cross-entropy". Both enter as
@@ -37,11 +44,18 @@ class TrainingConfig:
         batch: size of mini-batches, default 128; None for "gd".
         rates: learning rates. Of several, the one with the smallest train loss after `trial_epochs` epochs of seed 0
             is taken for all seeds; none at all means a grid made for the network.
+            A rate after which the train loss is larger than before it is not.
         trial_epochs: length of those trials.
-        epochs: passes over the train samples; a step each for "gd".
+        schedule: "constant" keeps the rate; "plateau" goes back to the best epoch after `patience` epochs without a
+            smaller test loss (train loss without test samples) and on with 0.2 of the rate; after two such cuts, and
+            as many epochs again, the run ends (see `schedule.Schedule`).
+        patience: epochs that "plateau" waits.
+        epochs: passes over the train samples, at most; a step each for "gd".
         seeds: number of networks, seeded 0 .. seeds - 1.
         switch: epoch after which a GReLU network is converted to ReLU ([G], Thm 2) and goes on as one, with a fresh
             optimizer.
+        switch_ridge: of the conversion (see `gatentk.convert.grelu_to_relu`); 0 makes it exact on the train samples,
+            for at most as many as neurons in a layer, and far off on others.
         switch_rate: learning rate after the switch; None derives it from that before
             (`learning_rates.rate_after_switch`).
         diagnostics: names of `gatentk.train.diagnostics.DIAGNOSTICS`, measured after every epoch.
@@ -54,7 +68,7 @@ class TrainingConfig:
     n: int | None = None
     data_seed: int = 0
     test_fraction: float = 0.0
-    normalize: str = "unit"
+    normalize: str = "auto"
     model: str = "grelu"
     width: int = 1024
     depth: int = 4
@@ -73,19 +87,25 @@ class TrainingConfig:
     label: str | None = None
     index: bool | None = None
     header: bool | None = None
+    targets: str = "standard"
+    schedule: str = "plateau"
+    patience: int = 5
+    switch_ridge: float = 0.01
 
     def __post_init__(self) -> None:
         from gatentk.checks import check_choice, check_integer
 
         for name, choices in (
             ("normalize", NORMALIZATIONS),
+            ("targets", TARGETS),
+            ("schedule", SCHEDULES),
             ("model", MODELS),
             ("loss", LOSS_NAMES),
             ("optimizer", OPTIMIZERS),
             ("dtype", DTYPES),
         ):
             check_choice(name, getattr(self, name), choices)
-        for name in ("width", "depth", "trial_epochs", "epochs", "seeds", "diagnostic_samples"):
+        for name in ("width", "depth", "trial_epochs", "patience", "epochs", "seeds", "diagnostic_samples"):
             check_integer(name, getattr(self, name), 1)
         if not isinstance(self.test_fraction, (int, float)) or not 0 <= self.test_fraction < 1:
             raise ValueError(f"test_fraction: expected a share of at least 0 and below 1, got {self.test_fraction!r}")
@@ -105,6 +125,8 @@ class TrainingConfig:
             object.__setattr__(self, "batch", BATCH if self.batch is None else check_integer("batch", self.batch, 1))
 
     def _check_switch(self) -> None:
+        if not isinstance(self.switch_ridge, (int, float)) or not 0 <= self.switch_ridge < math.inf:
+            raise ValueError(f"switch_ridge: expected a number of at least 0, got {self.switch_ridge!r}")
         if self.switch_rate is not None and (self.switch is None or not 0 < self.switch_rate < math.inf):
             expected = "a positive learning rate" if self.switch is not None else "none without a switch"
             raise ValueError(f"switch_rate: expected {expected}, got {self.switch_rate!r}")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from gatentk.train.config import TrainingConfig
 from gatentk.train.losses import LOSSES
@@ -117,11 +118,18 @@ class Descent:
 
     @torch.no_grad()
     def evaluate(self, split: Split) -> tuple[float, float | None]:
-        """Mean loss, and the share of samples in their right class (None for regression)."""
+        """Mean loss in the unit of the data, and the share of samples in their right class (None for regression)."""
         loss, right = 0.0, 0
         for block in split.blocks():
             values = outputs(self.network, block.x, block.gates)
-            loss += float(self.loss(values, block.targets))
+            loss += float(self.loss(*_in_given_units(values, block)))
             if block.classes is not None:
                 right += int((values.argmax(dim=1) == block.classes).sum())
         return loss / len(split), None if split.classes is None else right / len(split)
+
+
+def _in_given_units(values: Tensor, split: Split) -> tuple[Tensor, Tensor]:
+    """Outputs and targets, less their mean, in the unit of the data."""
+    if split.scale is None:
+        return values, split.targets
+    return values.double() * split.scale.unit, split.targets.double() * split.scale.unit

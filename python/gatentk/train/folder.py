@@ -17,10 +17,17 @@ from gatentk.reporting.output import write_results
 from gatentk.runs.identity import as_stored
 from gatentk.runs.memory import check_memory
 from gatentk.runs.results import RESULTS
-from gatentk.train.checkpoints import checkpoint_path, last_checkpoint, previous_path, write_checkpoint
+from gatentk.train.checkpoints import (
+    best_path,
+    checkpoint_path,
+    last_checkpoint,
+    previous_path,
+    write_best,
+    write_checkpoint,
+)
 from gatentk.train.config import TrainingConfig
 from gatentk.train.journal import Journal
-from gatentk.train.learning_rates import candidate_rates, choose_rate
+from gatentk.train.learning_rates import GrowthWarning, candidate_rates, choose_rate
 from gatentk.train.memory import training_memory
 from gatentk.train.plots import draw
 from gatentk.train.record import EpochRecord
@@ -30,7 +37,7 @@ from gatentk.train.samples import TrainingSamples, prepare_training
 from gatentk.train.start import Start, begin, build, gate_files
 
 RESULT_FILES = (RESULTS, "loss.png", "loss.svg")
-FORMAT = 2  # of journal and checkpoints; raised when a run would compute something else
+FORMAT = 3  # of journal and checkpoints; raised when a run would compute something else
 
 
 def run_training(
@@ -107,15 +114,17 @@ def run_all(
     """Train all seeds, one after another, with a log and checkpoints in a folder.
 
     The folder gets log.jsonl, a line an epoch, and checkpoint-SEED.pt, replaced every `checkpoint_every` epochs and
-    at the end, with the one before as checkpoint-SEED.previous.pt; while a GReLU network with a gate table of more than
-    256 MB is trained, also the table. Whatever interrupts it, the last checkpoint stays whole.
+    at the end, with the one before as checkpoint-SEED.previous.pt, and best-SEED.pt, the network of the best epoch (see
+    `Run.best_state`); while a GReLU network with a gate table of more than 256 MB is trained, also the table. Whatever
+    interrupts it, the last checkpoint stays whole.
 
     Args:
         config: what to train.
         samples: of `prepare_training(config)`.
         folder: of the files; created if it is not there.
         resume: go on from the checkpoints, bit for bit as if never interrupted (with the same number of threads).
-            More epochs or seeds than before continue a finished training.
+            More epochs or seeds than before continue a finished training, unless its schedule has settled. A folder
+            without a training starts one.
         restart: forget what is there; removes the files of the training, no others.
         checkpoint_every: epochs between checkpoints.
         callback: called after each epoch with its record, and whether it is a trial of a learning rate; called once
@@ -128,11 +137,12 @@ def run_all(
         OSError: a log or a checkpoint cannot be written; what was there stays.
         TrainingError: the folder holds anything of another runner, another training, one that is neither to be resumed
             nor forgotten, or a file of nobody known that this training would write; it cannot be written, or another
-            process is writing to it; every learning rate diverges; the log is damaged, or a checkpoint that has none
-            before it.
+            process is writing to it; the loss grows for every learning rate; the log is damaged, or a checkpoint that
+            has none before it.
 
     Warns:
-        UserWarning: a checkpoint is damaged, and the training goes on from the one before.
+        UserWarning: a checkpoint is damaged, and the training goes on from the one before; the train loss of a run grew
+            after the start.
     """
     checkpoint_every = check_integer("checkpoint_every", checkpoint_every, 1)
     with _opened(config, samples, folder, resume, restart) as journal:
@@ -151,7 +161,7 @@ def _opened(
     files = [*others]
     for seed in range(config.seeds):
         path = checkpoint_path(folder, seed)
-        files += [path.name, previous_path(path).name, *gate_files(config, samples, seed)]
+        files += [path.name, previous_path(path).name, best_path(folder, seed).name, *gate_files(config, samples, seed)]
     return Journal(folder, identity(config, samples), resume=resume, restart=restart, files=files)
 
 
@@ -214,7 +224,7 @@ class _Training:
             return None
         if state is not None:
             return Run.restore(self.config, self.samples, state, self.folder)
-        return Run(self.config, start or self._start(seed), rate)
+        return Run(self.config, start or self._start(seed), rate, keep_best=True)
 
     def _is_finished(self, done: list[EpochRecord]) -> bool:
         epochs = self.config.epochs
@@ -223,14 +233,21 @@ class _Training:
                 f"seed {done[-1].seed} is at epoch {done[-1].epoch} already, got epochs={epochs}; give at least as "
                 "many, or restart=True to start over"
             )
-        return bool(done) and (done[-1].diverged or done[-1].epoch == epochs)
+        return bool(done) and (done[-1].diverged or done[-1].settled or done[-1].epoch == epochs)
 
     def finish(self, run: Run, checkpoint_every: int) -> None:
         """Train to the last epoch; write down every epoch, and a checkpoint every few."""
-        last = self.config.epochs
+        last, kept = self.config.epochs, -1
+        growth = GrowthWarning([record for record in self.journal.records if record.seed == run.seed])
         for record in run.epochs(last):
+            is_last = record.epoch == last or record.diverged or record.settled
+            is_due = record.epoch > 0 and (is_last or record.epoch % checkpoint_every == 0)
+            best = run.best_state() if is_due else None
+            if best is not None and best["epoch"] != kept:  # before the epoch is written down: it may be the last
+                write_best(best_path(self.folder, run.seed), {"identity": self.journal.identity, **best})
+                kept = best["epoch"]
             self.journal.append(record)
-            is_due = record.epoch > 0 and (record.epoch == last or record.epoch % checkpoint_every == 0)
+            growth.observe(record)
             if is_due and not record.diverged:
                 self.journal.sync()  # a checkpoint never knows of epochs that the journal has lost
                 state = {"identity": self.journal.identity, **run.state()}

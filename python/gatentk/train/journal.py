@@ -24,7 +24,7 @@ class Journal(journal.Journal):
     Args:
         folder: of the results; created if it is not there.
         identity: of the training, see `folder.identity`.
-        resume: whether to go on with what is there.
+        resume: whether to go on with what is there; where nothing is, it starts.
         restart: whether to forget it.
         files: names of files that the training will write.
 
@@ -34,8 +34,8 @@ class Journal(journal.Journal):
 
     Raises:
         TrainingError: the folder cannot be written, or another process is writing to it; it holds anything of another
-            runner or of nobody known, nothing to resume, something of another training, or something without either
-            flag; the log is damaged.
+            runner or of nobody known, something of another training, or something without either flag; the log is
+            damaged.
     """
 
     runner = journal.TRAINING
@@ -55,11 +55,6 @@ class Journal(journal.Journal):
         self.records: list[EpochRecord] = []
         self._resume = resume
         super().__init__(folder, identity, restart, files)
-
-    def check_new(self) -> None:
-        """Refuse a folder that has nothing to go on with."""
-        if self._resume:
-            raise TrainingError(f"{self.folder} holds no training to go on with; resume=False starts one")
 
     def check_continued(self) -> None:
         """Refuse to go on by accident."""

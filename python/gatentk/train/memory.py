@@ -15,8 +15,9 @@ def training_memory(config: TrainingConfig, samples: TrainingSamples) -> int:
     """Peak bytes of one network in training."""
     itemsize = DTYPES[config.dtype].itemsize
     square = config.depth * config.width**2 * itemsize
-    # Weights, gradients, the step; gates' weights; moments; weights to go back to between trials or measure against.
-    copies = 3 + (config.model == "grelu") + 2 * (config.optimizer == "adam") + (len(config.rates) != 1)
+    # Weights, gradients, the step, the best epoch; gates' weights; moments; weights to go back to between trials or
+    # measure against.
+    copies = 4 + (config.model == "grelu") + 2 * (config.optimizer == "adam") + (len(config.rates) != 1)
     copies += 2 * (config.switch is not None)  # the converted network and what is fitted for it
     copies += sum(DIAGNOSTICS[name].weight_copies for name in config.diagnostics)
     n, d = samples.train.x.shape

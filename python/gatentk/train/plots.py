@@ -10,6 +10,7 @@ from gatentk.reporting.style import BLUE, INK, ORANGE, SMALL
 from gatentk.reporting.text import data_name, number
 from gatentk.train.result import Result
 from gatentk.train.samples import TrainingSamples
+from gatentk.train.schedule import best_epoch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,11 +47,20 @@ def _lines(axes: Axes, result: Result) -> None:
                 marker = "o" if len(points) == 1 else None
                 axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.2, marker=marker, label=label)
                 label = "_"  # once in the legend
+    _best(axes, result)
     if logarithmic and axes.lines:
         axes.set_yscale("log")
     if axes.lines:
         figures.legend(axes)
     figures.integers(axes, 10)
+
+
+def _best(axes: Axes, result: Result) -> None:
+    """A point at the best epoch of every seed, where its loss stands."""
+    bests = [best for seed in range(result.config.seeds) if (best := best_epoch(result.run(seed))) is not None]
+    if bests:
+        epochs, losses = [best.epoch for best in bests], [best.loss for best in bests]
+        axes.scatter(epochs, losses, s=14, color=INK, zorder=3, label="best epoch")
 
 
 def _subtitle(samples: TrainingSamples, result: Result) -> str:

@@ -23,6 +23,8 @@ class EpochRecord:
             regression.
         seconds: of the epoch, with measuring.
         diverged: the loss is not finite; the run ends here.
+        returned_to: the epoch whose weights the run goes on with, where a schedule went back to it after this epoch.
+        settled: the schedule ended the run here.
         switch: losses before and after the conversion to ReLU and its report, at the epoch where it was made.
         diagnostics: values by name.
     """
@@ -39,6 +41,8 @@ class EpochRecord:
     diverged: bool = False
     switch: dict[str, Any] | None = None
     diagnostics: dict[str, Any] = field(default_factory=dict)
+    returned_to: int | None = None
+    settled: bool = False
 
 
 def plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from gatentk.train.diagnostics import DIAGNOSTICS
 from gatentk.train.learning_rates import Trial
 from gatentk.train.record import EpochRecord
 from gatentk.train.samples import TrainingSamples
+from gatentk.train.schedule import best_epoch
 
 SCHEMA = "gatentk/training/1"
 
@@ -57,6 +58,8 @@ def document_text(samples: TrainingSamples, result: Result, command: str) -> str
             "features": samples.train.x.shape[1],
             "outputs": samples.outputs,
             "classes": samples.classes,
+            "normalize": samples.normalize,
+            "targets": _targets(samples),
             "zero_rows": samples.zero_rows,
             "sha256": samples.digest,
         },
@@ -69,8 +72,14 @@ def document_text(samples: TrainingSamples, result: Result, command: str) -> str
     return json_text(with_digest(document))
 
 
+def _targets(samples: TrainingSamples) -> dict[str, Any] | None:
+    """Mean and spread of the numbers to predict, in whose unit losses are; None where they are not scaled."""
+    scale = samples.train.scale
+    return None if scale is None else {name: getattr(scale, name).tolist() for name in ("mean", "spread", "unit")}
+
+
 def _outcome(records: Sequence[EpochRecord]) -> dict[str, Any]:
-    """How one run went: its first and last epoch, its smallest test loss, and the switch if there was one."""
+    """How one run went: its first, last and best epoch, its smallest test loss, and the switch if there was one."""
     tested = [record for record in records if record.test_loss is not None]
     best = min(tested, key=lambda record: record.test_loss or 0.0, default=None)
     return {
@@ -80,6 +89,8 @@ def _outcome(records: Sequence[EpochRecord]) -> dict[str, Any]:
         "seconds": sum(record.seconds for record in records),
         "first": asdict(records[0]),
         "last": asdict(records[-1]),
+        "settled": records[-1].settled,
+        "best": None if (kept := best_epoch(records)) is None else asdict(kept),
         "best_test": None if best is None else {"epoch": best.epoch, "test_loss": best.test_loss},
         "switch": next((record.switch for record in records if record.switch is not None), None),
     }

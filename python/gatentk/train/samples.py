@@ -16,6 +16,7 @@ from gatentk.runs.identity import array_digest
 from gatentk.scaling import standard_columns, unit_rows
 from gatentk.train import config as names
 from gatentk.train.config import TrainingConfig
+from gatentk.train.targets import TargetScale, target_scale
 
 BLOCK_ROWS = 2048  # samples that go through the network at a time where gradients or losses are added up
 CLASS_LIMIT = 10_000
@@ -31,12 +32,14 @@ class Split:
         targets: what the loss takes: (n, d_out) numbers, or (n,) classes for cross-entropy.
         classes: (n,) numbers of the classes; None for regression.
         gates: of x, for a GReLU network.
+        scale: how the targets came from given numbers; None for classes, and where they are as given.
     """
 
     x: Tensor
     targets: Tensor
     classes: Tensor | None
     gates: GateTable | None = None
+    scale: TargetScale | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -48,6 +51,7 @@ class Split:
             self.targets[rows],
             None if self.classes is None else self.classes[rows],
             None if self.gates is None else self.gates[rows],
+            self.scale,
         )
 
     def blocks(self) -> Iterator[Split]:
@@ -72,6 +76,7 @@ class TrainingSamples:
         shuffled: all rows of train in random order; estimates use the first of them.
         digest: SHA-256 of the data.
         note: in a line, what was guessed of the data's file; empty if nothing was.
+        normalize: how the features were scaled, as `TrainingConfig.normalize` but not "auto".
     """
 
     train: Split
@@ -83,6 +88,11 @@ class TrainingSamples:
     shuffled: Tensor
     digest: str
     note: str = ""
+    normalize: str = "unit"
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Outputs (n, d_out) of a network in the units of the data: as they are, or by `TargetScale.given`."""
+        return outputs if self.train.scale is None else self.train.scale.given(outputs)
 
 
 def prepare_training(config: TrainingConfig) -> TrainingSamples:
@@ -110,8 +120,11 @@ def prepare_training(config: TrainingConfig) -> TrainingSamples:
     if classes is None and config.loss == "cross-entropy":
         raise TrainingError(f"{dataset.name} has real targets, and cross-entropy needs classes; use loss=square")
     train_rows, test_rows = split_rows(config, len(dataset.x), dataset.name)
-    x = normalised(dataset.x, config.normalize, train_rows).to(DTYPES[config.dtype])
-    whole = _with_targets(config, x, dataset.y, classes)
+    normalize = config.normalize
+    if normalize == "auto":
+        normalize = "standard" if classes is None else "unit"
+    x = normalised(dataset.x, normalize, train_rows).to(DTYPES[config.dtype])
+    whole = _with_targets(config, x, dataset.y, classes, train_rows)
     train = whole.take(train_rows)
     return TrainingSamples(
         train=train,
@@ -123,6 +136,7 @@ def prepare_training(config: TrainingConfig) -> TrainingSamples:
         shuffled=torch.from_numpy(np.random.default_rng((config.data_seed, 4)).permutation(len(train))),
         digest=array_digest(dataset.x.numpy(), dataset.y.numpy()),
         note=dataset.note,
+        normalize=normalize,
     )
 
 
@@ -156,9 +170,15 @@ def normalised(x: Tensor, normalize: str, train_rows: Tensor) -> Tensor:
     return x
 
 
-def _with_targets(config: TrainingConfig, x: Tensor, y: Tensor, classes: tuple[int, ...] | None) -> Split:
+def _with_targets(
+    config: TrainingConfig, x: Tensor, y: Tensor, classes: tuple[int, ...] | None, train_rows: Tensor
+) -> Split:
     if classes is None:
-        return Split(x, y.to(x.dtype).unsqueeze(1), None)
+        given = y.unsqueeze(1)
+        if config.targets == "none":
+            return Split(x, given.to(x.dtype), None)
+        scale = target_scale(given[train_rows], x[train_rows], config.width)
+        return Split(x, scale.learnt(given).to(x.dtype), None, scale=scale)
     numbers = torch.searchsorted(torch.tensor(classes), y)
     if config.loss == "cross-entropy":
         return Split(x, numbers, numbers)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from gatentk.reporting.text import number
+from gatentk.train.record import EpochRecord
 from gatentk.train.result import Result
-from gatentk.train.samples import TrainingSamples
+from gatentk.train.samples import Split, TrainingSamples
+from gatentk.train.schedule import BestEpoch, best_epoch
 
 
 def headline(samples: TrainingSamples, result: Result) -> list[str]:
-    """What came out, in sentences; diverged runs with what to change."""
+    """What came out, in sentences; diverged runs with what to change, the best epoch and how well it predicts."""
     sentences = []
     for seed in range(result.config.seeds):
         records = result.run(seed)
@@ -26,7 +28,30 @@ def headline(samples: TrainingSamples, result: Result) -> list[str]:
         switch = next((record for record in records if record.switch is not None), None)
         if switch is not None and switch.switch is not None:
             sentences.append(f"Seed {seed}: {_switch_text(switch.epoch, switch.switch)}")
+        best = best_epoch(records)
+        if best is not None:
+            sentences.append(f"Seed {seed}: {_best_text(samples, best, last)}")
     return sentences
+
+
+def _best_text(samples: TrainingSamples, best: BestEpoch, last: EpochRecord) -> str:
+    """Which epoch was best, by what, and what came after it."""
+    of_test = best.measure == "test_loss"
+    by = "test loss" if of_test else "train loss"
+    chosen = ", by which it was chosen: on other samples expect a little more" if of_test else ""
+    text = f"best epoch {best.epoch} of {last.epoch}, {by} {number(best.loss)}{chosen}"
+    split = samples.test if of_test else samples.train
+    if split is not None and split.classes is None and (variance := _variance(split)) > 0:
+        text += f"; R² {1 - 2 * best.loss / variance:.3f}"
+    if last.settled:
+        text += f"; ended there, as the {by} fell no further at any learning rate"
+    return f"{text}. Its network is in best-{last.seed}.pt."
+
+
+def _variance(split: Split) -> float:
+    """Of the targets around their mean, summed over outputs, in the unit of losses."""
+    values = split.targets.double() * (1.0 if split.scale is None else split.scale.unit)
+    return float(values.var(dim=0, correction=0).sum())
 
 
 def _switch_text(epoch: int, switch: dict[str, Any]) -> str:

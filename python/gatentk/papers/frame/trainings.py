@@ -21,6 +21,9 @@ FLOPS = 6e10
 BYTES_PER_SECOND = 5e9
 LAYER_SECONDS = 1e-3
 
+# Experiments take samples, targets and rates as the papers do.
+PLAIN: dict[str, Any] = {"normalize": "unit", "targets": "none", "schedule": "constant", "switch_ridge": 0.0}
+
 
 @dataclass(frozen=True)
 class Switch:
@@ -62,7 +65,7 @@ def config(part: Any, **changes: Any) -> TrainingConfig:
     """
     given = {field.name: getattr(part, field.name) for field in fields(part)}
     return TrainingConfig(
-        **{"rates": (1.0,)} | {name: value for name, value in given.items() if value is not ABSENT} | changes
+        **PLAIN | {"rates": (1.0,)} | {name: value for name, value in given.items() if value is not ABSENT} | changes
     )
 
 
@@ -73,7 +76,7 @@ def samples(config: TrainingConfig, spread: float | None = None) -> TrainingSamp
         config: of the training.
         spread: scale real targets to mean 0 and this standard deviation on the train samples.
     """
-    kept = ("data", "path", "n", "data_seed", "test_fraction", "normalize", "loss", "dtype")
+    kept = ("data", "path", "n", "data_seed", "test_fraction", "normalize", "targets", "loss", "dtype")
     return _samples(TrainingConfig(**{name: getattr(config, name) for name in kept}), spread)
 
 

@@ -70,7 +70,7 @@ class Settings:
 def samples_of(source: str, path: str | None) -> train.TrainingSamples:
     """All samples of a data set, with unit rows and classes as targets, in float32."""
     return train.prepare_training(
-        train.TrainingConfig(source, path=path, model="relu", loss="cross-entropy", optimizer="sgd")
+        train.TrainingConfig(source, path=path, normalize="unit", model="relu", loss="cross-entropy", optimizer="sgd")
     )
 
 
