@@ -247,6 +247,7 @@ def with_zero_row():
         (TypeError, "x: expected float32 or float64, got .*int64", torch.ones(2, 2, dtype=torch.int64), 1),
         (TypeError, "x: expected float32 or float64, got .*float16", torch.ones(2, 2, dtype=torch.half), 1),
         (ValueError, "depth: expected an integer of at least 0, got -1", samples(2, 2), -1),
+        (ValueError, "depth: expected at most 1,048,576 hidden layers, got", samples(2, 2), 2**57),
         (TypeError, "depth: expected an integer, got float", samples(2, 2), 1.0),
         (TypeError, "depth: expected an integer, got bool", samples(2, 2), True),
     ],

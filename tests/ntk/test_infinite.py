@@ -394,6 +394,10 @@ def with_value(value):
         (TypeError, "z: expected float32 or float64", (samples(2, 3), torch.ones(2, 3, dtype=torch.int32)), {}),
         (TypeError, "x: expected a dense tensor", (samples(2, 3).to_sparse(),), {}),
         (ValueError, "depth: expected an integer of at least 0, got -1", (samples(2, 3),), {"depth": -1}),
+        (ValueError, "depth: expected at most 1,048,576 hidden layers", (samples(2, 3),), {"depth": 2**57}),
+        (ValueError, "depth: expected at most 1,048,576", (samples(2, 3),), {"depth": 2**20 + 1, "components": True}),
+        (ValueError, "depth: expected at most", (samples(2, 3),), {"depth": 2**62, "activation": "linear"}),
+        (ValueError, "depth: expected ", (samples(2, 3),), {"depth": 10**30, "activation": "grelu"}),
         (TypeError, "depth: expected an integer, got float 1.5", (samples(2, 3),), {"depth": 1.5}),
         (TypeError, "depth: expected an integer, got float 2.0", (samples(2, 3),), {"depth": 2.0}),
         (TypeError, "depth: expected an integer, got bool True", (samples(2, 3),), {"depth": True}),
@@ -414,6 +418,7 @@ def test_bad_input_is_refused_by_name(error, message, arguments, options):
     [
         (ValueError, "depths: expected at least one depth", {"depths": []}),
         (ValueError, "depths: expected an integer of at least 0, got -2", {"depths": [1, -2]}),
+        (ValueError, "depths: expected at most 1,048,576 hidden layers", {"depths": [3, 2**57]}),
         (TypeError, "depths: expected an integer, got float", {"depths": [0.5]}),
         (TypeError, "depths: expected an integer, got bool", {"depths": [True]}),
         (ValueError, "at least 1 for grelu", {"depths": [2, 0], "activation": "grelu"}),
@@ -480,6 +485,11 @@ def test_every_pair_bounds_the_smallest_eigenvalue(activation, seed):
         bound = 2 * a2 * b2 * deficit / (a2 + b2)
         bound.fill_diagonal_(torch.inf)
         assert torch.linalg.eigvalsh(K)[0] <= bound.min() * (1 + 1e-12)
+
+
+def test_the_largest_depth_is_near_the_limit():
+    K = infinite(unit_samples(2, 6), depth=2**20) / (2**20 + 1)
+    assert float(K[0, 1]) == pytest.approx(0.25, abs=1e-4)
 
 
 @pytest.mark.parametrize("n", [2, 5, 20])

@@ -85,3 +85,9 @@ def test_opcheck(op, arguments):
 def test_what_does_not_fit_is_refused_by_its_name(error, message, x, z):
     with pytest.raises(error, match=message):
         ops.infinite_ntk(x, z, [1], "relu")
+
+
+@pytest.mark.parametrize("depth", [2**20 + 1, 2**57, 2**62])
+def test_depths_that_would_take_for_ever_are_refused(depth):
+    with pytest.raises(ValueError, match="depths: expected integers of at most 1,048,576, got"):
+        ops.infinite_ntk(torch.ones(2, 2), None, [1, depth], "relu")

@@ -1,6 +1,7 @@
 """A study in words."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -36,6 +37,23 @@ def test_a_headline_without_unresolved_values_has_no_excuses(batches):
     assert len(sentences) == 2
     assert "on mini-batches of 8" in sentences[0]
     assert re.search(r"falls from [\d,.]+ at depth 0 to [\d,.]+ at depth 3", sentences[0])
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("finite", "float64"), ("finite", "float32"), ("infinite", "float64")])
+def test_an_angle_of_rounding_does_not_grow(kind, dtype):
+    noise = {"finite float64": 9e-8, "finite float32": 0.01, "infinite float64": 3e-14}[f"{kind} {dtype}"]
+    plain = finished(depths=(0, 1), dtype=dtype)
+    for angles, expected in (
+        ((noise, 31.0), r"is below the accuracy of such angles, .*°, at depth 0 and 31.0° at depth 1;"),
+        ((noise, noise * 1.5), r"is below the accuracy of such angles, .*°, at depths 0 and 1;"),
+        ((noise * 1e3, 31.0), r"grows from .* at depth 0 to 31.0° at depth 1 \(.* times\);"),
+        ((0.0, 31.0), r"grows from 0° at depth 0 to 31.0° at depth 1;"),
+    ):
+        points = [replace(p, angle=a) for p, a in zip(plain.series[0].points, angles, strict=True)]
+        series = [replace(s, kind=kind, points=tuple(points)) for s in plain.series]
+        for sentence in headline(plain.config, plain.samples, series)[:2]:
+            assert re.search(expected, sentence), sentence
+            assert ("times" in sentence) == ("times" in expected)
 
 
 def test_notes_count_repeated_and_dropped_rows(monkeypatch):

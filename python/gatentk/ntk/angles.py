@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gatentk import ops
-from gatentk.checks import as_tensor, check_finite, check_integer, describe, like_input
-from gatentk.ntk.infinite import Samples, checked_activation
+from gatentk.checks import as_tensor, check_finite, describe, like_input
+from gatentk.ntk.infinite import Samples, check_depth, checked_activation
 
 # Rows of a block of pairs in min_angle take at most this many bytes.
 BLOCK_BYTES = 32 << 20
@@ -143,13 +143,13 @@ def angles_from_kernel(K: Any) -> Any:
 
 
 def _quantity(depth: int, activation: str) -> tuple[int, str]:
-    depth = check_integer("depth", depth, 0)
+    depth = check_depth("depth", depth)
     row = checked_activation(activation, depth)
     return 0 if row.kernel is None else depth, row.angle
 
 
 def _samples(x: Any, depth: int) -> Tensor:
-    rows = Samples(x, None, "relu", [check_integer("depth", depth, 0)]).rows
+    rows = Samples(x, None, "relu", [check_depth("depth", depth)]).rows
     rows.check_angles()
     return rows.x
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from gatentk import ops
 from gatentk.activations import ACTIVATIONS, Activation
 from gatentk.checks import as_tensor, check_choice, check_dtype, check_integer, check_samples, describe, like_input
+from gatentk.ops.infinite import LARGEST_DEPTH
 from gatentk.scaling import BalancedRows
 
 
@@ -31,7 +32,7 @@ def infinite(
     Args:
         x: samples (..., n, d), float32 or float64, tensor or numpy array. The kernel of a zero row is 0.
         z: samples (..., n_z, d) for a rectangular kernel; x itself if left out.
-        depth: number of hidden layers L; 0 is the linear model (not for "grelu").
+        depth: number of hidden layers L, at most 2^20; 0 is the linear model (not for "grelu").
         activation: "relu", "linear" or "grelu".
         components: one kernel for each trained matrix: (L+1, ..., n, n_z), for "grelu" (L, ..., n, n_z).
         dtype: in which K is computed and returned, torch.float64 or torch.float32 (or their names).
@@ -52,7 +53,7 @@ def infinite(
     >>> gt.ntk.infinite(x, depth=1, components=True).shape
     torch.Size([2, 2, 2])
     """
-    depth = check_integer("depth", depth, 0)
+    depth = check_depth("depth", depth)
     samples = Samples(x, z, activation, [depth], dtype)
     if not components:
         return like_input(samples.kernels([depth])[0], x)
@@ -89,11 +90,19 @@ def infinite_sweep(
     >>> [round(float(K[0, 1] / K[0, 0]), 3) for K in kernels]
     [0.159, 0.316, 0.272]
     """
-    wanted = [check_integer("depths", depth, 0) for depth in depths]
+    wanted = [check_depth("depths", depth) for depth in depths]
     if not wanted:
         raise ValueError("depths: expected at least one depth")
     samples = Samples(x, z, activation, wanted, dtype)
     return like_input(samples.kernels(wanted), x)
+
+
+def check_depth(name: str, value: object) -> int:
+    """A number of hidden layers as an int."""
+    depth = check_integer(name, value, 0)
+    if depth > LARGEST_DEPTH:
+        raise ValueError(f"{name}: expected at most {LARGEST_DEPTH:,} hidden layers, got {depth}")
+    return depth
 
 
 def checked_activation(name: str, depth: int) -> Activation:

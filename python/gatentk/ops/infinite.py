@@ -21,6 +21,10 @@ from gatentk.scaling import BalancedRows
 QUANTITIES = tuple(_core.Quantity.__members__)
 ANGLES = tuple(quantity for quantity in QUANTITIES if quantity.endswith("_angle"))
 
+# Far beyond where kernels have reached their limits: they differ from them by a share of 1 / depth. The time of a pair
+# grows with depth, and nothing ends a sum that is under way.
+LARGEST_DEPTH = 1 << 20
+
 # Quantities that are there from some depth on; the others are there from 0 on.
 _SMALLEST_DEPTH = {quantity: row.smallest_depth for row in ACTIVATIONS.values() for quantity in row.quantities}
 
@@ -61,6 +65,8 @@ def infinite_ntk(x: Tensor, z: Tensor | None, depths: Sequence[int], quantity: s
     lowest = _SMALLEST_DEPTH.get(quantity, 0)
     if not depths or depths[0] < lowest or any(b <= a for a, b in pairwise(depths)):
         raise ValueError(f"depths: expected rising integers of at least {lowest}, got {list(depths)}")
+    if depths[-1] > LARGEST_DEPTH:
+        raise ValueError(f"depths: expected integers of at most {LARGEST_DEPTH:,}, got {depths[-1]}")
     if quantity in COMPONENTS and len(depths) != 1:
         raise ValueError(f"depths: expected a single depth for {quantity}, got {list(depths)}")
     result: Tensor = torch.ops.gatentk.infinite_ntk(x, z, list(depths), quantity)

@@ -61,8 +61,9 @@ def prepare_study(config: StudyConfig) -> StudySamples:
         index=config.index,
         header=config.header,
     )
-    x = dataset.x.to(DTYPES[config.dtype])
-    x, zero_rows = _without_zero_rows(x, config.drop_zero_rows)
+    x, zero_rows = _without_zero_rows(dataset.x, config.drop_zero_rows)
+    _check_range(x, DTYPES[config.dtype])
+    x = x.to(DTYPES[config.dtype])
     first = first_occurrences(x)
     duplicates, dropped = len(x) - len(first), 0
     if config.drop_duplicates:
@@ -82,10 +83,28 @@ def _without_zero_rows(x: torch.Tensor, drop: bool) -> tuple[torch.Tensor, int]:
         first = int(torch.nonzero(zero)[0])
         others = f" and {count - 1} more" if count > 1 else ""
         raise StudyError(
-            f"row {first}{others} (counted from 0) of the data is all zero, so its angle to other rows is "
-            "undefined; drop_zero_rows=True leaves such rows out"
+            f"row {first}{others} (counted from 0) of the data is all zero, so its angle to other rows is undefined "
+            "and its kernel is 0, which makes every kernel that holds it singular; drop_zero_rows=True leaves such "
+            "rows out"
         )
     return x[~zero] if count else x, count
+
+
+def _check_range(x: torch.Tensor, dtype: torch.dtype) -> None:
+    """Refuse rows whose squared norms, times whatever a network makes of them, leave the range of the dtype."""
+    limits = torch.finfo(dtype)
+    peaks = x.abs().amax(dim=1)
+    for wrong, what in (
+        (peaks < limits.tiny**0.5 * 2**10, "small"),
+        (peaks > limits.max**0.5 / 2**20, "large"),
+    ):
+        if bool(wrong.any()):
+            row = int(torch.nonzero(wrong)[0])
+            advice = ", or use float64" if dtype == torch.float32 else ""
+            raise StudyError(
+                f"row {row} (counted from 0) of the data, whose largest value is {float(peaks[row]):.3g}, is too "
+                f"{what} for kernels in {str(dtype).removeprefix('torch.')}; rescale the data{advice}"
+            )
 
 
 def _check_sizes(config: StudyConfig, n: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -61,16 +62,27 @@ def headline(config: StudyConfig, samples: StudySamples, series: Sequence[Series
         if s.kind == "finite":
             networks = f"{LABELS[activation]} networks of width {config.width:,}"
         on = f"{len(samples.rows(s.rows)):,} samples" if config.batch is None else f"mini-batches of {config.batch:,}"
-        sentences.append(f"In {networks} on {on}, {_angle_clause(s)}; {_condition_clause(s)}.")
+        clause = _angle_clause(s, _angle_accuracy(config, s.kind))
+        sentences.append(f"In {networks} on {on}, {clause}; {_condition_clause(s)}.")
     unresolved = _unresolved_sentence(config, samples, series)
     return sentences + ([unresolved] if unresolved else [])
 
 
-def _angle_clause(series: Series) -> str:
+def _angle_accuracy(config: StudyConfig, kind: str) -> float:
+    """Degrees below which an angle is rounding: of the samples, at finite width of the kernel."""
+    double = config.dtype == "float64"
+    if kind == "finite":
+        return math.degrees(1e-8 if double else 3e-4)
+    return math.degrees(8 * (2.0**-52 if double else 2.0**-23))
+
+
+def _angle_clause(series: Series, accuracy: float) -> str:
     subject = "the smallest angle between the gradients of two samples"
     first, last = series.points[0], series.points[-1]
     if first.angle is None or last.angle is None:
         return f"{subject} is not defined everywhere, because some gradients are zero"
+    if 0 < first.angle < accuracy:
+        return _clause_of_noise(subject, series, accuracy)
     if first is last:
         return f"{subject} is {number(first.angle)}° at depth {first.depth}"
     if all(p.angle is not None and abs(p.angle - first.angle) <= 1e-3 * first.angle for p in series.points):
@@ -81,6 +93,16 @@ def _angle_clause(series: Series) -> str:
         f"{subject} {verb} from {number(first.angle)}° at depth {first.depth} to {number(last.angle)}° at depth "
         f"{last.depth}{factor}"
     )
+
+
+def _clause_of_noise(subject: str, series: Series, accuracy: float) -> str:
+    """Where the first angle is rounding, whose growth is no number."""
+    first, last = series.points[0], series.points[-1]
+    limit = f"below the accuracy of such angles, {number(accuracy)}°,"
+    if last.angle is None or last.angle < accuracy:
+        where = f"at depth {first.depth}" if first is last else f"at depths {first.depth} and {last.depth}"
+        return f"{subject} is {limit} {where}"
+    return f"{subject} is {limit} at depth {first.depth} and {number(last.angle)}° at depth {last.depth}"
 
 
 def _condition_clause(series: Series) -> str:
