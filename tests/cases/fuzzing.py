@@ -3,7 +3,9 @@
 import contextlib
 import gzip
 import io
+import json
 import zipfile
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,7 +18,9 @@ from gatentk.data.formats.idx import read_idx
 from gatentk.data.formats.matlab import read_matlab
 from gatentk.errors import DataError, GateTableError, RunError
 from gatentk.gates import GateTable
+from gatentk.study.journal import Journal as StudyJournal
 from gatentk.train.checkpoints import read_checkpoint, write_checkpoint
+from gatentk.train.journal import Journal as TrainingJournal
 
 EXPECTED = (DataError, GateTableError, RunError)
 IDENTITY = {"format": 1, "data": "digits", "width": 8}
@@ -48,6 +52,18 @@ def _gates(path):
         assert table.to_bool().shape == (table.layers, table.n, table.width)
 
 
+def _study(path):
+    path.rename(path.parent / "records.jsonl")
+    with StudyJournal(path.parent, IDENTITY):
+        pass
+
+
+def _training(path):
+    path.rename(path.parent / "log.jsonl")
+    with TrainingJournal(path.parent, IDENTITY, resume=True):
+        pass
+
+
 def _checkpoint(path):
     read_checkpoint(path, IDENTITY)
 
@@ -61,6 +77,8 @@ READERS = {
     "cifar-binary": read_cifar10_binary,
     "cifar-pickle": _pickle,
     "gates": _gates,
+    "study-journal": _study,
+    "training-journal": _training,
     "checkpoint": _checkpoint,
 }
 
@@ -76,6 +94,8 @@ def seeds(name, folder):
         "cifar-binary": lambda _: [b"\x03" + bytes(3072)],
         "cifar-pickle": lambda _: [pickled_batch(random_bytes(1, 3072), [1])],
         "gates": _gate_files,
+        "study-journal": partial(_journal_files, StudyJournal),
+        "training-journal": partial(_journal_files, TrainingJournal),
         "checkpoint": _checkpoint_files,
     }[name](folder)
 
@@ -127,8 +147,20 @@ def _gate_files(folder):
     return files
 
 
+def _journal_files(journal, folder):
+    with journal(folder, IDENTITY):
+        pass
+    (path,) = folder.iterdir()
+    first = path.read_bytes()
+    path.unlink()
+    lines = ({"task": "a", "records": []}, {"rate": 0.1, "trials": []}, {"epoch": 1, "seed": 0}, [[[]]])
+    return [first, first + b"".join(json.dumps(line).encode() + b"\n" for line in lines)]
+
+
 def _checkpoint_files(folder):
-    write_checkpoint(folder / "checkpoint-0.pt", {"identity": IDENTITY, "w": torch.eye(2), "epoch": 3})
+    state = {"identity": IDENTITY, "seed": 0, "epoch": 3, "rate": 0.1, "model": "relu", "order": torch.arange(4)}
+    state |= {"network": {"w": torch.eye(2)}, "optimizer": {}}
+    write_checkpoint(folder / "checkpoint-0.pt", state)
     content = (folder / "checkpoint-0.pt").read_bytes()
     for path in folder.iterdir():
         path.unlink()

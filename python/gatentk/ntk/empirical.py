@@ -52,8 +52,9 @@ def empirical(
 
     Returns:
         (n, n_z) for an int and "trace", (d_y, n, n_z) for "diag", (n, d_y, n_z, d_y) for "full", with a leading
-        axis of layers for `components`; the network's dtype, under autocast too, numpy if `x` is. Without `z` it is
-        symmetric to the bit. Network, samples and torch's random numbers are left as they were, whatever it writes.
+        axis of layers for `components`; the network's dtype, under autocast too, numpy unless `x` is a tensor. Without
+        `z` it is symmetric to the bit. Network, samples and torch's random numbers are left as they were, whatever it
+        writes.
 
     Raises:
         UnsupportedModuleError: a part of `net` has no layerwise rule; the message names it.

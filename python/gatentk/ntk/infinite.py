@@ -38,7 +38,7 @@ def infinite(
         dtype: in which K is computed and returned, torch.float64 or torch.float32 (or their names).
 
     Returns:
-        (..., n, n_z) of `dtype`, numpy if `x` is.
+        (..., n, n_z) of `dtype`, numpy unless `x` is a tensor.
 
     Raises:
         TypeError, ValueError: empty, non-finite or integer samples, different d, a negative depth; samples so large
@@ -79,7 +79,7 @@ def infinite_sweep(
         depths: numbers of hidden layers, in any order.
 
     Returns:
-        (len(depths), ..., n, n_z) of `dtype`, numpy if `x` is.
+        (len(depths), ..., n, n_z) of `dtype`, numpy unless `x` is a tensor.
 
     Raises:
         TypeError, ValueError: as `infinite`; no depth at all.

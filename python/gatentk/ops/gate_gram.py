@@ -23,7 +23,7 @@ def gate_gram(bits_a: Any, bits_b: Any = None) -> Any:
         bits_b: (n_b, row bytes); bits_a itself if left out (then one triangle is computed).
 
     Returns:
-        int32 (n_a, n_b), numpy if `bits_a` is.
+        int32 (n_a, n_b), numpy unless `bits_a` is a tensor.
 
     Raises:
         TypeError, ValueError: what is not packed bits in rows of a multiple of 16 bytes; rows of different lengths or

@@ -19,7 +19,7 @@ class Spectrum:
     """Extreme eigenvalues of a symmetric positive semidefinite matrix, and what they are worth.
 
     For one matrix the numbers are floats and bools. For a batch (..., n, n) they are float64 and bool tensors
-    of the batch shape (numpy arrays if K was one).
+    of the batch shape (numpy arrays unless K was a tensor).
 
     Attributes:
         lmin, lmax: smallest and largest eigenvalue.
