@@ -149,6 +149,29 @@ def test_what_is_on_and_no_number_shows(isa, method, gated):
     assert not out[[0, 1, 2, 3, 5, 6, 7, 8]].isnan().any()
 
 
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
+@pytest.mark.parametrize("kind", ["none", "in"])
+@pytest.mark.parametrize("shape", [(9, 50, 30), (9, 600, 530)])
+def test_weights_that_are_no_numbers_show_where_something_is_multiplied_by_them(isa, value, kind, shape):
+    """Elsewhere dense products make NaN of 0 * inf, and those that skip do or leave it out: only there they differ."""
+    case = Case(*shape, torch.float64, 0.3, kind, entries=factor)
+    on = case.mask_in & (case.z != 0)
+    case.weight[3, 7] = value
+    case.mask_in[4, 7], case.z[4, 7], on[4, 7] = True, 2.0, True
+    case.mask_in[5, 7], case.z[5, 7], on[5, 7] = kind == "none", 0.0, False
+    masked, dense, auto = (
+        ops.masked_linear(case.z, case.weight, *case.gates(), method=m) for m in ("masked", "dense", "auto")
+    )
+    case.weight[3, 7] = 0.0
+    without = ops.masked_linear(case.z, case.weight, *case.gates(), method="dense")
+    assert dense[~on[:, 7], 3].isnan().all()
+    for out in (masked, dense, auto):
+        assert not out[on[:, 7], 3].isfinite().any()
+        torch.testing.assert_close(torch.where(out.isfinite(), out, without), without)
+        out[:, 3] = 0.0
+        assert out.isfinite().all()
+
+
 # Rounding
 
 # The last four are the benchmark's widths at an eighth of their size. Products of a few columns are not among them:

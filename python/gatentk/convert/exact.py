@@ -13,8 +13,10 @@ from gatentk import ops
 from gatentk.checks import Samples, as_tensor, check_finite, check_samples, describe
 from gatentk.convert.least_squares import fit_weight
 from gatentk.convert.norms import frobenius_norm, ratio
+from gatentk.convert.precise import check_precise
 from gatentk.gates import GateNetwork, GateTable
 from gatentk.nn import GReLUNetwork, ReLUNetwork
+from gatentk.ops.autocast import without_autocast
 
 # Above this relative error a conversion is not exact but a least squares fit, which is worth a warning.
 _EXACT = {torch.float32: 1e-4, torch.float64: 1e-9}
@@ -102,7 +104,8 @@ def grelu_to_relu(
         test loss     24      17      1.4     0.10    0.043
         test accuracy 31%     34%     82%     97.5%   98.7%
 
-    Solved in float64 whatever the network's dtype. Besides the new network, memory is a few (n, width) arrays.
+    Solved in float64 whatever the network's dtype, and without autocast. Besides the new network, memory is a few
+    (n, width) arrays.
 
     Args:
         gnet: the network; it stays as it is, and the new one has copies of its C and B.
@@ -135,11 +138,12 @@ def grelu_to_relu(
     """
     if not isinstance(gnet, GReLUNetwork):
         raise TypeError(f"gnet: expected a GReLUNetwork, got {describe(gnet)}")
+    check_precise("gnet", gnet)
     if not (isinstance(ridge, (int, float)) and 0 <= ridge < math.inf):
         raise ValueError(f"ridge: expected a number of at least 0, got {ridge!r}")
     x = as_tensor("x", x, gnet.input_weight.dtype)
     check_samples("x", x)
-    with torch.no_grad():
+    with torch.no_grad(), without_autocast():
         patterns = [layer.bits for layer in gnet.gate_layers(x, gates)]
         rnet = ReLUNetwork(
             gnet.d_in, gnet.width, gnet.depth, gnet.d_out, False, torch.Generator(), gnet.input_weight.dtype
@@ -220,6 +224,7 @@ def relu_to_grelu(rnet: ReLUNetwork) -> GReLUNetwork:
     """
     if not isinstance(rnet, ReLUNetwork):
         raise TypeError(f"rnet: expected a ReLUNetwork, got {describe(rnet)}")
+    check_precise("rnet", rnet)
     sizes, unused = (rnet.d_in, rnet.width, rnet.depth), torch.Generator()
     gate_net = GateNetwork(*sizes, unused, input_weight=rnet.input_weight)
     gnet = GReLUNetwork(*sizes, rnet.d_out, gate_net, unused, rnet.input_weight.dtype)

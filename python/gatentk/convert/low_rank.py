@@ -12,9 +12,11 @@ from torch import Tensor
 from gatentk import ops
 from gatentk.checks import Samples, as_tensor, check_finite, check_integer, check_samples, describe
 from gatentk.convert.norms import frobenius_norm, ratio
+from gatentk.convert.precise import check_precise
 from gatentk.convert.predicted_gates import LowRankGated, gate_activations, gate_weights
 from gatentk.gates import GateTable
 from gatentk.nn import GReLUNetwork, ReLUNetwork
+from gatentk.ops.autocast import without_autocast
 
 _BLOCK = 512  # samples at a time, so that float64 copies stay small
 
@@ -103,6 +105,7 @@ def low_rank_gates(
     """
     if not isinstance(net, (GReLUNetwork, ReLUNetwork)):
         raise TypeError(f"net: expected a GReLUNetwork or ReLUNetwork, got {describe(net)}")
+    check_precise("net", net)
     rank = max(1, round(net.width**0.5 / 2)) if rank is None else check_integer("rank", rank, 1)
     if rank > net.width:
         raise ValueError(f"rank: expected at most the width {net.width}, got {rank}")
@@ -110,7 +113,7 @@ def low_rank_gates(
     check_samples("x", x)
     net.check_input(x)
     bits, factors, energies = [], [], []
-    with torch.no_grad():
+    with torch.no_grad(), without_autocast():
         before = x
         for k, z in enumerate(gate_activations(net, x)):
             check_finite(f"net: activations of layer {k}", z)
@@ -122,8 +125,8 @@ def low_rank_gates(
             before = z
         exact = GateTable(torch.stack(bits), net.width)
         y = net(x, gates=exact) if isinstance(net, GReLUNetwork) else net(x)
-    fast = LowRankGated(net, factors)
-    y_fast, predicted = fast.outputs_and_gates(x)
+        fast = LowRankGated(net, factors)
+        y_fast, predicted = fast.outputs_and_gates(x)
     agreements = 1 - exact.hamming(GateTable(torch.stack(predicted), net.width))
     layers = tuple(
         GatePrediction(k, float(agreements[k]), f, 1 - math.acos(math.sqrt(f)) / math.pi)

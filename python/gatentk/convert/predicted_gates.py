@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gatentk import ops
 from gatentk.gates import GateTable
 from gatentk.nn import GReLUNetwork, ReLUNetwork
+from gatentk.ops.autocast import without_autocast
 
 # Neurons that are predicted off for the whole batch are dropped where this pays. At width 4096 in float32 (AMD EPYC, 2
 # cores) the dense product takes 0.24 ms a sample, gathering 90% of the weight's rows into memory in use 4 ms (into
@@ -90,7 +91,8 @@ class LowRankGated(nn.Module):
 
     def _predict(self, k: int, z: Tensor) -> Tensor:
         u, v = self.get_buffer(f"u_{k}"), self.get_buffer(f"v_{k}")
-        return nn.functional.linear(nn.functional.linear(z.to(v.dtype), v), u)
+        with without_autocast():  # gates are the same with it and without
+            return nn.functional.linear(nn.functional.linear(z.to(v.dtype), v), u)
 
     def _product(self, z: Tensor, weight: Tensor, gate_in: Tensor | None, on: Tensor) -> Tensor:
         """`on o (z @ weight.T)`, without the neurons that are off for all samples if they are many."""

@@ -54,9 +54,9 @@ def masked_linear(
 
     The gradients by `z` and by `weight` are masked products too, and so are theirs: differentiable to any order.
 
-    Weights that are not finite show only where something is multiplied by them. What is skipped, an element that is
-    off or an exact zero, adds nothing, while in a dense product 0 * inf is NaN. Which of the two "auto" gives depends
-    on the method that it takes, so ask `torch.isfinite` of the weights themselves.
+    Weights that are not finite show for certain only where what is on and not zero meets them. Where it is off or zero,
+    0 * inf, dense products give NaN, while those that skip, which "auto" may choose, can leave it out. So ask
+    `torch.isfinite` of the weights, not of the results.
 
     Under torch.autocast results have its dtype by every method, as those of torch.matmul. Where no kernel takes that
     dtype, which is so on the CPU and for float16, products are made in float32 and rounded once. float64 stays.
