@@ -14,6 +14,7 @@ from cases.products import GATED, METHODS, Case, errors, products
 from cases.tensors import factor, scatter
 
 from gatentk import ops, reference
+from gatentk.ops.autocast import as_matmul, under_autocast
 
 # Precision is a choice for float32 only.
 PRECISIONS = [(torch.float32, "strict"), (torch.float32, "tf32x3"), (torch.float64, "strict")]
@@ -44,6 +45,31 @@ def test_products_and_gradients_of_whole_numbers(device, dtype, kind, precision,
     for out, exact in zip(on_device(device, case, method="masked"), case.dense(torch.float64), strict=True):
         assert out.dtype == dtype
         assert torch.equal(out.double(), exact)
+
+
+@pytest.mark.parametrize("low", [torch.bfloat16, torch.float16])
+@METHODS
+@GATED
+def test_products_under_autocast_are_exact_and_rounded_once(device, kind, method, low):
+    """In the emulation by what is registered for CUDA, called with CPU tensors in the place of the device's."""
+    case = Case(9, 50, 30, torch.float32, kind=kind)
+    z, weight = case.z.to(device), case.weight.to(device)
+    gates = on(device, case.gates())
+    before = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
+    torch.set_autocast_enabled("cuda", True)
+    torch.set_autocast_dtype("cuda", low)
+    try:
+        if device.type == "cuda":
+            out = ops.masked_linear(z.to(low), weight, *gates, method=method)
+        else:
+            product = under_autocast(torch.ops.gatentk.masked_matmul, as_matmul, "cuda")
+            lists = [[] if gate is None else [gate] for gate in gates]
+            out = product(z.to(low), weight, False, True, lists[0], [], lists[1], ops.METHODS.index(method))
+    finally:
+        torch.set_autocast_enabled("cuda", before[0])
+        torch.set_autocast_dtype("cuda", before[1])
+    assert out.dtype == low
+    assert torch.equal(out.cpu(), case.dense(torch.float64)[0].to(low))
 
 
 @METHODS

@@ -288,6 +288,26 @@ def test_only_what_requires_a_gradient_gets_one():
     assert not ops.masked_linear(case.z, case.weight).requires_grad
 
 
+@METHODS
+@pytest.mark.filterwarnings(
+    "ignore:.torch.jit.script. is deprecated:DeprecationWarning"
+)  # by torch's own decompositions
+@pytest.mark.parametrize("given", [torch.bfloat16, torch.float16, torch.float64])
+def test_gradients_and_tangents_of_another_dtype_are_converted(method, given):
+    """torch hands it on as it is given."""
+    case = Case(9, 50, 30, torch.float32)
+    z, weight = (t.clone().requires_grad_() for t in (case.z, case.weight))
+    ops.masked_linear(z, weight, *case.gates(), method=method).backward(case.upstream.to(given))
+    for found, exact in zip((z.grad, weight.grad), case.dense()[1:], strict=True):
+        assert found.dtype == torch.float32
+        assert torch.equal(found, exact)
+    product = functools.partial(ops.masked_linear, gate_in=case.gates()[0], gate_out=case.gates()[1], method=method)
+    tangents = (2 * case.z).to(given), case.weight.to(given)
+    found = torch.func.jvp(product, (case.z, case.weight), tangents)[1]
+    assert found.dtype == torch.float32
+    assert torch.equal(found, 3 * case.dense()[0])
+
+
 # Batches
 
 

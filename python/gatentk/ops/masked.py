@@ -212,6 +212,7 @@ class _DifferentiableProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         p = _saved(ctx)
+        grad = grad.to(p.a.dtype)  # torch lets any dtype through to here
         with without_autocast():  # the dtypes are those that the product was computed with
             by_a, by_b = (
                 torch.ops.gatentk.masked_matmul(*gradient(p, grad)) if needed else None
@@ -223,7 +224,7 @@ class _DifferentiableProduct(torch.autograd.Function):
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
         p = _saved(ctx)
         parts = [
-            torch.ops.gatentk.masked_matmul(*p._replace(**{name: tangent}))
+            torch.ops.gatentk.masked_matmul(*p._replace(**{name: tangent.to(p.a.dtype)}))
             for name, tangent in zip(("a", "b"), tangents, strict=False)
             if tangent is not None
         ]
