@@ -1,8 +1,11 @@
 """The plot style: what a reader sees along the axes."""
 
+import re
+
 import pytest
 
 from gatentk.reporting import figures
+from gatentk.reporting.style import INK
 
 
 def labels(low, high):
@@ -53,3 +56,20 @@ def test_every_figure_is_two_files():
     (figure,) = drawn
     assert not failures
     assert files == {"loss.png": figures.render(figure, "png"), "loss.svg": figures.render(figure, "svg")}
+
+
+def test_all_text_has_the_ink_of_the_page_whatever_draws_it():
+    def draw():
+        figure, (axes,) = figures.panels([("A", "below")], [("x", "y")])
+        axes.plot([1e-9, 3e-9], label="line")
+        axes.annotate("note", (0, 2e-9))
+        figures.legend(axes, title="Title of the legend")
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center")
+        figures.integers(axes)
+        return {"a": figure}
+
+    svg = figures.rendered(draw).files["a.svg"].decode()
+    texts = re.findall(r'<g id="text_\d+">\s*<!-- (.*?) -->\s*<g ([^>]*)>', svg)
+    shown = {text for text, _ in texts}
+    assert {"A", "below", "x", "y", "line", "note", "Title of the legend"} <= shown
+    assert not [text for text, style in texts if f"fill: {INK}" not in style]

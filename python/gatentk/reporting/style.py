@@ -15,6 +15,9 @@ VARIABLES = {
     BLUE: "var(--blue)",
     GREEN: "var(--green)",
     ORANGE: "var(--orange)",
+    PINK: "var(--pink)",
+    SKY: "var(--sky)",
+    YELLOW: "var(--yellow)",
 }
 
 SOLID = "-"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Colours tell widths and samples apart, dashes activations.
 COLOURS = {"infinite all": BLUE, "infinite subset": GREEN, "finite": ORANGE}
 DASHES = dict(zip(FUNCTIONS, cycle((SOLID, DASHED, DOTTED)), strict=False))
+DODGE = 0.1  # between arrows of series at the same depth
 
 
 class _Drawn(NamedTuple):
@@ -87,7 +88,7 @@ def _figure(
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", which="major", width=0)  # there is no axis on the left, the grid is enough
     for index, series in enumerate(drawn.series):
-        _line(axes, series, quantity, values, dodge=0.1 * (index // len(drawn.config.activations) - 1))
+        _line(axes, series, quantity, values, dodge=DODGE * (index // len(drawn.config.activations) - 1))
     finish(axes)
     _depth_axis(axes, drawn.config.depths)
     _activation_labels(axes, drawn.series, values)
@@ -144,7 +145,8 @@ def _depth_axis(axes: Axes, depths: Sequence[int]) -> None:
     axes.set_xlabel("Depth (number of hidden layers)")
     figures.integers(axes, 12)
     span = max(depths[-1] - depths[0], 1)
-    axes.set_xlim(depths[0] - 0.04 * span, depths[-1] + 0.04 * span)
+    margin = max(0.04 * span, 2 * DODGE)
+    axes.set_xlim(depths[0] - margin, depths[-1] + margin)
 
 
 def _colour(series: Series) -> str:
