@@ -48,6 +48,23 @@ def without_times(records):
     return [replace(record, seconds=0.0) for record in records]
 
 
+def assert_same_state(a, b):
+    """Bit for bit, tensors and numbers alike."""
+    assert type(a) is type(b)
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b)
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_same_state(a[key], b[key])
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            assert_same_state(x, y)
+    else:
+        assert a == b
+
+
 def record_of(seed, epoch):
     return EpochRecord(seed, epoch, "relu", 0.1, 1.0 / (epoch + 1), None, None, None, 0.5)
 

@@ -4,28 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from cases.training import log_lines, small, without_times
+from cases.training import assert_same_state, log_lines, small, without_times
 
 from gatentk import train
 from gatentk.runs import memory
 from gatentk.train import DIAGNOSTICS, TrainingError
-
-
-def assert_same_state(a, b):
-    """Bit for bit, tensors and numbers alike."""
-    assert type(a) is type(b)
-    if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b)
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys()
-        for key in a:
-            assert_same_state(a[key], b[key])
-    elif isinstance(a, (list, tuple)):
-        assert len(a) == len(b)
-        for x, y in zip(a, b, strict=True):
-            assert_same_state(x, y)
-    else:
-        assert a == b
 
 
 def interrupted_after(seed, epoch):

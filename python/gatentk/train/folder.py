@@ -223,8 +223,19 @@ class _Training:
         if self._is_finished(done):
             return None
         if state is not None:
-            return Run.restore(self.config, self.samples, state, self.folder)
+            return self._restored(state)
         return Run(self.config, start or self._start(seed), rate, keep_best=True)
+
+    def _restored(self, state: dict[str, Any]) -> Run:
+        try:
+            return Run.restore(self.config, self.samples, state, self.folder)
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            if "memory" in str(error):  # torch has no type of its own for that
+                raise
+            path = checkpoint_path(self.folder, state["seed"])
+            raise TrainingError(
+                f"{path}: does not fit this training ({type(error).__name__}: {error}); restart=True starts over"
+            ) from error
 
     def _is_finished(self, done: list[EpochRecord]) -> bool:
         epochs = self.config.epochs
