@@ -9,9 +9,9 @@ from typing import get_type_hints
 
 from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale, UserFile
 from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
-from gatentk.papers.frame.plain import from_json, to_json
 from gatentk.papers.frame.result import Result
 from gatentk.reporting import figures
+from gatentk.runs.plain import from_json, to_json
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 
 from gatentk import papers
 from gatentk.papers.frame.experiment import Scale
-from gatentk.papers.frame.plain import from_json, to_json
+from gatentk.runs.plain import from_json, to_json
 
 FIRST = """\
 angles              angles between gradients by depth, exact

@@ -7,6 +7,7 @@ import pytest
 from cases.studies import all_records, small
 
 from gatentk.errors import StudyError
+from gatentk.runs.lines import read_lines, sealed
 from gatentk.study.config import StudyConfig
 from gatentk.study.folder import identity
 from gatentk.study.journal import JOURNAL, Journal
@@ -97,3 +98,31 @@ def test_records_survive_the_journal_bit_by_bit(tmp_path):
     run_into(tmp_path, config)
     assert run_into(tmp_path, config, limit=0) == fresh
     assert all(isinstance(record, StudyRecord) for record in fresh)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task": None},
+        {"task": ["a"]},
+        {"records": None},
+        {"records": [3]},
+        {"records": [{}]},
+        {"records": [{"lmin": "1.0"}]},
+        {"records": [{"resolved": 1}]},
+        {"records": [{"more": 1}]},
+    ],
+    ids=str,
+)
+def test_a_task_of_another_shape_is_refused_by_its_line(tmp_path, change):
+    run_into(tmp_path, small(), limit=2)
+    path = tmp_path / JOURNAL
+    entry = read_lines(path).entries[-1] | change
+    if change in ({"records": [{"lmin": "1.0"}]}, {"records": [{"resolved": 1}]}, {"records": [{"more": 1}]}):
+        entry["records"] = [read_lines(path).entries[-1]["records"][0] | change["records"][0]]
+    with path.open("ab") as file:
+        file.write(sealed({name: value for name, value in entry.items() if value is not None}))
+    before = path.read_bytes()
+    with pytest.raises(StudyError, match=r"records.jsonl: line 4"):
+        run_into(tmp_path, small())
+    assert path.read_bytes() == before

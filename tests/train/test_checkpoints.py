@@ -217,7 +217,7 @@ def test_a_checkpoint_of_another_seed_is_refused(tmp_path):
     samples = train.prepare_training(config)
     train.run_all(config, samples, tmp_path)
     os.replace(tmp_path / "checkpoint-1.pt", tmp_path / "checkpoint-0.pt")
-    with pytest.raises(TrainingError, match="checkpoint-0.pt: the checkpoint of seed 1, not of seed 0"):
+    with pytest.raises(TrainingError, match=r"checkpoint-0.pt: the checkpoint of seed 1, not of seed 0"):
         train.run_all(config, samples, tmp_path, resume=True)
 
 

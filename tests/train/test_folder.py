@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 from dataclasses import replace
 
 import pytest
@@ -147,6 +148,85 @@ def test_large_gate_tables_live_in_a_file_while_they_are_needed(tmp_path, monkey
     assert seen == [{"train-0.gates", "test-0.gates"}] * 3
     assert not list(tmp_path.glob("*.gates"))
     assert without_times(result.records) == without_times(expected)
+
+
+USERS = ("checkpoint-best.pt", "mnist-width512-0.gates", "train-1.gates", ".results.json.mine.tmp", "notes.txt")
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_files_of_the_users_beside_a_training_stay(tmp_path, monkeypatch, large):
+    """Whatever their names are like, in a training that is restarted with fewer seeds, too."""
+    if large:
+        monkeypatch.setattr("gatentk.train.start.TABLE_BYTES", 0)
+    for name in USERS:
+        (tmp_path / name).write_text("mine")
+    for options in ({}, {"resume": True}, {"restart": True}):
+        train.run_all(small(epochs=1), train.prepare_training(small()), tmp_path, **options)
+    for name in USERS:
+        assert (tmp_path / name).read_text() == "mine"
+    assert {path.name for path in tmp_path.iterdir()} == {*USERS, "log.jsonl", "checkpoint-0.pt"}
+
+
+TAKEN = ("results.json", "loss.png", "loss.svg", "checkpoint-0.pt", "checkpoint-0.previous.pt", "log.jsonl")
+
+
+@pytest.mark.parametrize("name", [*TAKEN, "train-0.gates"])
+@pytest.mark.parametrize("options", [{}, {"restart": True}])
+def test_a_file_of_the_users_in_the_way_is_refused_before_anything_is_trained(tmp_path, monkeypatch, name, options):
+    monkeypatch.setattr("gatentk.train.start.TABLE_BYTES", 0)
+    monkeypatch.setattr(train.Run, "train_epoch", None)
+    (tmp_path / name).write_text("mine")
+    free = f"{tmp_path}-2"
+    with pytest.raises(
+        TrainingError, match=rf"{name} (does not belong to this|is no journal of).*another folder .*{free}"
+    ):
+        train.run_training(small(), tmp_path, **options)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
+
+
+def test_a_table_that_a_killed_training_left_is_removed_by_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr("gatentk.train.start.TABLE_BYTES", 0)
+    config = small(epochs=2)
+    samples = train.prepare_training(config)
+
+    def kill(record, trial):
+        if record.epoch == 1:
+            os._exit(9)
+
+    pid = os.fork()
+    if pid == 0:
+        train.run_all(config, samples, tmp_path, callback=kill)
+    os.waitpid(pid, 0)
+    (tmp_path / ".train-0.gates.0123abcd.gatentk-tmp").touch()  # of a kill while it was written
+    assert (tmp_path / "train-0.gates").exists()
+    train.run_all(config, samples, tmp_path, resume=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl", "checkpoint-0.pt"}
+
+
+def test_a_full_disk_at_any_time_is_one_error_and_loses_nothing(tmp_path):
+    """By a limit of the process on the size of its files, raised until the training ends."""
+    config = small(epochs=3, width=4, depth=1)
+    samples = train.prepare_training(config)
+    expected = train.run_training(config, tmp_path / "whole", samples, checkpoint_every=1)
+    sizes = sorted(path.stat().st_size for path in (tmp_path / "whole").iterdir())
+    folder, limits, resume = tmp_path / "parts", resource.getrlimit(resource.RLIMIT_FSIZE), False
+    for size in (100, 900, 1100, *(size - 1 for size in sizes)):
+        before = {path.name: path.read_bytes() for path in folder.glob("*.pt")}
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+            with pytest.raises(
+                (OSError, TrainingError, UserWarning), match=r"errno 27|Errno 27|File too large"
+            ) as caught:
+                train.run_training(config, folder, samples, resume=resume, checkpoint_every=1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert str(folder) in str(caught.value)
+        assert before.keys() <= {path.name for path in folder.glob("*.pt")}
+        assert not list(folder.glob("*.gatentk-tmp"))
+        resume = (folder / "log.jsonl").exists()
+    result = train.run_training(config, folder, samples, resume=True, checkpoint_every=1)
+    assert without_times(result.records) == without_times(expected.records)
+    assert {path.name for path in folder.iterdir()} == {path.name for path in (tmp_path / "whole").iterdir()}
 
 
 # The runner

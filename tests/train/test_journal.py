@@ -1,10 +1,12 @@
 import os
+from dataclasses import asdict
 
 import pytest
 from cases.training import record_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gatentk.runs.lines import sealed
 from gatentk.train import TrainingError, Trial
 from gatentk.train.journal import JOURNAL, Journal
 
@@ -82,3 +84,47 @@ def test_a_foreign_log_is_left_alone(tmp_path):
     with pytest.raises(TrainingError, match="is no journal of gatentk train"):
         Journal(tmp_path, {}, resume=True)
     assert path.read_text() == '{"message": "mine"}\n'
+
+
+CHOICE, EPOCH = {"rate": 0.1, "trials": []}, asdict(record_of(0, 0))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {},
+        {"rate": 0.1},
+        CHOICE | {"rate": "0.1"},
+        CHOICE | {"trials": 3},
+        CHOICE | {"trials": [3]},
+        CHOICE | {"trials": [{"rate": 1}]},
+        CHOICE | {"trials": [{"rate": "1", "train_loss": None}]},
+        EPOCH | {"epoch": "1"},
+        EPOCH | {"seed": None},
+        EPOCH | {"train_loss": [1.0]},
+        EPOCH | {"diverged": 0},
+        EPOCH | {"more": 1},
+        {name: value for name, value in EPOCH.items() if name != "model"},
+    ],
+)
+def test_an_epoch_of_another_shape_is_refused_by_its_line(tmp_path, entry):
+    with Journal(tmp_path, {}) as journal:
+        journal.choose(0.1, [])
+        journal.append(record_of(0, 0))
+    path = tmp_path / JOURNAL
+    with path.open("ab") as file:
+        file.write(sealed(entry) if entry else b"{}\n")
+    before = path.read_bytes()
+    with pytest.raises(TrainingError, match=r"log.jsonl: line 4.*restart=True starts over"):
+        Journal(tmp_path, {}, resume=True)
+    assert path.read_bytes() == before
+
+
+def test_a_training_of_before_checksums_is_refused(tmp_path):
+    """Its numbers are not what the same training gives: formats differ."""
+    text = b'{"training": {"format": 1, "width": 3}}\n{"rate": 0.1, "trials": []}\n'
+    (tmp_path / JOURNAL).write_bytes(text)
+    with pytest.raises(TrainingError, match=r"another training \(format was 1, is 2\); choose another .*restart="):
+        Journal(tmp_path, {"format": 2, "width": 3}, resume=True)
+    assert (tmp_path / JOURNAL).read_bytes() == text
+    Journal(tmp_path, {"format": 2, "width": 3}, restart=True).close()

@@ -11,10 +11,10 @@ from gatentk.papers.frame import datasets, trainings
 from gatentk.papers.frame.colours import COLOURS
 from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale, UserFile
 from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
-from gatentk.papers.frame.plain import ABSENT, Absent
 from gatentk.papers.frame.statistics import geometric_mean
 from gatentk.reporting import figures
 from gatentk.reporting.text import given, number
+from gatentk.runs.plain import ABSENT, Absent
 from gatentk.train import Run, TrainingConfig
 
 SUMMARY = "gradients, activation patterns, dead neurons by epoch"

@@ -16,9 +16,9 @@ from gatentk.papers.frame.colours import COLOURS as MODEL_COLOURS
 from gatentk.papers.frame.colours import shades
 from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale, UserFile
 from gatentk.papers.frame.findings import Claim, Findings, Plot, Table
-from gatentk.papers.frame.plain import ABSENT, Absent
 from gatentk.reporting import figures, style
 from gatentk.reporting.text import number
+from gatentk.runs.plain import ABSENT, Absent
 from gatentk.train import Run, TrainingConfig
 
 SUMMARY = "from GReLU to ReLU in the middle of training"

@@ -257,6 +257,8 @@ class Journal:
         for number, entry in enumerate(content.entries[1:], 2):
             try:
                 self.take(entry)
+            except RunError as error:
+                raise self.error(f"{self.path}: line {number}: {error}; restart=True starts over") from error
             except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
                 raise self.error(
                     f"{self.path}: line {number} is not of this {self.runner.kind} ({type(error).__name__}: {error}); "

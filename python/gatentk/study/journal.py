@@ -9,6 +9,7 @@ from typing import Any
 
 from gatentk.errors import StudyError
 from gatentk.runs import journal
+from gatentk.runs.plain import from_json
 from gatentk.study.run import StudyRecord, Task
 
 JOURNAL = journal.STUDY.file_name
@@ -39,7 +40,7 @@ class Journal(journal.Journal):
     def take(self, entry: dict[str, Any]) -> None:
         """Remember a finished task."""
         self.done.add(entry["task"])
-        self.records.extend(StudyRecord(**record) for record in entry["records"])
+        self.records.extend(from_json(list[StudyRecord], entry["records"], entry["task"]))
 
     def append(self, task: Task, records: list[StudyRecord]) -> None:
         """Add a finished task; the disk has it when this returns."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from gatentk.errors import TrainingError
 from gatentk.runs import journal
+from gatentk.runs.plain import from_json
 from gatentk.train.learning_rates import Trial
 from gatentk.train.record import EpochRecord
 
@@ -66,9 +67,10 @@ class Journal(journal.Journal):
     def take(self, entry: dict[str, Any]) -> None:
         """Remember the choice of the rate, or an epoch."""
         if "trials" in entry:
-            self.rate, self.trials = entry["rate"], [Trial(**trial) for trial in entry["trials"]]
+            self.rate = from_json(float | None, entry["rate"], "rate")
+            self.trials = from_json(list[Trial], entry["trials"], "trials")
         else:
-            self.records.append(EpochRecord(**entry))
+            self.records.append(from_json(EpochRecord, entry, "epoch"))
 
     def choose(self, rate: float, trials: list[Trial]) -> None:
         """Write down the learning rate and the trials that chose it."""

@@ -3,7 +3,7 @@
 import json
 
 from gatentk.papers.bounds.settings import at_scale
-from gatentk.papers.frame.plain import to_json
+from gatentk.runs.plain import to_json
 
 
 def test_settings_are_written_as_json():

@@ -7,7 +7,7 @@ from cases.experiments import plain_numbers
 
 from gatentk.papers.conditioning import EXPERIMENT
 from gatentk.papers.conditioning.experiment import LAPTOP, describe
-from gatentk.papers.frame.plain import to_json
+from gatentk.runs.plain import to_json
 
 
 @pytest.fixture(scope="package")

@@ -6,9 +6,9 @@ import json
 import pytest
 from cases.experiments import Toy, finished
 
-from gatentk.papers.frame.plain import to_json
 from gatentk.papers.frame.result import SCHEMA, document_text
 from gatentk.papers.frame.run import write
+from gatentk.runs.plain import to_json
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from gatentk.papers.frame import trainings
-from gatentk.papers.frame.plain import ABSENT, Absent
+from gatentk.runs.plain import ABSENT, Absent
 from gatentk.train import Run, memory, training_memory
 
 

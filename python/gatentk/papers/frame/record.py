@@ -10,8 +10,8 @@ from typing import Any, TypeVar, get_type_hints
 
 import gatentk
 from gatentk.papers.frame.experiment import Cell, Experiment, PaperError
-from gatentk.papers.frame.plain import from_json, to_json
 from gatentk.runs import journal
+from gatentk.runs.plain import from_json, to_json
 
 S = TypeVar("S")
 N = TypeVar("N")
@@ -74,7 +74,7 @@ class Journal(journal.Journal):
         """Remember a finished cell."""
         cell = self._known.get(entry["cell"])
         if cell is None:
-            raise PaperError(f"{self.path}: there is no cell {entry['cell']!r} in this experiment")
+            raise PaperError(f"there is no cell {entry['cell']!r} in this experiment")
         self._keep(cell, entry)
 
     @cached_property
@@ -83,5 +83,5 @@ class Journal(journal.Journal):
 
     def _keep(self, cell: Cell[Any, Any], entry: Mapping[str, Any]) -> None:
         kind = get_type_hints(cell.compute)["return"]
-        self.numbers[cell.key] = from_json(kind, entry["numbers"], f"{self.path}: {cell.key}")
-        self.seconds[cell.key] = entry["seconds"]
+        self.numbers[cell.key] = from_json(kind, entry["numbers"], cell.key)
+        self.seconds[cell.key] = from_json(float, entry["seconds"], f"{cell.key}: seconds")

@@ -9,9 +9,9 @@ from typing import Any
 
 from gatentk.papers.frame.experiment import Experiment, Results
 from gatentk.papers.frame.findings import Findings, Plot
-from gatentk.papers.frame.plain import to_json
 from gatentk.reporting.figures import Drawn, rendered
 from gatentk.reporting.text import json_text
+from gatentk.runs.plain import to_json
 from gatentk.runs.results import with_digest
 
 SCHEMA = "gatentk/paper/1"

@@ -11,7 +11,6 @@ from typing import Any
 from gatentk.extras import require
 from gatentk.papers.frame import page
 from gatentk.papers.frame.experiment import Experiment, Scale, UserFile
-from gatentk.papers.frame.plain import to_json
 from gatentk.papers.frame.record import Journal
 from gatentk.papers.frame.result import Result, document_text
 from gatentk.reporting.environment import environment
@@ -19,6 +18,7 @@ from gatentk.reporting.output import text_bytes, write_results
 from gatentk.reporting.text import csv_text
 from gatentk.runs.files import write_atomically
 from gatentk.runs.identity import file_digest
+from gatentk.runs.plain import to_json
 from gatentk.runs.progress import Progress
 from gatentk.runs.results import RESULTS
 

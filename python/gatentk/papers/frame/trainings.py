@@ -10,7 +10,7 @@ from typing import Any
 
 from gatentk import train
 from gatentk.convert import ConversionReport
-from gatentk.papers.frame.plain import ABSENT, from_json
+from gatentk.runs.plain import ABSENT, from_json
 from gatentk.scaling import exponents, times_power_of_two
 from gatentk.train import Run, Split, Start, TrainingConfig, TrainingSamples
 from gatentk.train.learning_rates import largest_eigenvalue as tangent_eigenvalue

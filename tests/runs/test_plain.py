@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from gatentk.papers.frame.experiment import PaperError, UserFile
-from gatentk.papers.frame.plain import ABSENT, Absent, from_json, to_json
+from gatentk.errors import RunError
+from gatentk.papers.frame.experiment import UserFile
+from gatentk.runs.plain import ABSENT, Absent, from_json, to_json
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,12 @@ def test_an_integer_stays_one_where_a_float_is_expected():
     ],
 )
 def test_what_does_not_fit_is_refused(change, message):
-    with pytest.raises(PaperError, match=message):
+    with pytest.raises(RunError, match=message):
         from_json(Outer, json.loads(JSON) | change, "it")
 
 
 def test_of_a_union_the_first_that_fits_is_taken():
     assert from_json(int | str, "infinite", "width") == "infinite"
     assert from_json(Inner | Mapping[str, int], {"a": 1}, "it") == {"a": 1}
-    with pytest.raises(PaperError, match="width: expected str, got None"):
+    with pytest.raises(RunError, match="width: expected str, got None"):
         from_json(int | str, None, "width")

@@ -9,7 +9,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from gatentk.papers.frame.experiment import PaperError, UserFile
+from gatentk.errors import RunError
 
 
 class Absent(Enum):
@@ -37,13 +37,13 @@ def from_json(kind: Any, value: Any, place: str) -> Any:
     """What `to_json` made the value from.
 
     Args:
-        kind: its type: dataclasses, `list`, `Sequence`, `tuple`, `dict` and `Mapping` of types, unions, `Any`, and the
-            types of JSON. An integer stays one where a float is expected.
+        kind: its type: dataclasses, named tuples (of what `_asdict` gives), `list`, `Sequence`, `tuple`, `dict` and `Mapping` of types, unions, `Any`, and the
+            types of JSON, and of text that has a type of its own. An integer stays one where a float is expected.
         value: plain data.
         place: of the value, to begin error messages with.
 
     Raises:
-        PaperError: a key is missing or unknown, or a value is of another type; the message says where.
+        RunError: a key is missing or unknown, or a value is of another type; the message says where.
     """
     origin = get_origin(kind)
     if kind is Any:
@@ -51,7 +51,10 @@ def from_json(kind: Any, value: Any, place: str) -> Any:
     if origin in (Union, types.UnionType):
         return _one_of(kind, value, place)
     if is_dataclass(kind):
-        return _dataclass(kind, value, place)
+        optional = [field.name for field in fields(kind) if field.default is ABSENT]
+        return _from_fields(kind, value, place, [field.name for field in fields(kind)], optional)
+    if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return _from_fields(kind, value, place, kind._fields, ())
     if origin in (list, Sequence):
         (content,) = get_args(kind)
         return [from_json(content, one, f"{place}[{i}]") for i, one in enumerate(_expect(value, list, place))]
@@ -61,8 +64,8 @@ def from_json(kind: Any, value: Any, place: str) -> Any:
         key_kind, content = get_args(kind)
         items = _expect(value, dict, place).items()
         return {_key(key_kind, key, place): from_json(content, one, f"{place}.{key}") for key, one in items}
-    if kind is UserFile:
-        return UserFile(_expect(value, str, place))
+    if isinstance(kind, type) and issubclass(kind, str):
+        return kind(_expect(value, str, place))
     return _expect(value, (float, int) if kind is float else kind, place)
 
 
@@ -71,14 +74,13 @@ def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-def _dataclass(kind: Any, value: Any, place: str) -> Any:
+def _from_fields(kind: Any, value: Any, place: str, names: Sequence[str], optional: Sequence[str]) -> Any:
     _expect(value, dict, place)
-    names = {field.name: field for field in fields(kind)}
-    missing = [name for name, field in names.items() if name not in value and field.default is not ABSENT]
+    missing = [name for name in names if name not in value and name not in optional]
     unknown = [name for name in value if name not in names]
     for word, wrong in (("missing", missing), ("unknown", unknown)):
         if wrong:
-            raise PaperError(f"{place}: {word} {', '.join(map(repr, wrong))}")
+            raise RunError(f"{place}: {word} {', '.join(map(repr, wrong))}")
     hints = _hints(kind)
     return kind(**{name: from_json(hints[name], content, f"{place}.{name}") for name, content in value.items()})
 
@@ -91,7 +93,7 @@ def _one_of(kind: Any, value: Any, place: str) -> Any:
     for one in candidates[:-1]:
         try:
             return from_json(one, value, place)
-        except PaperError:
+        except RunError:
             continue
     return from_json(candidates[-1], value, place)
 
@@ -101,7 +103,7 @@ def _tuple(kinds: tuple[Any, ...], value: Any, place: str) -> tuple[Any, ...]:
     if kinds[1:] == (...,):
         kinds = kinds[:1] * len(value)
     if len(kinds) != len(value):
-        raise PaperError(f"{place}: expected {len(kinds)} values, got {len(value)}")
+        raise RunError(f"{place}: expected {len(kinds)} values, got {len(value)}")
     pairs = enumerate(zip(kinds, value, strict=True))
     return tuple(from_json(one, content, f"{place}[{i}]") for i, (one, content) in pairs)
 
@@ -110,12 +112,12 @@ def _key(kind: Any, key: str, place: str) -> Any:
     try:
         return kind(key)
     except ValueError:
-        raise PaperError(f"{place}: expected keys of type {kind.__name__}, got {key!r}") from None
+        raise RunError(f"{place}: expected keys of type {kind.__name__}, got {key!r}") from None
 
 
 def _expect(value: Any, kind: Any, place: str) -> Any:
     """The value, if it is of the type; a truth value is no number."""
     kinds = kind if isinstance(kind, tuple) else (kind,)
     if type(value) not in kinds:
-        raise PaperError(f"{place}: expected {kinds[0].__name__}, got {value!r:.60}")
+        raise RunError(f"{place}: expected {kinds[0].__name__}, got {value!r:.60}")
     return value
