@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -89,3 +89,25 @@ def test_of_a_union_the_first_that_fits_is_taken():
     assert from_json(Inner | Mapping[str, int], {"a": 1}, "it") == {"a": 1}
     with pytest.raises(RunError, match="width: expected str, got None"):
         from_json(int | str, None, "width")
+
+
+class Named(NamedTuple):
+    rate: float
+    loss: float | None
+    grew: bool = False
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"rate": 1.0, "loss": None}, "x: missing 'grew'"),
+        ({"rate": 1.0, "loss": None, "grew": True, "more": 1}, "x: unknown 'more'"),
+        ({"rate": "1", "loss": None, "grew": True}, "x.rate: expected float, got '1'"),
+        ([1.0, None, True], r"x: expected dict, got \[1.0, None, True\]"),
+    ],
+)
+def test_named_tuples_are_what_they_give_as_dictionaries(value, message):
+    one = Named(1.0, None, True)
+    assert from_json(Named, one._asdict(), "x") == one
+    with pytest.raises(RunError, match=message):
+        from_json(Named, value, "x")

@@ -168,7 +168,7 @@ def test_the_checkpoint_before_a_damaged_one_is_taken_with_a_warning(tmp_path):
         result = train.run_all(config, samples, folder, checkpoint_every=1, resume=True)
     assert without_times(result.records) == without_times(expected.records)
     names = {path.name for path in whole.iterdir()}
-    assert {path.name for path in folder.iterdir()} == names == {*NAMES, "log.jsonl"}
+    assert {path.name for path in folder.iterdir()} == names == {*NAMES, "best-0.pt", "log.jsonl"}
     for name in NAMES:
         ours, theirs = (torch.load(each / name, weights_only=True) for each in (folder, whole))
         assert_same_state(ours, theirs)
@@ -235,6 +235,7 @@ SHAPES = {
     "rate": [None, "0.1", [0.1]],
     "epoch": [None, "1", 1.5],
     "model": [None, "linear", 3],
+    "schedule": [3, {}],
     "reference": [3, [torch.zeros(3)]],
     "seed": ["0", None],
 }

@@ -164,10 +164,18 @@ def test_files_of_the_users_beside_a_training_stay(tmp_path, monkeypatch, large)
         train.run_all(small(epochs=1), train.prepare_training(small()), tmp_path, **options)
     for name in USERS:
         assert (tmp_path / name).read_text() == "mine"
-    assert {path.name for path in tmp_path.iterdir()} == {*USERS, "log.jsonl", "checkpoint-0.pt"}
+    assert {path.name for path in tmp_path.iterdir()} == {*USERS, "log.jsonl", "checkpoint-0.pt", "best-0.pt"}
 
 
-TAKEN = ("results.json", "loss.png", "loss.svg", "checkpoint-0.pt", "checkpoint-0.previous.pt", "log.jsonl")
+TAKEN = (
+    "results.json",
+    "loss.png",
+    "loss.svg",
+    "checkpoint-0.pt",
+    "checkpoint-0.previous.pt",
+    "best-0.pt",
+    "log.jsonl",
+)
 
 
 @pytest.mark.parametrize("name", [*TAKEN, "train-0.gates"])
@@ -200,7 +208,7 @@ def test_a_table_that_a_killed_training_left_is_removed_by_the_next(tmp_path, mo
     (tmp_path / ".train-0.gates.0123abcd.gatentk-tmp").touch()  # of a kill while it was written
     assert (tmp_path / "train-0.gates").exists()
     train.run_all(config, samples, tmp_path, resume=True)
-    assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl", "checkpoint-0.pt"}
+    assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl", "checkpoint-0.pt", "best-0.pt"}
 
 
 def test_a_full_disk_at_any_time_is_one_error_and_loses_nothing(tmp_path):

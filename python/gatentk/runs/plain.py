@@ -37,8 +37,9 @@ def from_json(kind: Any, value: Any, place: str) -> Any:
     """What `to_json` made the value from.
 
     Args:
-        kind: its type: dataclasses, named tuples (of what `_asdict` gives), `list`, `Sequence`, `tuple`, `dict` and `Mapping` of types, unions, `Any`, and the
-            types of JSON, and of text that has a type of its own. An integer stays one where a float is expected.
+        kind: its type: dataclasses, named tuples (of what `_asdict` gives), `list`, `Sequence`, `tuple`, `dict` and
+            `Mapping` of types, unions, `Any`, the types of JSON, and text that has a type of its own. An integer stays
+            one where a float is expected.
         value: plain data.
         place: of the value, to begin error messages with.
 
