@@ -28,8 +28,9 @@ struct ProductKernels {
   // panel[k][j] = element (j0 + j, k0 + k) of `source`, zero beyond its rows.
   void (*pack_panel)(const RowsView<T>& source, std::int64_t j0, std::int64_t k0, std::int64_t columns, T* panel);
   // `groups` groups of four rows (fewer at the end) from i0 on, columns k0..k0+columns; the mask is the gates, or else
-  // the exact zeros. `plan`, if not null, is what plan_chunk makes of the gates, a block every `plan_stride`.
-  void (*pack_rows)(const RowsView<T>& source, std::int64_t i0, std::int64_t groups, std::int64_t k0,
+  // the exact zeros. `plan`, if not null, is what plan_chunk makes of the gates, a block every `plan_stride`. Whether
+  // all of them stay inside the columns and the room of a group; if not, what was packed is of no use.
+  bool (*pack_rows)(const RowsView<T>& source, std::int64_t i0, std::int64_t groups, std::int64_t k0,
                     std::int64_t columns, const PlanBlock* plan, std::int64_t plan_stride, const PackedChunk& packed);
   // The micro-kernel: micro_tile[4][panel_columns] = or += rows (a packed group) times panel.
   void (*multiply)(const T* panel, const std::byte* rows, T* micro_tile, bool first);

@@ -1,6 +1,8 @@
 #include "cpu/masked_matmul.hpp"
 
 #include <algorithm>
+#include <atomic>
+#include <stdexcept>
 
 #include "cpu/panel_walk.hpp"
 
@@ -38,9 +40,11 @@ void masked_matmul(const MaskedProduct<T>& product, const PlanBlock* plan, int t
     return multiply_row(product, kernel, threads);
   advise_huge_pages(product.out, static_cast<std::size_t>(rows * product.out_stride) * sizeof(T));
   const RowStore<T> packed(product.left, kernel, groups);
+  std::atomic<bool> fits{true};
   parallel_for(ceil_div(groups, chunk_groups), threads, [&](std::int64_t chunk, int) {
-    packed.pack(chunk * chunk_groups, chunk * chunk_groups * group_rows, plan);
+    if (!packed.pack(chunk * chunk_groups, chunk * chunk_groups * group_rows, plan)) fits = false;
   });
+  if (!fits) throw std::invalid_argument("plans: expected those that build_plan makes of the gates, got other bytes");
   for_each_block<T>(
       rows, product.columns, kernel, threads,
       [&](const T* panel, std::int64_t k0, std::int64_t, std::int64_t group, T* sums, bool first) {

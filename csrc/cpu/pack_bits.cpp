@@ -17,6 +17,7 @@ std::int64_t rows_per_task(std::int64_t width) {
 
 template <class Function>
 void for_each_row(std::int64_t rows, std::int64_t width, int threads, Function&& function) {
+  if (!width) return;  // whatever the number of rows, there is nothing in them
   const std::int64_t step = rows_per_task(width);
   parallel_for((rows + step - 1) / step, threads, [&](std::int64_t task, int) {
     for (std::int64_t i = task * step; i < rows && i < (task + 1) * step; ++i) function(i);
@@ -55,6 +56,7 @@ void unpack_bits(const UnpackBits& problem, int threads) {
 }
 
 void transpose_bits(const TransposeBits& problem, int threads) {
+  if (!problem.out_bytes) return;
   parallel_for((problem.width + 63) / 64, threads, [&](std::int64_t task, int) {
     const std::int64_t k0 = task * 64, columns = std::min<std::int64_t>(64, problem.width - k0);
     for (std::int64_t i0 = 0; i0 < 8 * problem.out_bytes; i0 += 64) {

@@ -68,13 +68,15 @@ class RowStore {
   }
 
   // Packs the chunk of rows from i0 on (chunk_groups groups, fewer at the end) as groups `group`.. of the batch.
-  // `plan`, if not null, is the plan of all rows.
-  void pack(std::int64_t group, std::int64_t i0, const PlanBlock* plan = nullptr) const {
+  // `plan`, if not null, is the plan of all rows. Whether it is one of such rows.
+  bool pack(std::int64_t group, std::int64_t i0, const PlanBlock* plan = nullptr) const {
     const std::int64_t groups = std::min<std::int64_t>(chunk_groups, ceil_div(source_.rows - i0, group_rows));
+    bool fits = true;
     for (std::int64_t b = 0; b < blocks_; ++b)
-      kernels_.pack_rows(source_, i0, groups, b * block_columns,
-                         std::min<std::int64_t>(block_columns, source_.width - b * block_columns),
-                         plan ? plan + i0 / group_rows * blocks_ + b : nullptr, blocks_, {at(group, b), slot_});
+      fits &= kernels_.pack_rows(source_, i0, groups, b * block_columns,
+                                 std::min<std::int64_t>(block_columns, source_.width - b * block_columns),
+                                 plan ? plan + i0 / group_rows * blocks_ + b : nullptr, blocks_, {at(group, b), slot_});
+    return fits;
   }
 
   const std::byte* block(std::int64_t group, std::int64_t b) const { return at(group, b); }

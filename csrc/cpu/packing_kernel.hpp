@@ -80,6 +80,15 @@ static GATENTK_INLINE void pack_values(PackCursor<T>& at, const std::uint16_t* c
     at.step->offset[0] = at.step->offset[1] = pack_visit<T, all_on, gated>(at, at.step->value);
 }
 
+// Whether the visits of a plan that comes from outside stay inside its block of columns and the room of a group.
+static inline bool is_within(const PlanBlock& plan, std::int64_t columns) {
+  int steps = 0;
+  for (const std::uint16_t count : plan.count) steps += count;
+  std::uint8_t last = 0;
+  for (const std::uint8_t index : plan.index) last = last < index ? index : last;
+  return steps <= columns && 2 * steps - plan.count[0] <= block_visits && last < columns;
+}
+
 template <class T>
 static void pack_group(const RowsView<T>& source, std::int64_t i0, std::int64_t k0, const std::uint8_t* pattern,
                        const PlanBlock& plan, std::byte* out) {
@@ -96,7 +105,7 @@ static void pack_group(const RowsView<T>& source, std::int64_t i0, std::int64_t 
 }
 
 template <class T>
-static void pack_rows(const RowsView<T>& source, std::int64_t i0, std::int64_t groups, std::int64_t k0,
+static bool pack_rows(const RowsView<T>& source, std::int64_t i0, std::int64_t groups, std::int64_t k0,
                       std::int64_t columns, const PlanBlock* plan, std::int64_t plan_stride,
                       const PackedChunk& packed) {
   std::uint8_t patterns[chunk_groups * block_columns];
@@ -110,9 +119,12 @@ static void pack_rows(const RowsView<T>& source, std::int64_t i0, std::int64_t g
       patterns_from_zeros(source, i, rows, k0, columns, patterns + g * block_columns);
   }
   if (!plan) plan_patterns(patterns, groups, columns, own, 1);
-  for (std::int64_t g = 0; g < groups; ++g)
-    pack_group(source, i0 + g * group_rows, k0, patterns + g * block_columns, plan ? plan[g * plan_stride] : own[g],
-               packed.first + g * packed.stride);
+  for (std::int64_t g = 0; g < groups; ++g) {
+    const PlanBlock& block = plan ? plan[g * plan_stride] : own[g];
+    if (plan && !is_within(block, columns)) return false;
+    pack_group(source, i0 + g * group_rows, k0, patterns + g * block_columns, block, packed.first + g * packed.stride);
+  }
+  return true;
 }
 
 // Lanes of `count` consecutive gates from bit `first` on, all ones where a gate is on.

@@ -9,6 +9,7 @@ namespace gatentk::cpu {
 
 void build_plan(const GateView& gates, bool transposed, std::int64_t rows, std::int64_t columns, PlanBlock* plan,
                 int threads) {
+  if (!rows || !columns) return;
   const PlanKernels& kernel = kernels().plan;
   const std::int64_t blocks = ceil_div(columns, block_columns);
   const std::int64_t groups = ceil_div(rows, group_rows);

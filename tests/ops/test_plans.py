@@ -1,5 +1,7 @@
 """Plans of masked products on every instruction set: each neuron that is on is visited once."""
 
+import contextlib
+
 import pytest
 import torch
 from cases.bits import scatter_bits
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatentk import _core, ops, reference
-from gatentk.ops import GateLayer
+from gatentk.ops import GateLayer, plans
 
 # Around groups of rows, vectors, panels, and blocks of columns.
 EDGES = sorted({m + o for m in (4, 12, 48, 128, _core.block_columns) for o in (-1, 0, 1)} | {0, 1})
@@ -110,3 +112,112 @@ WIDE = torch.zeros(3, 32, dtype=torch.uint8)
 def test_bad_arguments_are_refused_by_name(error, message, call):
     with pytest.raises(error, match=message):
         call()
+
+
+# Plans that are not what build_plan makes
+
+
+def multiply(case, plan, which=1):
+    """The product, or the gradient of the weight, by a plan as it is, without a look at its bytes."""
+    bits = case.gates()[0]
+    plans = [ops.build_plan(bits, case.z.shape[1], neuron_major) for neuron_major in (False, True)]
+    plans[which - 1] = plan
+    if which == 1:
+        return torch.ops.gatentk.masked_matmul(case.z, case.weight, False, True, [bits, *plans], [], [], 1)
+    return torch.ops.gatentk.masked_matmul(case.z, case.upstream, True, False, [bits, *plans], [], [], 1)
+
+
+def good_plan(case, which=1):
+    return ops.build_plan(case.gates()[0], case.z.shape[1], neuron_major=which == 2)
+
+
+def counts(plan):
+    return plan[..., :16].view(torch.int16)
+
+
+WRONG = {
+    "ones": lambda plan: plan.fill_(255),
+    "a long run": lambda plan: counts(plan)[-1, -1, 3].fill_(-1),
+    "many single columns": lambda plan: counts(plan)[0, 0, 0].fill_(_core.block_columns + 1),
+    "runs that are too long together": lambda plan: counts(plan)[0, 0].fill_(1 + _core.block_columns // 8),
+    "a column that is not there": lambda plan: plan[0, -1, 16].fill_(_core.block_columns - 1),
+    "a column in none of its runs": lambda plan: plan[0, -1, -1].fill_(255),
+    "the plan of more columns": lambda plan: plan[:, -1].copy_(plan[:, 0].clone()),
+}
+
+
+@pytest.mark.parametrize("which", [1, 2])
+@pytest.mark.parametrize("name", WRONG)
+def test_kernels_refuse_plans_that_lead_out_of_their_memory(isa, name, which):
+    case = Case(200, 300, 130, torch.float32)
+    plan = good_plan(case, which)
+    expected = multiply(case, plan, which)
+    WRONG[name](plan)
+    with pytest.raises(ValueError, match=r"^plans: expected those that build_plan makes of the gates, got other bytes"):
+        multiply(case, plan, which)
+    assert torch.equal(multiply(case, good_plan(case, which), which), expected)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([1, 2]), st.sampled_from([torch.float32, torch.float64]))
+def test_no_plan_leads_out_of_the_memory(seed, which, dtype):
+    case, generator = Case(13, 200, 30, dtype), torch.Generator().manual_seed(seed)
+    plan = good_plan(case, which)
+    changed = torch.rand(plan.shape, generator=generator) < 10 ** -torch.randint(0, 4, (), generator=generator)
+    high = int(torch.randint(1, 256, (), generator=generator))
+    plan[changed] = torch.randint(0, high + 1, plan.shape, generator=generator, dtype=torch.uint8)[changed]
+    with contextlib.suppress(ValueError):
+        assert torch.isfinite(multiply(case, plan, which)).all()
+
+
+@pytest.mark.parametrize("change", [lambda plan: plan.reshape(-1), lambda plan: plan[:-1], lambda plan: plan.int()])
+def test_the_operation_checks_the_shape_of_plans(change):
+    case = Case(13, 200, 30, torch.float32)
+    with pytest.raises(ValueError, match=r"^plans: expected plans of its bits as build_plan makes them, got a tensor"):
+        multiply(case, change(good_plan(case)))
+
+
+def test_a_layer_builds_its_plans_again_if_they_were_written_to():
+    case = Case(13, 200, 30, torch.float32)
+    layer = GateLayer(case.gates()[0], 200)
+    expected = ops.masked_linear(case.z, case.weight, layer, method="masked")
+    for plan in layer.plans:
+        plan.zero_()
+    assert torch.equal(ops.masked_linear(case.z, case.weight, layer, method="masked"), expected)
+
+
+class Rows:
+    """Gates of somebody else."""
+
+    def __init__(self, bits, plans):
+        self.bits, self.plans = bits, plans
+
+
+def test_plans_of_others_are_compared_once(monkeypatch):
+    case, other = Case(13, 200, 30, torch.float32), Case(13, 200, 30, torch.float32, seed=1)
+    bits = case.gates()[0]
+    rows = Rows(bits, (good_plan(case), good_plan(case, 2)))
+    built, build = [], plans.build_plan
+    expected = ops.masked_linear(case.z, case.weight, bits, method="masked")
+    monkeypatch.setattr(plans, "build_plan", lambda *arguments: built.append(arguments) or build(*arguments))
+    for _ in range(3):
+        assert torch.equal(ops.masked_linear(case.z, case.weight, rows, method="masked"), expected)
+    assert len(built) == 2
+    for wrong in ((good_plan(other), rows.plans[1]), (rows.plans[0], good_plan(other, 2))):
+        with pytest.raises(ValueError, match=r"^gate_in: expected plans of its bits .*, got other bytes"):
+            ops.masked_linear(case.z, case.weight, Rows(bits, wrong))
+    rows.plans[0][0, 0, 16] += 1
+    with pytest.raises(ValueError, match=r"^gate_in: .*, got other bytes"):
+        ops.masked_linear(case.z, case.weight, rows)
+    with pytest.raises(ValueError, match=r"^gate_in: .*, got other bytes"):
+        ops.masked_linear(case.z, case.weight, Rows(other.gates()[0], (good_plan(case), good_plan(case, 2))))
+
+
+def test_plans_of_nothing_are_empty_at_once():
+    for n, width in ((1 << 40, 0), (0, 1 << 40)):
+        bits = torch.empty(n, ops.row_bytes(width) if n == 0 else 0, dtype=torch.uint8)
+        for neuron_major in (False, True):
+            assert ops.build_plan(bits, width, neuron_major).numel() == 0
+        assert ops.transpose_bits(bits, width).numel() == 0
+        assert ops.unpack_bits(bits, width).numel() == 0
+        assert ops.pack_bits(torch.empty(n, width, dtype=torch.bool)).numel() == 0

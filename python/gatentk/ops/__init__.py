@@ -1,6 +1,7 @@
 """Operations on tensors, registered with torch: a module for each family. Only they call the compiled modules."""
 
 from gatentk.ops.bits import pack_bits, transpose_bits, unpack_bits
+from gatentk.ops.checksums import checksum
 from gatentk.ops.gate_gram import gate_gram
 from gatentk.ops.gram import FactorGates, gram_ntk
 from gatentk.ops.infinite import QUANTITIES, infinite_ntk
@@ -10,11 +11,10 @@ from gatentk.ops.masked import (
     CUDA_DTYPES,
     METHODS,
     Gate,
-    GateRows,
     masked_linear,
 )
 from gatentk.ops.ordered import ordered_linear
-from gatentk.ops.plans import GateLayer, build_plan
+from gatentk.ops.plans import GateLayer, GateRows, build_plan
 from gatentk.ops.precision import PRECISIONS as CUDA_PRECISIONS
 from gatentk.ops.precision import precision as cuda_precision
 from gatentk.ops.precision import select_precision as select_cuda_precision
@@ -34,6 +34,7 @@ __all__ = [
     "Gates",
     "available_isas",
     "build_plan",
+    "checksum",
     "cuda_precision",
     "fma_peak",
     "gate_gram",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,21 +17,8 @@ from gatentk.ops.arguments import check_bits, check_device, check_matrix
 from gatentk.ops.autocast import as_matmul, same_dtype, without_autocast
 from gatentk.ops.bits import gated
 from gatentk.ops.layouts import MaskedProduct, contiguous_rows, gate_view, view
-from gatentk.ops.plans import plan_shape
+from gatentk.ops.plans import GateRows, checked_plans, plan_address
 from gatentk.ops.registration import batch_dims, below_autograd, recordable, register, sliced
-
-
-class GateRows(Protocol):
-    """Packed gates of a batch of samples with their plans, as a `GateLayer` has them."""
-
-    @property
-    def bits(self) -> Tensor:
-        """uint8, (n, row_bytes(width))."""
-
-    @property
-    def plans(self) -> tuple[Tensor, Tensor]:
-        """What `build_plan` makes of the bits, sample-major and neuron-major."""
-
 
 Gate = Tensor | GateRows | None
 METHODS = ("auto", "masked", "dense")
@@ -108,12 +95,7 @@ def _gate(name: str, gate: Gate, shape: Sequence[int], z: Tensor) -> list[Tensor
         raise ValueError(f"{name}: expected bits of {tuple(shape[:-1])} rows, got {describe(bits)}")
     if isinstance(gate, Tensor) or bits.is_cuda:
         return [bits if bits.dim() == 2 else bits.reshape(-1, bits.shape[-1])]
-    plans = gate.plans
-    for plan, neuron_major in zip(plans, (False, True), strict=True):
-        expected = plan_shape(bits.shape[0], shape[-1], neuron_major)
-        if bits.dim() != 2 or plan.dtype != torch.uint8 or plan.shape != expected or not plan.is_contiguous():
-            raise ValueError(f"{name}: expected plans of its bits as build_plan makes them, got {describe(plan)}")
-    return [bits, *plans]
+    return [bits, *checked_plans(gate, name, shape[-1])]
 
 
 def _multiply_on_cpu(*arguments: Any) -> Tensor:
@@ -129,10 +111,10 @@ def _multiply_on_cpu(*arguments: Any) -> Tensor:
     run = _core.masked_matmul_f32 if out.dtype == torch.float32 else _core.masked_matmul_f64
     a, b = contiguous_rows(product.a), contiguous_rows(product.b)
     bits_a, bits_b, bits_out = (None if bits is None else contiguous_rows(bits) for bits in product.bits)
-    plan = product.gate_a[2 if product.transpose_a else 1].contiguous() if len(product.gate_a) == 3 else None
+    plan = plan_address(product.gate_a, a, product.transpose_a)
     run(
         view(a, bits_a, product.transpose_a),
-        0 if plan is None else plan.data_ptr(),
+        plan,
         view(b, bits_b, not product.transpose_b),
         out.data_ptr(),
         out.stride(0),

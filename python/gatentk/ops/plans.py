@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping, Sequence
+from typing import Protocol
+
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from gatentk import _core
+from gatentk.checks import describe
 from gatentk.ops.arguments import check_bit_matrix
 from gatentk.ops.layouts import contiguous_rows, gate_view
 from gatentk.ops.registration import register
+
+
+class GateRows(Protocol):
+    """Packed gates of a batch of samples with their plans, as a `GateLayer` has them."""
+
+    @property
+    def bits(self) -> Tensor:
+        """uint8, (n, row_bytes(width))."""
+
+    @property
+    def plans(self) -> tuple[Tensor, Tensor]:
+        """What `build_plan` makes of the bits, sample-major and neuron-major."""
 
 
 class GateLayer:
@@ -24,20 +41,55 @@ class GateLayer:
         self.n = bits.shape[0]
         self.width = width
         self._plans: tuple[Tensor, Tensor] | None = None
+        self._versions: list[int | None] = []
 
     @property
     def plans(self) -> tuple[Tensor, Tensor]:
         """Sample-major and neuron-major plan of `build_plan`, built at first use; not on CUDA devices."""
-        if self._plans is None:
+        # In a trace tensors have no versions.
+        if self._plans is None or (not torch.compiler.is_compiling() and self._versions != _versions(self._plans)):
             with torch.inference_mode(False):  # a later training step saves them for its gradient
                 self._plans = (
                     build_plan(self.bits, self.width),
                     build_plan(self.bits, self.width, neuron_major=True),
                 )
+            self._versions = [] if torch.compiler.is_compiling() else _versions(self._plans)
         return self._plans
 
     def __repr__(self) -> str:
         return f"GateLayer(n={self.n}, width={self.width})"
+
+
+def _versions(plans: Sequence[Tensor]) -> list[int | None]:
+    """How often they were written to; not known of tensors that were made in inference mode."""
+    return [None if plan.is_inference() else plan._version for plan in plans]
+
+
+def checked_plans(gate: GateRows, name: str, width: int) -> tuple[Tensor, Tensor]:
+    """Plans of gates that somebody else may have made.
+
+    Raises:
+        ValueError: they are not what `build_plan` makes of the bits; the message names the argument `name`.
+    """
+    plans, bits = gate.plans, gate.bits
+    for plan, neuron_major in zip(plans, (False, True), strict=True):
+        if bits.dim() != 2:
+            raise ValueError(f"{name}: expected bits of shape (n, row bytes) with their plans, got {describe(bits)}")
+        _check_plan(name, plan, plan_shape(bits.shape[0], width, neuron_major))
+    # Not in a trace: it has no values. Kernels refuse plans that lead out of their memory in any case.
+    if isinstance(gate, GateLayer) or torch.compiler.is_compiling():
+        return plans
+    for plan, neuron_major in zip(plans, (False, True), strict=True):
+        state = width, bits.data_ptr(), tuple(bits.shape), *_versions((bits, plan))
+        if _checked.get(plan) != state or None in state:
+            if not torch.equal(plan, build_plan(bits, width, neuron_major)):
+                raise ValueError(f"{name}: expected plans of its bits as build_plan makes them, got other bytes")
+            _checked[plan] = state
+    return plans
+
+
+# Plans that were compared with their bits, and which these were.
+_checked: MutableMapping[Tensor, tuple[object, ...]] = WeakIdKeyDictionary()
 
 
 def build_plan(bits: Tensor, width: int, neuron_major: bool = False) -> Tensor:
@@ -73,6 +125,20 @@ def plan_shape(n: int, width: int, neuron_major: bool) -> tuple[int, int, int]:
     """Shape of the plan of n samples of `width` neurons."""
     rows, columns = (width, n) if neuron_major else (n, width)
     return -(-rows // _core.group_rows), -(-columns // _core.block_columns), _core.plan_bytes
+
+
+def plan_address(gate: Sequence[Tensor], matrix: Tensor, neuron_major: bool) -> int:
+    """Where the plan of the gates of a matrix (n, width) lies, 0 if they come without plans."""
+    if len(gate) < 3:
+        return 0
+    plan, (n, width) = gate[2 if neuron_major else 1], matrix.shape
+    _check_plan("plans", plan, plan_shape(n, width, neuron_major))
+    return plan.data_ptr()
+
+
+def _check_plan(name: str, plan: Tensor, expected: tuple[int, int, int]) -> None:
+    if plan.dtype != torch.uint8 or plan.shape != expected or not plan.is_contiguous():
+        raise ValueError(f"{name}: expected plans of its bits as build_plan makes them, got {describe(plan)}")
 
 
 def _build_on_cpu(bits: Tensor, width: int, neuron_major: bool) -> Tensor:
