@@ -5,6 +5,7 @@
 
 #include "bind/register.hpp"
 #include "cpu/kernel_table.hpp"
+#include "cpu/parallel.hpp"
 #include "cpu/peak.hpp"
 
 namespace py = pybind11;
@@ -21,6 +22,7 @@ void register_machine(py::module_& m) {
   m.def("select_isa", [](const std::string& name) { cpu::select_isa(name.c_str()); });
   m.def("fma_peak_f32", &cpu::measure_fma_peak<float>, py::call_guard<py::gil_scoped_release>());
   m.def("fma_peak_f64", &cpu::measure_fma_peak<double>, py::call_guard<py::gil_scoped_release>());
+  m.def("forked", &cpu::forked);
 #ifdef _OPENMP
   m.attr("openmp") = true;
 #else

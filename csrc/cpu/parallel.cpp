@@ -6,12 +6,29 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
 
 namespace gatentk::cpu {
 
+namespace {
+
+std::atomic<bool> is_forked{false};
+
+#if defined(__unix__) || defined(__APPLE__)
+[[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, [] { is_forked.store(true); });
+#endif
+
+}  // namespace
+
+bool forked() {
+  return is_forked.load(std::memory_order_relaxed);
+}
+
 void parallel_for(std::int64_t count, int threads, void* context, LoopBody body) {
   const int team = static_cast<int>(std::min<std::int64_t>(threads, count));
-  if (team <= 1) {
+  if (team <= 1 || forked()) {
     for (std::int64_t index = 0; index < count; ++index) body(context, index, 0);
     return;
   }

@@ -1,5 +1,9 @@
 """What every registered operation can do: batches, and where it is differentiated."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from cases.products import Layer
@@ -165,3 +169,161 @@ def test_nothing_is_recorded_where_nobody_asks(generator):
         assert not ops.masked_linear(z, weight).requires_grad
         assert not ops.gram_ntk([z], [z]).requires_grad
     assert ops.masked_linear(z, weight).grad_fn is not None
+
+
+# Tensors whose memory is not there
+
+
+def free(tensor):
+    tensor.untyped_storage().resize_(0)
+    return tensor
+
+
+def shorten(tensor):
+    """By less than a row: what is left does not reach the last element."""
+    storage = tensor.untyped_storage()
+    storage.resize_(storage.nbytes() - tensor.element_size())
+    return tensor
+
+
+def free_below_a_view(tensor):
+    """Its address is not 0."""
+    inside = torch.cat([tensor[:1], tensor])[1:]
+    return free(inside)
+
+
+def shorten_below_columns(tensor):
+    """Elements are fewer than the storage holds, but lie further apart."""
+    wide = torch.cat([tensor, tensor, tensor], 1)
+    return shorten(wide[:, 2 * tensor.shape[1] :])
+
+
+DAMAGE = pytest.mark.parametrize("damage", [free, shorten, free_below_a_view, shorten_below_columns])
+N, WIDTH = 9, 200
+Z, WEIGHT, MASK = torch.randn(N, WIDTH), torch.randn(N, WIDTH), torch.rand(N, WIDTH) < 0.5
+BITS = reference.pack_bits(MASK)
+PLANS = [ops.build_plan(BITS, WIDTH, neuron_major) for neuron_major in (False, True)]
+
+# Operations by the tensors that they read, each of which is damaged in turn.
+READERS = {
+    "pack_bits": (ops.pack_bits, [MASK]),
+    "unpack_bits": (lambda bits: ops.unpack_bits(bits, WIDTH), [BITS]),
+    "transpose_bits": (lambda bits: ops.transpose_bits(bits, WIDTH), [BITS]),
+    "build_plan": (lambda bits: ops.build_plan(bits, WIDTH), [BITS]),
+    "gate_gram": (ops.gate_gram, [BITS, BITS]),
+    "ordered_linear": (ops.ordered_linear, [Z, WEIGHT]),
+    "infinite_ntk": (lambda x, z: ops.infinite_ntk(x, z, [1], "relu"), [Z, WEIGHT]),
+    "gram_ntk": (lambda *t: ops.gram_ntk([t[0]], [t[1]], [t[2]], [t[3]], [t[4]]), [Z, Z, WEIGHT, WEIGHT, BITS]),
+    **{
+        f"masked_linear, {method}": (
+            lambda z, weight, bits, method=method: ops.masked_linear(z, weight, bits, method=method),
+            [Z, WEIGHT, BITS],
+        )
+        for method in ops.METHODS
+    },
+}
+
+
+@DAMAGE
+@pytest.mark.parametrize(
+    ("call", "tensors", "which"),
+    [
+        pytest.param(call, tensors, which, id=f"{name} {which}")
+        for name, (call, tensors) in READERS.items()
+        for which in range(len(tensors))
+    ],
+)
+def test_a_tensor_that_was_freed_is_refused(call, tensors, which, damage):
+    tensors = [damage(tensor.clone()) if index == which else tensor for index, tensor in enumerate(tensors)]
+    with pytest.raises(RuntimeError, match=r"^a tensor of shape .* needs a storage of \d+ bytes, and its has \d+: "):
+        call(*tensors)
+
+
+@pytest.mark.parametrize("damage", [free, shorten])
+def test_a_plan_that_was_freed_is_refused(damage):
+    for which in (1, 2):
+        gate = [BITS, *(plan.clone() for plan in PLANS)]
+        damage(gate[which])
+        with pytest.raises(RuntimeError, match="it was freed or resized"):
+            torch.ops.gatentk.masked_matmul(Z, WEIGHT, False, True, gate, [], [], 1)
+
+
+def test_factors_that_are_freed_before_the_gradient():
+    z, weight = Z.clone().requires_grad_(), WEIGHT.clone().requires_grad_()
+    out = ops.masked_linear(z, weight, BITS, method="masked")
+    free(weight.data)
+    with pytest.raises(RuntimeError, match="it was freed or resized"):
+        torch.autograd.grad(out, z, torch.ones_like(out))
+
+
+def test_views_of_larger_and_empty_storages_are_taken():
+    wide = torch.randn(4 * N, 3 * WIDTH)
+    for view in (wide[::4, WIDTH : 2 * WIDTH], wide[:1, :WIDTH].expand(N, WIDTH), wide[3:12, 1 : 1 + WIDTH]):
+        assert torch.equal(ops.ordered_linear(view, WEIGHT), ops.ordered_linear(view.contiguous(), WEIGHT))
+    assert ops.ordered_linear(free(torch.ones(0, WIDTH)), WEIGHT).shape == (0, N)
+    grown = Z.clone()
+    grown.untyped_storage().resize_(2 * grown.nbytes)
+    assert torch.equal(ops.ordered_linear(grown, WEIGHT), ops.ordered_linear(Z, WEIGHT))
+
+
+# Processes that are forked
+
+FORK = """
+import os, signal, sys, warnings
+import torch
+from gatentk import nn, ops
+torch.set_num_threads(2)
+net = nn.GReLUNetwork(8, 600, 2, generator=torch.Generator().manual_seed(0))
+x = torch.randn(300, 8, generator=torch.Generator().manual_seed(1))
+a = torch.ones(600, 600)
+
+def everything():
+    bits = ops.pack_bits(a.view(torch.uint8)[:, :600].view(torch.bool))  # no operation of torch comes first
+    table = net.gate_table(x)
+    out = net(x, gates=table)
+    grads = torch.autograd.grad(out.square().sum(), list(net.weights))
+    return [bits, table.bits, out, ops.gram_ntk([a], [a]), ops.infinite_ntk(x, None, [2], "relu"), ops.gate_gram(bits),
+            ops.transpose_bits(bits, 600), ops.masked_linear(a, a, method="dense"), *grads]
+
+expected = everything()
+def child():
+    torch.set_num_threads(THREADS)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        found = everything()
+        everything()
+    same = all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    said = [str(w.message)[:23] for w in seen if w.category is RuntimeWarning]
+    return same and torch.get_num_threads() == 1 and said == ["this process was forked"] * (THREADS > 1)
+"""
+
+BY_OS = """
+pid = os.fork()
+if pid == 0:
+    signal.alarm(60)
+    os._exit(0 if child() else 3)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+# Twice: what a child forks has no threads either.
+BY_LOADER = """
+class Samples(torch.utils.data.Dataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        signal.alarm(60)
+        return float(child())
+
+loader = torch.utils.data.DataLoader(Samples(), batch_size=1, num_workers=1, multiprocessing_context="fork")
+print([float(value) for value in loader][:1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("threads", [2, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("how", "expected"), [(BY_OS, "0"), (BY_LOADER, "[1.0]")])
+def test_a_forked_process_computes_with_one_thread(threads, how, expected):
+    code = FORK.replace("THREADS", str(threads)) + how
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert result.stdout.split("\n")[0] == expected, result.stderr

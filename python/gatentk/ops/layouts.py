@@ -33,6 +33,25 @@ def contiguous_rows(matrix: Tensor) -> Tensor:
     return matrix if matrix.stride(-1) == 1 or matrix.shape[-1] <= 1 else matrix.contiguous()
 
 
+def check_memory(tensor: Tensor) -> None:
+    """Refuse a tensor whose storage was freed or shortened: kernels would read or write beyond it.
+
+    Raises:
+        RuntimeError: as torch has it where it notices.
+    """
+    held = tensor.untyped_storage().nbytes()
+    size, offset = tensor.element_size(), tensor.storage_offset()
+    if held >= size * (offset + tensor.numel()) and tensor.is_contiguous():
+        return
+    last = sum((length - 1) * stride for length, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    needed = size * (offset + last + 1) if tensor.numel() else 0
+    if held < needed:
+        raise RuntimeError(
+            f"a tensor of shape {tuple(tensor.shape)} and dtype {tensor.dtype} needs a storage of {needed} bytes, and "
+            f"its has {held}: it was freed or resized"
+        )
+
+
 def view(matrix: Tensor, bits: Tensor | None = None, transposed: bool = False) -> _core.View:
     """A matrix with its gates; of a transposed one, `matrix` and `bits` are as stored."""
     rows, width = matrix.shape[::-1] if transposed else matrix.shape

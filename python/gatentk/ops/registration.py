@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils import _pytree as pytree
 
+from gatentk import _core
 from gatentk.ops.autocast import DEVICES, Rule, autocast_is_on, under_autocast
+from gatentk.ops.layouts import check_memory
 
 Implementation = Callable[..., Tensor]
 
@@ -42,10 +45,10 @@ def register(
     """
     name = schema.partition("(")[0]
     LIBRARY.define(schema)
-    LIBRARY.impl(name, cpu, "CPU")
+    LIBRARY.impl(name, _on_memory(cpu), "CPU")
     if cuda is not None:
         CUDA[name] = cuda
-        LIBRARY.impl(name, cuda, "CUDA")
+        LIBRARY.impl(name, _on_memory(cuda), "CUDA")
     torch.library.register_fake(f"gatentk::{name}", fake, lib=LIBRARY)
     op = getattr(torch.ops.gatentk, name).default
     casting = {} if autocast is None else {device: under_autocast(op, autocast, device) for device in DEVICES}
@@ -71,6 +74,36 @@ def _cast_before(differentiable: Implementation, casting: dict[str, Implementati
         return differentiable(*arguments)
 
     return run
+
+
+def _on_memory(implementation: Implementation) -> Implementation:
+    """An implementation that takes addresses, for tensors that hold memory and in a process that has its threads."""
+
+    def run(*arguments: Any) -> Tensor:
+        if _core.forked():
+            _use_one_thread()
+        for argument in arguments:
+            if isinstance(argument, Tensor):
+                check_memory(argument)
+            elif isinstance(argument, list):
+                for member in argument:
+                    if isinstance(member, Tensor):
+                        check_memory(member)
+        return implementation(*arguments)
+
+    return run
+
+
+def _use_one_thread() -> None:
+    """Threads stay behind in a fork, and OpenMP, torch's included, would wait for them for ever."""
+    if torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+        warnings.warn(
+            "this process was forked, and threads do not survive that: gatentk and torch use one thread from here on; "
+            "start processes by multiprocessing's 'spawn' or 'forkserver' to use more",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 def _where_it_is_asked(name: str, differentiable: Implementation) -> Implementation:
