@@ -170,7 +170,7 @@ class _Text:
 def attributes() -> Iterator[str]:
     """Public attributes of objects, parameters and buffers of networks among them."""
     for name, value in _objects().items():
-        known = set(vars(value))
+        known = {*vars(value), *(key for key, _ in inspect.getmembers(type(value), inspect.isdatadescriptor))}
         if isinstance(value, torch.nn.Module):
             known |= {*value._parameters, *value._buffers, *value._modules}
             known -= set(vars(torch.nn.Module()))

@@ -1,9 +1,11 @@
 """Gates by their definition in float64, and the weights that draw them."""
 
 import copy
+import ctypes
 import hashlib
 import io
 import math
+import multiprocessing
 import os
 import pickle
 import re
@@ -14,7 +16,8 @@ import pytest
 import torch
 from cases.tables import same
 
-from gatentk import ops, reference
+from gatentk import nn, ops, reference
+from gatentk.errors import GateTableError
 from gatentk.gates import GateNetwork, GateTable, network
 
 
@@ -371,9 +374,57 @@ def new_data(net):
     net.psi_1.data = net.psi_1.data + 1
 
 
+def by_numpy(net):
+    net.psi_1.numpy()[2, 3] += 1e-6
+
+
+def by_address(net):
+    ctypes.memset(net.psi_2.data_ptr() + 5, 77, 1)
+
+
+# Newer versions of Python warn of threads, which this child does not use.
+FORKS = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+
+def in_another_process(net):
+    net.psi_1.share_memory_()
+    net.fingerprint  # noqa: B018 (of the shared memory)
+    process = multiprocessing.get_context("fork").Process(target=by_numpy, args=(net,))
+    process.start()
+    process.join()
+
+
+def of_old_style(net):
+    torch.nn.init.normal_(net.psi_2.data)
+
+
+def in_inference_mode(net):
+    with torch.inference_mode():
+        net.psi_1.data.mul_(-1)
+
+
+# Changes that the counters of torch do not see.
+HIDDEN = [
+    lambda net: net.psi_1.data.normal_(),
+    lambda net: net.input_weight.data[0].neg_(),
+    lambda net: net.psi_2.detach().data.t()[3].zero_(),
+    lambda net: net.psi_1.data.view(-1)[:2].copy_(net.psi_1.data.view(-1)[:2].flip(0)),
+    lambda net: net.psi_1.set_(net.psi_1.clone().mul_(2)),
+    lambda net: net.psi_1.untyped_storage().copy_(net.psi_2.untyped_storage()),
+    lambda net: [net.psi_1.data.copy_(w) for w in [net.psi_1.roll(1, 0)]],
+    by_numpy,
+    by_address,
+    in_another_process,
+    of_old_style,
+    in_inference_mode,
+]
+
+
+@FORKS
 @pytest.mark.parametrize(
     "change",
     [
+        *HIDDEN,
         swap,
         one_bit,
         new_data,
@@ -402,9 +453,25 @@ def test_the_fingerprint_is_computed_once(monkeypatch, generator):
     net.table(torch.ones(3, 5))
     assert net.fingerprint == first
     assert len(calls) == 1
-    net.psi_1.add_(0)
+    net.psi_1.data.neg_()
+    assert net.fingerprint != first
+    net.psi_1.data.neg_()
     assert net.fingerprint == first
-    assert len(calls) == 2
+    assert len(calls) == 3
+
+
+@FORKS
+@pytest.mark.parametrize("change", HIDDEN)
+def test_a_table_of_before_a_change_is_refused(change, generator):
+    net = nn.GReLUNetwork(5, 30, 2, generator=generator)
+    x = torch.randn(6, 5, generator=generator)
+    table, expected = net.gate_table(x), net(x)
+    assert torch.equal(net(x, gates=table), expected)
+    change(net.gate_net)
+    for use in (net, net.intermediate, net.activations):
+        with pytest.raises(GateTableError, match=r"^gates: expected a table of this network's gate network"):
+            use(x, gates=table[:6])
+    assert torch.equal(net(x, gates=net.gate_table(x)), net(x))
 
 
 def test_weights_of_inference_mode():
