@@ -53,6 +53,14 @@ const Choice* find(const char* name) {
   return nullptr;
 }
 
+[[noreturn]] void refuse(const char* what, const char* name) {
+  std::string expected;
+  for (const Choice& choice : choices)
+    if (choice.runs()) expected += (expected.empty() ? "'" : ", '") + std::string(choice.name) + "'";
+  throw std::invalid_argument(std::string(what) + ": expected one of the instruction sets " + expected +
+                              " that this processor runs, got '" + name + "'");
+}
+
 const KernelTable* table_of(const Choice& choice) {
   static KernelTable tables[choice_count];
   KernelTable& table = tables[&choice - choices];
@@ -64,7 +72,7 @@ const KernelTable* initial() {
   const char* forced = std::getenv("GATENTK_ISA");
   if (forced && *forced) {
     const Choice* choice = find(forced);
-    if (!choice) throw std::invalid_argument(std::string("GATENTK_ISA: ") + forced + " is not available here");
+    if (!choice) refuse("GATENTK_ISA", forced);
     return table_of(*choice);
   }
   for (const Choice& choice : choices)
@@ -95,7 +103,7 @@ const char* const* available_isas() {
 
 void select_isa(const char* name) {
   const Choice* choice = find(name);
-  if (!choice) throw std::invalid_argument(std::string("instruction set ") + name + " is not available here");
+  if (!choice) refuse("name", name);
   active().store(table_of(*choice), std::memory_order_release);
 }
 

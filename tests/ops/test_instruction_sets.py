@@ -37,7 +37,10 @@ def test_instruction_sets_can_be_switched_at_run_time(isa):
 
 def test_an_unknown_instruction_set_is_refused_and_changes_nothing():
     before = ops.isa()
-    with pytest.raises(ValueError, match="instruction set sse9 is not available here"):
+    with pytest.raises(
+        ValueError,
+        match=r"^name: expected one of the instruction sets '.*'portable'.* that this processor runs, got 'sse9'$",
+    ):
         ops.select_isa("sse9")
     assert ops.isa() == before
 
@@ -49,10 +52,40 @@ def test_the_best_instruction_set_is_chosen_or_the_one_the_environment_names():
     assert run(code, GATENTK_ISA="portable").stdout.split() == ["portable", best]
 
 
-def test_a_wrong_name_in_the_environment_is_a_clear_error_when_the_core_is_imported():
-    result = run("import gatentk.ops", GATENTK_ISA="sse9")
-    assert result.returncode != 0
-    assert "GATENTK_ISA: sse9 is not available here" in result.stderr
+def expected_of(name):
+    names = ", ".join(f"'{isa}'" for isa in ops.available_isas())
+    return f"GATENTK_ISA: expected one of the instruction sets {names} that this processor runs, got '{name}'"
+
+
+@pytest.mark.parametrize("name", ["avx2,portable", "\N{GREEK SMALL LETTER ALPHA}"])
+def test_a_wrong_name_in_the_environment_is_a_clear_error_when_the_core_is_imported(name):
+    result = run("import gatentk.ops", GATENTK_ISA=name, PYTHONUTF8="1")
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == f"ValueError: {expected_of(name)}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "info",
+        "ntk --data synthetic --out d",
+        *(
+            pytest.param(command, marks=pytest.mark.slow)
+            for command in ("bench", "demo --out d", "paper angles --out d", "train --data synthetic --out d")
+        ),
+    ],
+)
+def test_every_command_says_in_one_line_that_the_name_is_wrong(command, tmp_path):
+    code = f"import os, gatentk.cli; os.chdir({str(tmp_path)!r}); gatentk.cli.main({command.split()!r})"
+    result = run(code, GATENTK_ISA="foo")
+    assert result.returncode == 2
+    assert result.stderr == f"Error: {expected_of('foo')}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_needs_no_instruction_set():
+    result = run("import gatentk.cli; gatentk.cli.main(['--help'])", GATENTK_ISA="foo")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")

@@ -7,6 +7,8 @@ import torch
 from gatentk import _core
 from gatentk.checks import check_dtype
 
+_core.isa()  # a wrong name in GATENTK_ISA is an error at import, not at some kernel
+
 
 def isa() -> str:
     """Name of the instruction set whose kernels are in use: "avx512", "avx2" or "portable"."""
