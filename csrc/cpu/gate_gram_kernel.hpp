@@ -155,8 +155,10 @@ static void read_planes(const Slice* planes, std::int64_t plane_count, std::int3
     for (int first = 0; first < gate_columns; first += GATENTK_VECTOR_BYTES) {
       Vector<std::uint8_t> value{};
       const std::int64_t count = plane_count - low < 8 ? plane_count - low : 8;
-      for (std::int64_t plane = 0; plane < count; ++plane)
-        value |= spread_slice(planes[low + plane], first) & static_cast<std::uint8_t>(1 << plane);
+      for (std::int64_t plane = 0; plane < count; ++plane) {
+        const std::uint8_t weight = static_cast<std::uint8_t>(1 << plane);
+        value |= spread_slice(planes[low + plane], first) & broadcast(weight);
+      }
       store(bytes[low / 8] + first, value);
     }
   if (plane_count <= 16) {
