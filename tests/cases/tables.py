@@ -26,7 +26,7 @@ def random_table(layers=3, n=11, width=130, seed=0, fingerprint=PRINT):
 def file_bytes(layers, n, width, data, fingerprint=bytes(32), magic=b"\x89GATES\r\n", version=1, offset=4096):
     """A table file put together from its documentation."""
     size = len(data) // layers if layers else 0
-    sums = [zlib.crc32(data[k * size : (k + 1) * size]) for k in range(min(layers, 8))]
+    sums = [zlib.crc32(data[k * size : (k + 1) * size]) for k in range(min(layers, 1 << 20))]
     checksum = zlib.crc32(b"".join(struct.pack("<I", value) for value in sums))
     head = magic + struct.pack("<IIQQQ", version, offset, layers, n, width) + fingerprint + struct.pack("<I", checksum)
     head += bytes(4092 - len(head))

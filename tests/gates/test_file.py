@@ -1,18 +1,22 @@
 """Files by their documentation: what is written, damaged, foreign, too large, interrupted."""
 
+import copy
+import gc
 import io
 import os
 import pickle
 import platform
 import re
 import sys
+import time
 
 import numpy as np
 import pytest
+import torch
 from cases.tables import PRINT, file_bytes, random_table, same
 
-from gatentk import GateTableError
-from gatentk.gates import GateTable, blocks
+from gatentk import GateTableError, nn
+from gatentk.gates import GateTable, blocks, file
 
 
 @pytest.mark.parametrize("fingerprint", [None, PRINT])
@@ -108,6 +112,11 @@ def test_foreign_files(path, content):
         ("impossible sizes", {"n": (1 << 59) + 6}),
         ("impossible sizes", {"n": 0, "layers": 1 << 62, "data": b""}),
         ("impossible sizes", {"layers": 0, "n": (1 << 64) - 1, "data": b""}),
+        # Empty ones whose other sizes would keep loops busy.
+        ("impossible sizes", {"width": 0, "n": 1 << 50, "data": b""}),
+        ("impossible sizes", {"layers": 1 << 24, "n": 0, "data": b""}),
+        ("impossible sizes", {"layers": (1 << 20) + 1, "n": 0, "width": 0, "data": b""}),
+        ("impossible sizes", {"layers": 0, "n": 0, "width": 1 << 41, "data": b""}),
     ],
 )
 def test_headers_that_do_not_fit_their_file(path, message, changes):
@@ -116,6 +125,30 @@ def test_headers_that_do_not_fit_their_file(path, message, changes):
     with pytest.raises(GateTableError, match=message) as caught:
         GateTable.load(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+@pytest.mark.parametrize(
+    "sizes", [(1, 1 << 40, 0), (1 << 20, 0, 1 << 40), (1 << 20, 1 << 40, 0), (0, 1 << 40, 1 << 21), (0, 0, 0)]
+)
+def test_empty_tables_of_any_sizes_are_read_and_used_at_once(path, sizes, mmap):
+    layers, n, width = sizes
+    path.write_bytes(file_bytes(layers, n, width, b""))
+    start = time.process_time()
+    table = GateTable.load(path, mmap=mmap)
+    assert (table.layers, table.n, table.width) == sizes
+    assert table.bits.numel() == table.to_bool().numel() == 0
+    assert table[: n // 2].n == n // 2
+    assert same(pickle.loads(pickle.dumps(table)), table)
+    table.save(path.with_name("again"))
+    assert path.with_name("again").read_bytes() == path.read_bytes()
+    if layers:
+        layer = table.layer(layers - 1)
+        assert [plan.numel() for plan in layer.plans] == [0, 0]
+        assert table.neuron_major(0).numel() == 0
+    assert same(GateTable(table.bits, width), table)
+    # Loops over rows or layers that hold nothing would take hours.
+    assert time.process_time() - start < 20
 
 
 @pytest.mark.parametrize("mmap", [True, False])
@@ -198,3 +231,162 @@ def test_a_table_larger_than_the_memory_can_be_mapped(path):
     assert table.n == n
     assert table[[0, n - 2]].to_bool().nonzero().tolist() == [[1, 1, 28]]
     assert table[-3:].to_bool().nonzero().tolist() == [[1, 1, 28]]
+
+
+# Files that change while they are mapped
+
+
+def truncated(path):
+    os.truncate(path, path.stat().st_size - 4096)
+
+
+def emptied(path):
+    path.write_bytes(b"")
+
+
+def cut_to_nothing_and_grown(path):
+    size = path.stat().st_size
+    os.truncate(path, 0)
+    os.truncate(path, size)
+
+
+def appended(path):
+    with path.open("ab") as file:
+        file.write(b"\0")
+
+
+def one_bit(path):
+    """Of the last row, after some time: clocks of files tick every few milliseconds."""
+    time.sleep(0.02)
+    with path.open("r+b") as file:
+        file.seek(-16, os.SEEK_END)
+        byte = file.read(1)[0]
+        file.seek(-16, os.SEEK_END)
+        file.write(bytes([byte ^ 4]))
+
+
+def one_bit_at_the_old_time(path):
+    state = path.stat()
+    one_bit(path)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+def another_table(path):
+    time.sleep(0.02)
+    other = path.with_name("other")
+    random_table(2, 400, 200, seed=9).save(other)
+    with path.open("r+b") as file:
+        file.write(other.read_bytes())
+
+
+CHANGES = [truncated, emptied, cut_to_nothing_and_grown, appended, one_bit, one_bit_at_the_old_time, another_table]
+USES = {
+    "bits": lambda table: table.bits,
+    "rows": lambda table: table[[0, 2]],
+    "slice": lambda table: table[:3],
+    "layer": lambda table: table.layer(1),
+    "neurons": lambda table: table.neuron_major(0),
+    "mask": lambda table: table.to_bool(),
+    "density": lambda table: table.density(),
+    "distance": lambda table: table.hamming(random_table(2, 400, 200)),
+    "save": lambda table: table.save(os.devnull),
+    "pickle": pickle.dumps,
+    "copy": copy.deepcopy,
+    "device": lambda table: table.to("meta"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_use_of_a_mapped_table_notices_a_change(path, change):
+    random_table(2, 400, 200).save(path)
+    table = GateTable.load(path)
+    kept = table.layer(1)
+    change(path)
+    for name, use in USES.items():
+        for _ in range(2):
+            with pytest.raises(GateTableError, match=rf"^{re.escape(str(path))}: .*; compute the table again"):
+                use(table)
+            assert name
+    assert repr(table).startswith("GateTable(layers=2, n=400, width=200")
+    assert kept.n == 400
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_network_refuses_a_table_whose_file_has_changed(path, change, generator):
+    net = nn.GReLUNetwork(5, 200, 1, generator=generator)
+    x = torch.randn(400, 5, generator=generator)
+    table = net.gate_table(x, path)
+    assert torch.equal(net(x, gates=table), net(x))
+    change(path)
+    with pytest.raises(GateTableError, match=re.escape(str(path))):
+        net(x, gates=table)
+
+
+def replaced(path):
+    random_table(1, 2, 3).save(path)
+
+
+def linked_and_unlinked(path):
+    os.link(path, path.with_name("link"))
+    path.unlink()
+
+
+def rewritten(path):
+    time.sleep(0.02)
+    content = path.read_bytes()
+    with path.open("r+b") as file:
+        file.write(content)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        replaced,
+        linked_and_unlinked,
+        rewritten,
+        lambda path: path.unlink(),
+        lambda path: path.rename(path.with_name("moved")),
+        lambda path: path.touch(),
+        lambda path: path.chmod(0o400),
+        lambda path: os.utime(path, ns=(0, 0)),
+    ],
+)
+def test_a_mapped_table_outlives_what_leaves_its_bits_alone(path, change):
+    table = random_table(2, 400, 200)
+    table.save(path)
+    mapped = GateTable.load(path)
+    change(path)
+    for _ in range(2):
+        assert same(mapped, table)
+        assert same(mapped[:5], table[:5])
+
+
+def test_a_file_is_read_again_only_where_it_may_have_changed(path, monkeypatch):
+    random_table(2, 400, 200).save(path)
+    table, reads = GateTable.load(path), []
+    monkeypatch.setattr(file, "check_sums", lambda *arguments: reads.append(arguments))
+    assert table.density() > 0
+    path.touch()
+    for _ in range(3):
+        assert table.density() > 0
+    assert len(reads) == 1
+
+
+@pytest.mark.parametrize("change", [one_bit, another_table])
+def test_a_pickled_table_whose_file_has_changed(path, change):
+    random_table(2, 400, 200, fingerprint=None).save(path)
+    pickled = pickle.dumps(GateTable.load(path))
+    assert same(pickle.loads(pickled), GateTable.load(path))
+    change(path)
+    with pytest.raises(GateTableError, match=re.escape(str(path))):
+        pickle.loads(pickled)
+
+
+def test_files_are_closed_with_their_tables(path):
+    random_table().save(path)
+    before = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
+    for _ in range(20):
+        GateTable.load(path)
+    gc.collect()
+    if before:
+        assert len(os.listdir("/proc/self/fd")) <= len(before) + 1

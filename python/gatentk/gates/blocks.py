@@ -20,6 +20,8 @@ def block_rows(bits: Tensor) -> int:
 
 def blocks(bits: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Rows of one layer after the other, about a megabyte at a time, with the layer's number."""
+    if not bits.numel():
+        return  # any number of rows or layers may be empty
     step = block_rows(bits)
     for layer in range(bits.shape[0]):
         for start in range(0, bits.shape[1], step):

@@ -24,11 +24,12 @@ import os
 import platform
 import struct
 import sys
+import weakref
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,6 +44,8 @@ _VERSION = 1
 _HEADER = struct.Struct("<8sIIQQQ32sI4016x")  # all but its own checksum
 _DATA_OFFSET = _HEADER.size + 4
 _LARGEST_SIZE = 1 << 62
+# Each of the sizes on its own: where one of them is 0, the length of the file says nothing of the others.
+_LARGEST = {"layers": 1 << 20, "n": 1 << 40, "width": 1 << 40}
 _REMEDY = "compute the table again with GateNetwork.table(x, path)"
 
 
@@ -87,7 +90,8 @@ def read_header(path: Path, file: BinaryIO) -> Header:
     header = Header(layers, n, width, digest.hex() if any(digest) else None, checksum)
     if raw != header.pack():
         raise GateTableError(f"{path}: damaged, the header does not fit its checksum; {_REMEDY}")
-    if math.prod(max(size, 1) for size in header.shape) > _LARGEST_SIZE:
+    too_large = any(getattr(header, name) > largest for name, largest in _LARGEST.items())
+    if too_large or math.prod(max(size, 1) for size in header.shape) > _LARGEST_SIZE:
         raise GateTableError(f"{path}: impossible sizes, layers={layers}, n={n}, width={width}; {_REMEDY}")
     expected, size = _DATA_OFFSET + math.prod(header.shape), os.fstat(file.fileno()).st_size
     if size != expected:
@@ -140,6 +144,68 @@ def map_bits(file: BinaryIO, header: Header) -> Tensor:
     flags, access = memory_map.MAP_PRIVATE | _no_reserve(), memory_map.PROT_READ | memory_map.PROT_WRITE
     mapped = memory_map.mmap(file.fileno(), _DATA_OFFSET + count, flags=flags, prot=access)
     return torch.frombuffer(mapped, dtype=torch.uint8, count=count, offset=_DATA_OFFSET).view(shape)
+
+
+class MappedFile:
+    """A file that is mapped, which is checked before its bits are used.
+
+    Another program may write to it or cut it off, and reading what is cut off ends the process. A file that was put in
+    its place, or that is removed, changes nothing: the bits are those of the file that was opened.
+
+    Args:
+        path, file, header: of the open file.
+
+    Attributes:
+        path: absolute.
+        header: as given.
+        bits: as of `map_bits`.
+    """
+
+    def __init__(self, path: Path, file: BinaryIO, header: Header) -> None:
+        self.path = path.absolute()
+        self.header = header
+        self._descriptor = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._descriptor)
+        self._seen = _state(self._descriptor)
+        self.bits = map_bits(file, header)
+
+    @property
+    def modified(self) -> int:
+        """When the file was written to last, in nanoseconds."""
+        return self._seen.modified
+
+    def check(self) -> None:
+        """Compare size and times with those of before, and the checksum where they differ.
+
+        Raises:
+            GateTableError: the file has changed.
+        """
+        now = _state(self._descriptor)
+        if now == self._seen:
+            return
+        expected = _DATA_OFFSET + math.prod(self.header.shape)
+        if now.size != expected:
+            raise GateTableError(
+                f"{self.path}: changed while it was mapped, expected {expected} bytes, got {now.size}; {_REMEDY}"
+            )
+        # A name more or less changes one of the times, too.
+        if now.modified != self._seen.modified or now.names == self._seen.names:
+            if os.pread(self._descriptor, _DATA_OFFSET, 0) != self.header.pack():
+                raise GateTableError(f"{self.path}: changed while it was mapped, it has another header; {_REMEDY}")
+            check_sums(self.path, self.bits, self.header)
+        self._seen = now
+
+
+class _State(NamedTuple):
+    size: int
+    modified: int
+    changed: int
+    names: int
+
+
+def _state(descriptor: int) -> _State:
+    now = os.fstat(descriptor)
+    return _State(now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_nlink)
 
 
 def read_bits(path: Path, file: BinaryIO, header: Header) -> Tensor:

@@ -15,7 +15,7 @@ from gatentk import ops
 from gatentk.checks import check_integer, describe, of_dtype
 from gatentk.errors import GateTableError
 from gatentk.gates.blocks import block_rows, blocks, count_ones, padding_is_set
-from gatentk.gates.file import Header, check_sums, map_bits, read_bits, read_header, write
+from gatentk.gates.file import Header, MappedFile, check_sums, read_bits, read_header, write
 from gatentk.gates.index import Index, rows_of
 from gatentk.ops import GateLayer
 
@@ -53,18 +53,16 @@ class GateTable:
         if any(padding_is_set(block, width) for _, block in blocks(self.bits)):
             raise ValueError(f"bits: expected zeros in the padding of rows of width {width}")
 
-    def _set(
-        self, bits: Tensor, width: int, fingerprint: str | None, source: tuple[str, bytes] | None = None
-    ) -> GateTable:
-        self.bits = _outside_inference_mode(bits)
+    def _set(self, bits: Tensor, width: int, fingerprint: str | None, source: MappedFile | None = None) -> GateTable:
+        self._bits = _outside_inference_mode(bits)
         self.width = width
         self.fingerprint = fingerprint
-        self._source = source  # path and header of the file that is mapped
+        self._source = source
         self._layers: dict[int, GateLayer] = {}
         return self
 
     @staticmethod
-    def _of(bits: Tensor, width: int, fingerprint: str | None, source: tuple[str, bytes] | None = None) -> GateTable:
+    def _of(bits: Tensor, width: int, fingerprint: str | None, source: MappedFile | None = None) -> GateTable:
         """A table of bits that need no check."""
         return GateTable.__new__(GateTable)._set(bits, width, fingerprint, source)
 
@@ -89,14 +87,22 @@ class GateTable:
         return GateTable(ops.pack_bits(gates), gates.shape[-1])
 
     @property
+    def bits(self) -> Tensor:
+        """The gates, uint8 (layers, n, row_bytes(width)); GateTableError if they are of a file that has changed."""
+        # A trace is of tensors and knows no files.
+        if self._source is not None and not torch.compiler.is_compiling():
+            self._source.check()
+        return self._bits
+
+    @property
     def layers(self) -> int:
         """Patterns of a sample: one more than the depth of the network."""
-        return self.bits.shape[0]
+        return self._bits.shape[0]
 
     @property
     def n(self) -> int:
         """Samples."""
-        return self.bits.shape[1]
+        return self._bits.shape[1]
 
     def __len__(self) -> int:
         return self.n
@@ -132,13 +138,14 @@ class GateTable:
     def to(self, device: torch.device | str | int) -> GateTable:
         """The same table in the memory of a device; itself if it is there already."""
         bits = self.bits.to(device)
-        return self if bits is self.bits else GateTable._of(bits, self.width, self.fingerprint)
+        return self if bits is self._bits else GateTable._of(bits, self.width, self.fingerprint)
 
     def layer(self, k: int) -> GateLayer:
         """Gates D_k, always the same object, so that its plans are built once; IndexError unless 0 <= k < layers."""
         self._check_layer(k)
+        bits = self.bits  # which is checked where the layer is known, too
         if k not in self._layers:
-            self._layers[k] = GateLayer(self.bits[k], self.width)
+            self._layers[k] = GateLayer(bits[k], self.width)
         return self._layers[k]
 
     def neuron_major(self, k: int) -> Tensor:
@@ -214,9 +221,10 @@ class GateTable:
         Raises:
             OSError: the file cannot be written.
         """
-        step = block_rows(self.bits)
-        header = Header(self.layers, self.n, self.width, self.fingerprint)
-        write(Path(path), header, (self.bits[:, start : start + step] for start in range(0, self.n, step)))
+        bits, header = self.bits, Header(self.layers, self.n, self.width, self.fingerprint)
+        step = block_rows(bits)
+        starts = range(0, self.n if bits.numel() else 0, step)
+        write(Path(path), header, (bits[:, start : start + step] for start in starts))
 
     @staticmethod
     def load(path: str | os.PathLike[str], mmap: bool = True, verify: bool = True) -> GateTable:
@@ -225,7 +233,9 @@ class GateTable:
         Args:
             path: the file.
             mmap: map the file into memory instead of reading it. The file must not be changed in place while it is
-                mapped; `save` never does that, it puts a new file in its place.
+                mapped; `save` never does that, it puts a new file in its place. Where another program does, the next
+                use of the table raises GateTableError; only a file that is cut off while a kernel reads it ends the
+                process.
             verify: read all of it once to check sum and padding, which takes 0.5 s for each GB where the file is in
                 the page cache (AMD EPYC, one core). Header and sizes are checked in any case.
 
@@ -237,15 +247,16 @@ class GateTable:
         with path.open("rb") as file:
             header = read_header(path, file)
             with torch.inference_mode(False):
-                bits = map_bits(file, header) if mmap else read_bits(path, file, header)
+                source = MappedFile(path, file, header) if mmap else None
+                bits = read_bits(path, file, header) if source is None else source.bits
         if verify:
             check_sums(path, bits, header)
-        source = (str(path.absolute()), header.pack()) if mmap else None
         return GateTable._of(bits, header.width, header.fingerprint, source)
 
     def __reduce__(self) -> tuple[Callable[..., GateTable], tuple[Any, ...]]:
         if self._source is not None:
-            return _reopen, self._source
+            self._source.check()
+            return _reopen, (str(self._source.path), self._source.header.pack(), self._source.modified)
         whole = self.bits.untyped_storage().nbytes() == self.bits.numel()
         return GateTable, (self.bits if whole else self.bits.clone(), self.width, self.fingerprint)
 
@@ -285,10 +296,13 @@ def _check_fingerprint(fingerprint: object) -> None:
         raise ValueError(f"fingerprint: expected 64 hexadecimal digits, got {fingerprint!r}")
 
 
-def _reopen(path: str, header: bytes) -> GateTable:
-    """A table that was pickled as its file."""
+def _reopen(path: str, header: bytes, modified: int | None = None) -> GateTable:
+    """A table that was pickled as its file, at a time that the file may be known not to have changed since."""
     table = GateTable.load(path, verify=False)
-    assert table._source is not None
-    if table._source[1] != header:
+    source = table._source
+    assert source is not None
+    if source.header.pack() != header:
         raise GateTableError(f"{path}: another table since this one was pickled; pickle it again")
+    if source.modified != modified:
+        check_sums(source.path, source.bits, source.header)
     return table
