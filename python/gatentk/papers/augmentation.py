@@ -33,7 +33,7 @@ def rand_augment(config: Config, operations: int, magnitude: int, seed: int) -> 
     Raises:
         ValueError: other samples, another normalisation or a wrong number.
     """
-    if config.normalize != "unit":
+    if config.normalize not in ("auto", "unit"):  # images have classes
         raise ValueError(f"normalize: expected unit, got {config.normalize!r}")
     if operations < 1 or not 0 <= magnitude <= LEVELS:
         raise ValueError(
@@ -49,7 +49,7 @@ def rand_augment(config: Config, operations: int, magnitude: int, seed: int) -> 
     def draw() -> Tensor:
         changed = np.stack([change(image, operations, magnitude, generator) for image in images])
         features = torch.from_numpy(changed.transpose(0, 3, 1, 2).reshape(len(changed), -1) / 255)
-        return train.normalised(features, config.normalize, torch.arange(len(features))).to(train.DTYPES[config.dtype])
+        return train.normalised(features, "unit", torch.arange(len(features))).to(train.DTYPES[config.dtype])
 
     return draw
 
