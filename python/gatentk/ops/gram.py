@@ -15,6 +15,7 @@ from gatentk.ops.arguments import check_bits, check_device, check_list
 from gatentk.ops.autocast import in_float32, same_dtype, without_autocast
 from gatentk.ops.bits import gated
 from gatentk.ops.cuda import on_cuda
+from gatentk.ops.gram_sizes import at_any_size
 from gatentk.ops.layouts import GramProblem
 from gatentk.ops.registration import below_autograd, recordable, register
 
@@ -51,7 +52,8 @@ def gram_ntk(
 
     Returns:
         (..., n, n_b), with `components` (layers, ..., n, n_b); the dtype of the input. Sums over layers are kept in
-        float64 inside.
+        float64 inside. Factors may have any size; a RuntimeWarning says that the result is so small that it lost
+        digits.
 
     Raises:
         TypeError, ValueError: lists of different lengths, tensors of different dtypes, or shapes that do not fit.
@@ -237,8 +239,8 @@ def _masked_with_tangent(factor: Tensor, tangent: Tensor | None, bits: Tensor | 
 register(
     "gram_ntk(Tensor[] acts, Tensor[] deltas, Tensor[] acts_b, Tensor[] deltas_b, Tensor?[] gates_act, "
     "Tensor?[] gates_delta, float[] bias, bool components) -> Tensor",
-    cpu=_compute_on_cpu,
-    cuda=on_cuda("gram_ntk"),
+    cpu=at_any_size(_compute_on_cpu),
+    cuda=at_any_size(on_cuda("gram_ntk")),
     fake=lambda *arguments: GramProblem(*arguments).result(),
     differentiable=_apply,
     autocast=in_float32,
