@@ -44,7 +44,7 @@ VALUES = {
     "out": ["a.json", "b/c.json", "few.csv/x", "", "x" * 300, "/proc/nothing/x", "folder", "\udce9.json"],
     "peers": [*FILES, "", "/bin/false", "/bin/true"],
     "depths": ["0", "0:1", "1,0", "0:2:2", "2:1", "0:1:0", "a", "0::1", "9999999", ",", "0:3:1000"],
-    "width": ["8", "inf", "8,inf", "inf,inf", "0", "-1", "8,9", "999999999", "3000000", "1e3"],
+    "width": ["8", "inf", "8,inf", "inf,inf", "0", "-1", "8,9", "999999999", "1e3"],
     "activations": ["relu", "linear", "relu,linear", "relu,relu", "tanh", ",", "grelu"],
     "rates": ["auto", "0.1", "0.1,0.01", "nan", "inf", "1e-320", "1e308", "0", "-1", "0.1,0.1", "a", ",", "1e400"],
     "diagnostics": ["none", "all", "tau", "tau,dead", "spectra,drift,linearised", "x", ",", "all,tau"],

@@ -77,6 +77,7 @@ class TestArgumentLists:
         check(words)
 
     @pytest.mark.parametrize("name", COMMANDS)
-    def test_what_the_lists_start_from_succeeds(self, name):
-        outcome = CliRunner().invoke(main, [name, *BASES[name]], prog_name="gatentk")
+    def test_what_the_lists_start_from_succeeds(self, name, tmp_path):
+        elsewhere = ["--out", str(tmp_path / "new")] if "--out" in BASES[name] else []
+        outcome = CliRunner().invoke(main, [name, *BASES[name], *elsewhere], prog_name="gatentk")
         assert outcome.exit_code == (2 if name == "bench" else 0), outcome.output

@@ -121,7 +121,7 @@ def ntk(width: tuple[int | None, bool], restart: bool, folder: Path, **settings:
     Examples:
       gatentk ntk --data digits --out digits
       gatentk ntk --data digits --batch 32 --out digits-batches
-      gatentk ntk --data csv:mine.csv --depths 0:20:5 --width inf --out mine
+      gatentk ntk --data csv:mine.csv --depths 0:20:5 --width inf --out by-depth
     """  # noqa: D301 (click reads \b: keep these lines apart)
     from gatentk.study.folder import PAGE
 

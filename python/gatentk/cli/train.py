@@ -235,8 +235,8 @@ def train(checkpoint_every: int, resume: bool, restart: bool, folder: Path, **se
 
     \b
     Examples:
-      gatentk train --data digits --width 512 --depth 2 --out digits
-      gatentk train --data mnist --test-fraction 0.2 --optimizer adam --loss cross-entropy --out mnist
+      gatentk train --data digits --width 512 --depth 2 --out digits-trained
+      gatentk train --data mnist --test-fraction 0.2 --optimizer adam --loss cross-entropy --out mnist-trained
       gatentk train --data mnist --model relu --diagnostics patterns,dead --out relu
       gatentk train --data digits -n 500 --switch 10 --optimizer adam --loss cross-entropy --out switched
       gatentk train --data csv:mine.csv --epochs 200 --resume --out mine
