@@ -1,15 +1,12 @@
 """docs/theory.md: what it names is there, and no reference of the sources to the papers is missing in it."""
 
-import ast
 import importlib
 import re
-from pathlib import Path
 
 import pytest
+from cases import named_tests
 
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "theory.md"
-SOURCES = sorted((ROOT / "python" / "gatentk").rglob("*.py"))
+SOURCES = sorted((named_tests.ROOT / "python" / "gatentk").rglob("*.py"))
 
 KIND = r"(?:Eq|Fig|Thm|Table|Lemma|Cor|Prop|Remark|Sec)"
 NUMBER = r"(?:[A-Z]\.)?\d+(?:\.\d+)?[a-c]?"
@@ -38,15 +35,9 @@ def references(text):
     return found
 
 
-def rows():
-    """Cells of the tables: the place in a paper, what it says, code, tests."""
-    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| [")]
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
-
-
-ROWS = rows()
+ROWS = named_tests.cells("theory.md", "| [")  # the place in a paper, what it says, code, tests
 NAMES = sorted({name for row in ROWS for name in re.findall(r"`(gatentk[\w.]*)`", row[2])})
-TESTS = sorted({test for row in ROWS for test in re.findall(r"`(tests/[^`]*)`", row[3])})
+TESTS = named_tests.names(row[3] for row in ROWS)
 
 
 def test_references_are_read_in_all_their_forms():
@@ -89,18 +80,13 @@ def test_every_name_is_there(name):
 
 @pytest.mark.parametrize("test", TESTS)
 def test_every_test_is_there(test):
-    path, *names = test.split("::")
-    body = ast.parse((ROOT / path).read_text()).body
-    for name in names:
-        (node,) = [one for one in body if isinstance(one, (ast.FunctionDef, ast.ClassDef)) and one.name == name]
-        body = node.body
-    assert names
+    named_tests.check(test)
 
 
 def test_every_reference_of_the_sources_has_a_row():
     known = {reference for row in ROWS for reference in references(row[0])}
     missing = {
-        f"{path.relative_to(ROOT)}: [{paper}, {item}]"
+        f"{path.relative_to(named_tests.ROOT)}: [{paper}, {item}]"
         for path in SOURCES
         for paper, item in references(path.read_text())
         if (paper, item) not in known
