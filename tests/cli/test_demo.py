@@ -38,3 +38,15 @@ def test_demo_writes_one_report_about_all_its_studies(tmp_path, monkeypatch):
     outcome = invoke("demo", "--out", tmp_path)
     assert outcome.exit_code == 0, outcome.output
     assert results(tmp_path / "whole")["config"]["n"] == 21
+
+
+def test_a_report_of_the_users_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "configurations", dict)
+    (tmp_path / "report.html").write_text("mine")
+    outcome = invoke("demo", "--out", tmp_path)
+    assert outcome.exit_code == 2
+    text = (
+        "report.html was not written by this run of gatentk demo, which writes a file of that name; move it, or choose"
+    )
+    assert f"{text} another folder with --out, such as {tmp_path}-2" in outcome.output
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("report.html", "mine")]

@@ -148,6 +148,14 @@ def test_all_makes_a_folder_each_and_one_page(toys, tmp_path):
     assert outcome.output.rstrip().endswith(f"All of them: {tmp_path / 'report.html'}")
 
 
+def test_all_leaves_a_report_of_the_users(toys, tmp_path):
+    (tmp_path / "report.html").write_text("mine")
+    for restart in ([], ["--restart"]):
+        outcome = invoke("all", *restart, "--out", tmp_path)
+        assert_one_line(outcome, 2, "report.html was not written by this run of gatentk paper all")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("report.html", "mine")]
+
+
 def test_all_continues_after_the_experiment_that_was_stopped(toys, tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt

@@ -1,10 +1,11 @@
 """One atomic write: the old file or the new one, whatever happens, and nothing beside it."""
 
 import os
+import resource
 
 import pytest
 
-from gatentk.runs.files import open_atomically, write_atomically
+from gatentk.runs.files import leftovers, open_atomically, write_atomically
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
@@ -59,3 +60,37 @@ def test_files_get_the_usual_permissions(tmp_path):
     write_atomically(tmp_path / "aside", b"")
     (tmp_path / "plain").write_bytes(b"")
     assert (tmp_path / "aside").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_something_is_done_between_a_whole_file_and_its_place(tmp_path):
+    path, seen = tmp_path / "a", []
+    path.write_bytes(b"old")
+
+    def before():
+        (aside,) = leftovers(tmp_path, {"a"})
+        seen.extend([path.read_bytes(), aside.read_bytes()])
+
+    with open_atomically(path, before=before) as file:
+        file.write(b"new")
+    assert seen == [b"old", b"new"]
+    assert leftovers(tmp_path, {"a"}) == []
+
+
+def test_only_files_that_this_package_began_are_left_over(tmp_path):
+    names = [".a.0123abcd.gatentk-tmp", ".a.0123abcd.tmp", ".a.0123abc.gatentk-tmp", "a.0123abcd.gatentk-tmp", "a"]
+    for name in [*names, ".b.0123abcd.gatentk-tmp", ".a.x.0123abcd.gatentk-tmp"]:
+        (tmp_path / name).touch()
+    assert leftovers(tmp_path, {"a", "c"}) == [tmp_path / names[0]]
+
+
+def test_a_full_disk_is_named(tmp_path):
+    """By a limit of the process: an open file does not say what it is called."""
+    path, limits = tmp_path / "a", resource.getrlimit(resource.RLIMIT_FSIZE)
+    path.write_bytes(b"old")
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+        with pytest.raises(OSError, match=f"File too large: '{path}'"):
+            write_atomically(path, b"new" * 10)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("a", b"old")]

@@ -223,7 +223,7 @@ def test_files_beside_a_journal_of_before_are_its_own_if_the_results_are(tmp_pat
     if ours:
         walked(tmp_path, {"to": "a"}, files=["results.json"])
     else:
-        with pytest.raises(RunError, match=r"results.json does not belong to this walk"):
+        with pytest.raises(RunError, match=r"results.json was not written by this run of gatentk walk"):
             walked(tmp_path, {"to": "a"}, files=["results.json"])
 
 
@@ -238,7 +238,7 @@ def test_only_files_of_the_run_are_replaced_or_removed(tmp_path):
         (tmp_path / "c").write_bytes(b"mine")
         (tmp_path / "link").symlink_to("nowhere")
         for name in ("c", "link"):
-            with pytest.raises(RunError, match=f"{name} does not belong to this walk, which would"):
+            with pytest.raises(RunError, match=f"{name} was not written by this run of gatentk walk, which"):
                 journal.put(name, b"2")
         journal.remove(["c"])
         journal.put("a", b"2")
@@ -259,7 +259,9 @@ def test_only_files_of_the_run_are_replaced_or_removed(tmp_path):
 @pytest.mark.parametrize("restart", [False, True, None])
 def test_a_file_that_would_be_replaced_is_found_before_anything_is_written(tmp_path, restart):
     (tmp_path / "a").write_bytes(b"mine")
-    with pytest.raises(RunError, match=r"a does not belong to this walk, .*; move it, or another folder with"):
+    with pytest.raises(
+        RunError, match=r"a was not written by this run of gatentk walk, .*; move it, or choose another folder with"
+    ):
         Steps(tmp_path, {}, restart, ["a"])
     assert contents(tmp_path) == {"a": b"mine"}
 

@@ -134,7 +134,7 @@ def test_not_a_number_is_refused(path):
 
 def test_a_replacement_is_whole_or_not_there(path, monkeypatch):
     file = LinesFile(path)
-    file.replace([{"b": 2}], before=lambda: file.write({"lost": 1}))
+    file.replace([{"b": 2}])
     file.write({"d": 4})
     before = path.read_bytes()
 

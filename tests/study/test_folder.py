@@ -5,9 +5,11 @@ import json
 import pytest
 from cases.studies import all_records, small
 
-from gatentk.errors import StudyError
+from gatentk.errors import RunError, StudyError
 from gatentk.reporting.figures import Drawn
 from gatentk.runs import memory
+from gatentk.runs.lines import read_lines
+from gatentk.runs.results import read_results
 from gatentk.study.folder import run_study
 from gatentk.study.journal import JOURNAL
 from gatentk.study.result import Study
@@ -66,3 +68,47 @@ def test_a_folder_that_cannot_be_written_is_named_by_its_argument(tmp_path):
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(StudyError, match=f"^folder: cannot write to {folder}"):
             run_study(small(), folder)
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+@pytest.mark.parametrize("restart", [False, True, None])
+def test_a_file_of_the_users_in_the_way_is_refused_before_anything_is_computed(tmp_path, monkeypatch, name, restart):
+    monkeypatch.setattr("gatentk.study.folder.run_tasks", None)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(
+        StudyError, match=rf"{name} (was not written by|is no journal of).*another folder .*{tmp_path}-2"
+    ):
+        run_study(small(), tmp_path, restart=restart)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
+
+
+def test_results_say_whether_they_are_what_was_written(no_plots, tmp_path):
+    run_study(small(), tmp_path)
+    path = tmp_path / "results.json"
+    assert len(read_results(path)["records"]) == len(all_records(small()))
+    path.write_text(path.read_text().replace('"seeds": 2', '"seeds": 3'))
+    with pytest.raises(RunError, match="damaged or edited"):
+        read_results(path)
+    run_study(small(), tmp_path)
+    assert read_results(path)["config"]["seeds"] == 2
+
+
+def test_a_study_of_before_checksums_goes_on(no_plots, tmp_path):
+    """Its files are replaced, if its results are results of this package, and get their checksums."""
+    new, old = tmp_path / "new", tmp_path / "old"
+    run_study(small(), new)
+    old.mkdir()
+    for path in new.iterdir():
+        (old / path.name).write_bytes(path.read_bytes())
+    (identity, *lines) = read_lines(new / JOURNAL).entries
+    del identity["files"]
+    (old / JOURNAL).write_text("".join(json.dumps(line) + "\n" for line in (identity, *lines)))
+    document = json.loads((new / "results.json").read_text())
+    del document["sha256"]
+    (old / "results.json").write_text(json.dumps(document))
+    states = []
+    run_study(small(), old, report=states.append)
+    assert len(states) == 1
+    assert {path.name: path.read_bytes() for path in old.iterdir()} == {
+        path.name: path.read_bytes() for path in new.iterdir()
+    }

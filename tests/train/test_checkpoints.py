@@ -291,3 +291,4 @@ def test_only_checkpoints_are_listed(tmp_path):
     for name in ("checkpoint-0.pt", "checkpoint-10.pt", "checkpoint-best.pt", "checkpoint-0.previous.pt"):
         (tmp_path / name).touch()
     assert [path.name for path in train.checkpoint_paths(tmp_path)] == ["checkpoint-0.pt", "checkpoint-10.pt"]
+    assert train.checkpoint_paths(tmp_path / "missing") == []

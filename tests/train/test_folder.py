@@ -185,9 +185,7 @@ def test_a_file_of_the_users_in_the_way_is_refused_before_anything_is_trained(tm
     monkeypatch.setattr(train.Run, "train_epoch", None)
     (tmp_path / name).write_text("mine")
     free = f"{tmp_path}-2"
-    with pytest.raises(
-        TrainingError, match=rf"{name} (does not belong to this|is no journal of).*another folder .*{free}"
-    ):
+    with pytest.raises(TrainingError, match=rf"{name} (was not written by|is no journal of).*another folder .*{free}"):
         train.run_training(small(), tmp_path, **options)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
 

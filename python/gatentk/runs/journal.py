@@ -19,7 +19,8 @@ from gatentk.runs.results import RESULTS, is_results
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_FILES = "files"  # key of the first line
+# Keys of the first line besides the identity: the files of the run, and that they are of a run that was forgotten.
+_FILES, _FORGOTTEN = "files", "forgotten"
 
 
 class Runner(NamedTuple):
@@ -84,6 +85,7 @@ class Journal:
         self.files: set[str] = set()
         self.continued = False
         self._file: LinesFile | None = None
+        self._forgotten = False
         try:
             if not folder.exists():
                 self.check_new()
@@ -234,6 +236,7 @@ class Journal:
         if parsed is not None:
             line, is_sealed = parsed
             files = line.pop(_FILES, None) if is_sealed else []
+            self._forgotten = is_sealed and line.pop(_FORGOTTEN, False) is True
             identity = self.identity_in(line)
             if identity is not None and isinstance(files, list) and all(map(_is_name, files)):
                 self.files = set(files)
@@ -243,12 +246,13 @@ class Journal:
         )
 
     def _start_over(self, files: set[str]) -> None:
-        """Forget what is there; if it fails, or the process is killed, nothing is forgotten that is still needed."""
-        owned = self.files
-        self._check_files(owned | files)
+        """Forget all entries, then the files, which the next run does if this one is killed."""
+        self._check_files(self.files | files)
         self._file = LinesFile(self.path)
-        self._file.replace([self._first_line(owned | files)], before=lambda: self.remove(owned))
-        self.files = owned | files
+        self._file.replace([{**self._first_line(self.files), _FORGOTTEN: True}])
+        self.remove(self.files)
+        self.files |= files
+        self._file.replace([self._first_line(self.files)])
 
     def _go_on(self, files: set[str]) -> None:
         content = read_lines(self.path)
@@ -264,10 +268,12 @@ class Journal:
                     f"{self.path}: line {number} is not of this {self.runner.kind} ({type(error).__name__}: {error}); "
                     "restart=True starts over"
                 ) from error
+        if self._forgotten:
+            self.remove(self.files)
         files |= self.files
         self._check_files(files)
         self._file = LinesFile(self.path)
-        if content.sealed and files == self.files:
+        if content.sealed and files == self.files and not self._forgotten:
             self._file.cut(content.size)
         else:
             self._file.replace([self._first_line(files), *content.entries[1:]])
@@ -277,8 +283,8 @@ class Journal:
         for name in sorted(files - self.files):
             if os.path.lexists(self.folder / name):
                 raise self.error(
-                    f"{self.folder / name} does not belong to this {self.runner.kind}, which would write a file of "
-                    f"that name; move it, or {another(self.folder).removeprefix('choose ')}"
+                    f"{self.folder / name} was not written by this run of {self.runner.command}, which writes a file "
+                    f"of that name; move it, or {another(self.folder)}"
                 )
 
     def _first_line(self, files: Iterable[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -148,14 +148,9 @@ class LinesFile:
         """Forget what follows the first bytes."""
         os.ftruncate(self._number, size)
 
-    def replace(self, entries: Iterable[Mapping[str, Any]], before: Callable[[], None] | None = None) -> None:
-        """Put a file of other lines in place of this one, which stays whole until then.
-
-        Args:
-            entries: the lines.
-            before: called when the new file is whole, before it takes its place.
-        """
-        with open_atomically(self.path, before) as file:
+    def replace(self, entries: Iterable[Mapping[str, Any]]) -> None:
+        """Put a file of other lines in place of this one, which stays whole until then."""
+        with open_atomically(self.path) as file:
             file.writelines(map(sealed, entries))
         self.close()
         self._file = os.open(self.path, os.O_RDWR | os.O_APPEND)

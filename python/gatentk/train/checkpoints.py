@@ -55,7 +55,7 @@ class _Watched:
 
 def checkpoint_paths(folder: Path) -> list[Path]:
     """The checkpoints in a folder."""
-    return sorted(path for path in folder.iterdir() if re.fullmatch(r"checkpoint-\d+\.pt", path.name))
+    return sorted(path for path in folder.glob("checkpoint-*.pt") if re.fullmatch(r"checkpoint-\d+\.pt", path.name))
 
 
 def checkpoint_path(folder: Path, seed: int) -> Path:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from cases.experiments import Toy, finished
 
-from gatentk.papers.frame.experiment import Scale, UserFile
+from gatentk.papers.frame.experiment import PaperError, Scale, UserFile
 from gatentk.papers.frame.record import JOURNAL
 from gatentk.papers.frame.run import Job, prepare, run_experiment, write
+from gatentk.runs.results import read_results
 
 
 @pytest.fixture
@@ -94,3 +95,38 @@ def test_the_same_numbers_give_the_same_files(toy, tmp_path):
         write(tmp_path / name, finished(Toy()))
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
+
+
+@pytest.mark.parametrize("name", ["results.json", "report.html", "cells.jsonl"])
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_file_of_the_users_in_the_way_is_refused_before_anything_is_computed(toy, tmp_path, name, restart):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(PaperError, match=f"{name} (was not written by|is no journal of).*another folder"):
+        run_experiment(prepare(toy, Scale()), tmp_path, restart)
+    assert toy.computed == []
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
+
+
+def test_a_table_of_the_users_is_found_when_ours_is_known_and_nothing_is_lost(toy, tmp_path):
+    """What an experiment shows depends on its numbers."""
+    (tmp_path / "toy-values.csv").write_text("mine")
+    with pytest.raises(
+        PaperError,
+        match=r"toy-values.csv was not written by this run of gatentk paper,.*; move it, or choose another folder",
+    ):
+        run_experiment(prepare(toy, Scale()), tmp_path)
+    assert (tmp_path / "toy-values.csv").read_text() == "mine"
+    assert len(read_results(tmp_path / "results.json")["numbers"]) == len(keys(toy))
+    (tmp_path / "toy-values.csv").rename(tmp_path / "mine.csv")
+    toy.computed.clear()
+    run_experiment(prepare(toy, Scale()), tmp_path)
+    assert toy.computed == []
+    assert (tmp_path / "toy-values.csv").exists()
+
+
+def test_another_experiment_takes_only_what_the_first_has_written(toy, tmp_path):
+    run_experiment(prepare(toy, Scale()), tmp_path)
+    (tmp_path / "mine.csv").write_text("mine")
+    run_experiment(prepare(Toy("tea"), Scale()), tmp_path, restart=True)
+    assert (tmp_path / "mine.csv").read_text() == "mine"
+    assert read_results(tmp_path / "results.json")["name"] == "tea"
