@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gatentk import train
 from gatentk.train import TrainingError
-from gatentk.train.checkpoints import state_digest
+from gatentk.train.checkpoints import previous_path, state_digest
 
 
 @pytest.mark.parametrize("step", ["save", "fsync", "replace"])
@@ -292,3 +292,26 @@ def test_only_checkpoints_are_listed(tmp_path):
         (tmp_path / name).touch()
     assert [path.name for path in train.checkpoint_paths(tmp_path)] == ["checkpoint-0.pt", "checkpoint-10.pt"]
     assert train.checkpoint_paths(tmp_path / "missing") == []
+
+
+@pytest.mark.parametrize("name", ["link", "replace"])
+def test_a_checkpoint_that_cannot_be_kept_leaves_the_last_two(tmp_path, monkeypatch, name):
+    """A folder without space for another name."""
+    config = small(epochs=3, width=4, depth=1)
+    train.run_all(config, train.prepare_training(config), tmp_path, checkpoint_every=1)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    path = tmp_path / "checkpoint-0.pt"
+    state = train.read_checkpoint(path, train.identity(config, train.prepare_training(config)))
+
+    def fail(source, target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), source)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, name, fail)
+        with pytest.raises(OSError, match="No space left on device"):
+            train.write_checkpoint(path, state)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    for _ in range(2):
+        train.write_checkpoint(path, state)
+    assert {path.name for path in tmp_path.iterdir()} == before.keys()
+    assert previous_path(path).read_bytes() == path.read_bytes()

@@ -31,7 +31,7 @@ def open_atomically(path: Path, before: Callable[[], None] | None = None) -> Ite
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.gatentk-tmp")
+    aside = temporary(path)
     try:
         with naming(path):
             with aside.open("x+b") as file:
@@ -44,6 +44,11 @@ def open_atomically(path: Path, before: Callable[[], None] | None = None) -> Ite
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+
+
+def temporary(path: Path) -> Path:
+    """A new name beside a file, for what takes its place; `leftovers` knows it."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.gatentk-tmp")
 
 
 def write_atomically(path: Path, content: bytes) -> None:

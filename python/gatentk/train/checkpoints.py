@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -14,10 +15,12 @@ import torch
 from torch import Tensor
 
 from gatentk.errors import TrainingError
-from gatentk.runs.files import open_atomically
+from gatentk.runs.files import open_atomically, temporary
 from gatentk.runs.identity import changes_text, differing_names
 
 SEAL = "sha256"  # key of the checksum
+# What file systems answer that have no hard links.
+_NO_LINKS = {errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV}
 _KINDS: dict[str, Any] = {
     "identity": dict,
     "seed": int,
@@ -83,16 +86,26 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     Raises:
         OSError: it cannot be written; the one before stays where it is.
     """
+    _write(path, state, lambda: _keep(path))
 
-    def keep() -> None:
-        if path.exists():
-            previous_path(path).unlink(missing_ok=True)
-            try:
-                os.link(path, previous_path(path))  # so that it is at both places until the new one is there
-            except OSError:  # a file system without links
-                os.replace(path, previous_path(path))
 
-    _write(path, state, keep)
+def _keep(path: Path) -> None:
+    """Let the last checkpoint be the one before, too, until the new one is there; both are there all the time."""
+    if not path.exists():
+        return
+    before = previous_path(path)
+    link = temporary(before)
+    try:
+        os.link(path, link)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.replace(path, before)
+        return
+    try:
+        os.replace(link, before)
+    finally:
+        link.unlink(missing_ok=True)  # still there where both were the same file
 
 
 def write_best(path: Path, state: dict[str, Any]) -> None:
