@@ -209,6 +209,24 @@ def test_a_table_that_a_killed_training_left_is_removed_by_the_next(tmp_path, mo
     assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl", "checkpoint-0.pt", "best-0.pt"}
 
 
+def test_a_table_of_a_seed_that_is_not_trained_again_is_removed(tmp_path, monkeypatch):
+    """A training of two seeds was killed in the second; it goes on with one."""
+    monkeypatch.setattr("gatentk.train.start.TABLE_BYTES", 0)
+    samples = train.prepare_training(small())
+
+    def kill(record, trial):
+        if record.seed == 1:
+            os._exit(9)
+
+    pid = os.fork()
+    if pid == 0:
+        train.run_all(small(epochs=1, seeds=2), samples, tmp_path, callback=kill)
+    os.waitpid(pid, 0)
+    assert (tmp_path / "train-1.gates").exists()
+    train.run_all(small(epochs=1), samples, tmp_path, resume=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl", "checkpoint-0.pt", "best-0.pt"}
+
+
 def test_a_full_disk_at_any_time_is_one_error_and_loses_nothing(tmp_path):
     """By a limit of the process on the size of its files, raised until the training ends."""
     config = small(epochs=3, width=4, depth=1)

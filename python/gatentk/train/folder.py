@@ -34,7 +34,7 @@ from gatentk.train.record import EpochRecord
 from gatentk.train.result import Result, document_text
 from gatentk.train.run import Run
 from gatentk.train.samples import TrainingSamples, prepare_training
-from gatentk.train.start import Start, begin, build, gate_files
+from gatentk.train.start import TABLES, Start, begin, build, gate_files
 
 RESULT_FILES = (RESULTS, "loss.png", "loss.svg")
 FORMAT = 3  # of journal and checkpoints; raised when a run would compute something else
@@ -181,6 +181,7 @@ def _train(
         if run is not None:
             training.finish(run, checkpoint_every)
         journal.remove(gate_files(config, samples, seed))
+    journal.remove(name for name in journal.files if name.endswith(TABLES))  # of a killed run of more seeds
     journal.sync()
     records = [record for record in journal.records if record.seed < config.seeds]
     return Result(config, rate, journal.trials, records)

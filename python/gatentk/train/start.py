@@ -13,6 +13,8 @@ from gatentk.train.config import TrainingConfig
 from gatentk.train.memory import TABLE_BYTES, table_bytes
 from gatentk.train.samples import DTYPES, Split, TrainingSamples
 
+TABLES = ".gates"  # ends the names of files of gate tables
+
 
 @dataclass(eq=False)
 class Start:
@@ -44,7 +46,7 @@ def gate_files(config: TrainingConfig, samples: TrainingSamples, seed: int) -> l
     if config.model != "grelu":
         return []
     return [
-        f"{name}-{seed}.gates"
+        f"{name}-{seed}{TABLES}"
         for name, split in splits.items()
         if split is not None and table_bytes(config, len(split)) > TABLE_BYTES
     ]
@@ -64,5 +66,5 @@ def begin(
         path = folder / name if folder is not None and name in in_files else None
         return replace(split, gates=network.gate_table(split.x, path=path))
 
-    test = None if samples.test is None else gated(samples.test, f"test-{seed}.gates")
-    return Start(seed, network, gated(samples.train, f"train-{seed}.gates"), test, samples.shuffled)
+    test = None if samples.test is None else gated(samples.test, f"test-{seed}{TABLES}")
+    return Start(seed, network, gated(samples.train, f"train-{seed}{TABLES}"), test, samples.shuffled)
