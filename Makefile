@@ -2,9 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := $(shell find csrc -type f) CMakeLists.txt pyproject.toml constraints.txt
+SANITIZED := build/sanitized
+# All that calls kernels of the CPU, in every instruction set.
+KERNEL_TESTS := $(patsubst %,tests/ops/test_%.py,bits checksums gate_gram gram infinite masked ordered plans registration)
 NATIVE := $(shell find csrc tests -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test sanitize lint format bench clean
 
 .venv/.installed: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -22,6 +25,21 @@ demo: .venv/.installed
 
 test: .venv/.installed
 	$(BIN)/python -m pytest $(PYTEST)
+
+# A build of its own, by GCC. Python knows no installed gatentk there (-S), and the compiler's libraries come before all
+# others; torch and Python leave memory to the end of the process, which is no leak of ours.
+$(SANITIZED)/.built: $(SOURCES) $(shell find python -name '*.py') .venv/.installed
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(SANITIZED) . \
+	  --config-settings=build-dir=build/sanitized-objects --config-settings=cmake.build-type=Debug \
+	  --config-settings=cmake.define.GATENTK_CUDA=OFF \
+	  --config-settings="cmake.define.CMAKE_CXX_FLAGS=-fsanitize=address,undefined -fno-sanitize-recover=all"
+	touch $@
+
+sanitize: $(SANITIZED)/.built
+	site=$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))") && \
+	PYTHONPATH=$(SANITIZED):$$site ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	$(BIN)/python -S -m pytest -k "not opcheck and not compile and not forked" $(KERNEL_TESTS) $(PYTEST)
 
 # Checks, without changing a file.
 lint: .venv/.tools
