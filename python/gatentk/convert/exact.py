@@ -13,7 +13,7 @@ from gatentk import ops
 from gatentk.checks import Samples, as_tensor, check_finite, check_samples, describe
 from gatentk.convert.least_squares import fit_weight
 from gatentk.convert.norms import frobenius_norm, ratio
-from gatentk.convert.precise import check_precise
+from gatentk.convert.precise import check_as_built, check_precise
 from gatentk.gates import GateNetwork, GateTable
 from gatentk.nn import GReLUNetwork, ReLUNetwork
 from gatentk.ops.autocast import without_autocast
@@ -124,6 +124,7 @@ def grelu_to_relu(
     Raises:
         TypeError, ValueError: samples or gates that do not fit the network, values that are not finite.
         GateTableError: gates of another gate network.
+        UnsupportedModuleError: hooks, replaced methods or the like change what the network computes.
 
     >>> import torch
     >>> import gatentk as gt
@@ -145,6 +146,7 @@ def grelu_to_relu(
     check_samples("x", x)
     with torch.no_grad(), without_autocast():
         patterns = [layer.bits for layer in gnet.gate_layers(x, gates)]
+        check_as_built("gnet", gnet, x, gates, patterns)
         rnet = ReLUNetwork(
             gnet.d_in, gnet.width, gnet.depth, gnet.d_out, False, torch.Generator(), gnet.input_weight.dtype
         )
@@ -215,6 +217,7 @@ def relu_to_grelu(rnet: ReLUNetwork) -> GReLUNetwork:
 
     Raises:
         TypeError, ValueError: no `ReLUNetwork`, or its C is not finite.
+        UnsupportedModuleError: hooks, replaced methods or the like change what the network computes.
 
     >>> import torch
     >>> import gatentk as gt
@@ -227,6 +230,8 @@ def relu_to_grelu(rnet: ReLUNetwork) -> GReLUNetwork:
     check_precise("rnet", rnet)
     sizes, unused = (rnet.d_in, rnet.width, rnet.depth), torch.Generator()
     gate_net = GateNetwork(*sizes, unused, input_weight=rnet.input_weight)
+    with torch.no_grad(), without_autocast():
+        check_as_built("rnet", rnet, _probes(rnet))
     gnet = GReLUNetwork(*sizes, rnet.d_out, gate_net, unused, rnet.input_weight.dtype)
     with torch.no_grad():
         _copy_ends(rnet, gnet)
@@ -234,3 +239,9 @@ def relu_to_grelu(rnet: ReLUNetwork) -> GReLUNetwork:
             weight.copy_(source)
             psi.copy_(source)
     return gnet
+
+
+def _probes(rnet: ReLUNetwork) -> Tensor:
+    """Samples that a network is tried on."""
+    generator = torch.Generator().manual_seed(20210401)
+    return torch.randn(4, rnet.d_in, generator=generator, dtype=rnet.input_weight.dtype).to(rnet.input_weight.device)

@@ -12,7 +12,7 @@ from torch import Tensor
 from gatentk import ops
 from gatentk.checks import Samples, as_tensor, check_finite, check_integer, check_samples, describe
 from gatentk.convert.norms import frobenius_norm, ratio
-from gatentk.convert.precise import check_precise
+from gatentk.convert.precise import check_as_built, check_precise
 from gatentk.convert.predicted_gates import LowRankGated, gate_activations, gate_weights
 from gatentk.gates import GateTable
 from gatentk.nn import GReLUNetwork, ReLUNetwork
@@ -93,6 +93,7 @@ def low_rank_gates(
 
     Raises:
         TypeError, ValueError: samples that do not fit the network or are not finite, a rank out of range.
+        UnsupportedModuleError: hooks, replaced methods or the like change what the network computes.
 
     >>> import torch
     >>> import gatentk as gt
@@ -114,6 +115,7 @@ def low_rank_gates(
     net.check_input(x)
     bits, factors, energies = [], [], []
     with torch.no_grad(), without_autocast():
+        check_as_built("net", net, x)
         before = x
         for k, z in enumerate(gate_activations(net, x)):
             check_finite(f"net: activations of layer {k}", z)

@@ -81,11 +81,11 @@ class LowRankGated(nn.Module):
     def _run_relu(self, net: ReLUNetwork, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         z = next(gate_activations(net, x))
         bits = [ops.pack_bits(z > 0)]
-        for k, weight in enumerate(net.weights[: self.predicted], 1):
+        for k, weight in enumerate(list(net.weights)[: self.predicted], 1):
             on = self._predict(k, z) > 0
             bits.append(ops.pack_bits(on))
             z = torch.relu(self._product(z, weight, None, on))
-        for weight in net.weights[self.predicted :]:
+        for weight in list(net.weights)[self.predicted :]:
             z = ops.masked_linear(z, weight, method=net.method)
         return ops.masked_linear(z, net.output_weight, method=net.method), bits
 
