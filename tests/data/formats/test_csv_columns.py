@@ -5,6 +5,7 @@ import torch
 from cases.datasets import is_dataset
 
 from gatentk import data
+from gatentk.errors import DataError
 
 FRAME = pd.DataFrame({"p0": [0.5, 1.25, -3.0], "p1": [2.0, 4.5, 6.0]})
 TABLE = [[0.5, 2.0], [1.25, 4.5], [-3.0, 6.0]]
@@ -29,7 +30,7 @@ def test_y_stands_anywhere(csv_file, name, place, index):
 def test_y_between_others_may_be_a_coordinate(csv_file):
     ds = data.load(csv_file("x,y,z\n1,2,3\n"))
     assert is_dataset(ds, 1, 3, None)
-    assert ds.note.endswith("no column is called label, class, target or y, so there is no y")
+    assert ds.note.endswith("column 2 (y) is a feature, being neither the first nor the last, so there is no y")
     assert data.load(csv_file("x,y,label\n1,2,3\n4,5,6\n")).x.tolist() == [[1, 2], [4, 5]]
 
 
@@ -59,6 +60,69 @@ def test_numbers_of_columns_are_a_header(csv_file, dtype, columns, index):
         assert "is a sample" in ds.note
         ds = data.load(ds.name, header=True)
     assert np.array_equal(ds.x.numpy(), values)
+
+
+@pytest.mark.parametrize("columns", [3, 4, 20])
+@pytest.mark.parametrize("index", [False, True])
+def test_columns_numbered_from_one_are_a_header(csv_file, columns, index):
+    values = np.random.default_rng(0).integers(-50, 50, (7, columns)) / 4
+    ds = data.load(csv_file(pd.DataFrame(values, columns=range(1, columns + 1)).to_csv(index=index)))
+    assert np.array_equal(ds.x.numpy(), values)
+    assert "numbers the columns" in ds.note
+
+
+def test_pixels_numbered_from_one_are_a_header(csv_file):
+    """As of a table without a header whose column 0, the labels, was taken out."""
+    values = np.random.default_rng(0).integers(0, 255, (7, 30))
+    frame = pd.DataFrame(np.c_[range(7), values]).drop(columns=0)
+    assert np.array_equal(data.load(csv_file(frame.to_csv(index=False))).x.numpy(), values)
+
+
+@pytest.mark.parametrize("columns", [2, 3, 4, 8, 20])
+def test_samples_that_go_on_counting_are_samples(csv_file, columns):
+    values = np.arange(1, 5 * columns + 1).reshape(5, columns)
+    text = "".join(",".join(map(str, row)) + "\n" for row in values)
+    assert np.array_equal(data.load(csv_file(text)).x.numpy(), values)
+
+
+def test_whole_numbers_above_broken_ones_are_said_to_be_a_sample(csv_file):
+    ds = data.load(csv_file("2019,2020,2021\n1.5,2.5,3.5\n"))
+    assert len(ds.x) == 2
+    assert ds.note.endswith("line 1, 2019,2020,2021, is a sample")
+    assert data.load(ds.name, header=True).x.tolist() == [[1.5, 2.5, 3.5]]
+
+
+@pytest.mark.parametrize("text", [",5,9\n1,2,3\n", ",2,1\n1,2,3\n", ",1,3\n1,2,3\n"])
+def test_a_missing_first_value_is_no_index(csv_file, text):
+    with pytest.raises(DataError, match=r"line 1, column 1: expected a finite number, got ''; is a value missing"):
+        data.load(csv_file(text))
+
+
+LEVELS = {
+    2: pd.MultiIndex.from_product([[0, 1], [10, 11]]),
+    3: pd.MultiIndex.from_product([["a", "b"], [2020, 2021], [1]]),
+}
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+@pytest.mark.parametrize("names", [["f", "g", "h"], ["f", "label", "h"], range(3)])
+def test_all_levels_of_an_index_are_left_out(csv_file, levels, names):
+    values = np.array([[0.5, 1, -1.5], [2.5, 0, 3.5], [4.25, 1, 1.25], [-2.5, 1, 7.5]])
+    frame = pd.DataFrame(values, columns=names, index=LEVELS[levels])
+    features = np.delete(values, 1, axis=1) if "label" in names else values
+    name = csv_file(frame.to_csv())
+    once = data.load(name)
+    again = data.load(csv_file(pd.read_csv(name[4:]).to_csv(index=False)))  # "Unnamed: 0", "Unnamed: 1"
+    for ds in (once, again, data.load(name, index=True)):
+        assert np.array_equal(ds.x.numpy(), features)
+        assert (ds.y is not None) == ("label" in names)
+    assert f"columns 1 to {levels}, which have no names, are left out" in once.note
+
+
+def test_a_column_without_a_name_beside_the_index_may_be_a_feature(csv_file):
+    ds = data.load(csv_file(",,a\n0,1.5,2\n1,2.5,4\n"))
+    assert ds.x.tolist() == [[1.5, 2], [2.5, 4]]
+    assert "column 2, which has no name, is a feature" in ds.note
 
 
 def test_a_sample_that_counts_is_a_sample(csv_file):

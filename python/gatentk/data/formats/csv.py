@@ -54,7 +54,7 @@ def _read_rows(path: Path, lines: Lines, found: Layout) -> tuple[np.ndarray, arr
             features = fields[: found.label] + fields[found.label + 1 :]
             label_lines.append(at)
             texts.append(fields[found.label])
-        values.extend(_numbers(path, at, features[1:] if found.index else features, fields, found))
+        values.extend(_numbers(path, at, features[found.index :], fields, found))
     return np.frombuffer(values, np.float64).reshape(-1, width) if values else np.empty((0, width)), label_lines, texts
 
 
@@ -68,7 +68,7 @@ def _numbers(path: Path, at: int, features: list[str], fields: list[str], found:
     if sum(map(abs, row)) < LARGEST_WHOLE and "_" not in "".join(features):
         return row
     for column, field in enumerate(fields):
-        if column == found.label or (found.index and column == 0):
+        if column == found.label or column < found.index:
             continue
         where = f"{path}, line {at}, {found.where(column)}"
         got = repr(field.strip()[:40])

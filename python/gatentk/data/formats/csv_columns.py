@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from gatentk.data.entries import Columns
@@ -12,8 +13,8 @@ from gatentk.errors import DataError
 CLASSES = ("label", "class")  # names of a column of classes
 NUMBERS = ("target", "y")  # names of a column of numbers to predict
 
-_NAMELESS = ("", "unnamed: 0")  # the first column of what pandas writes with its index, and of that read once more
 _FEWEST_NUMBERED = 4  # columns from which 0, 1, 2, ... is no sample by chance
+_FEWEST_FROM_ONE = 16  # the same for 1, 2, 3, ..., with which examples made by hand begin
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,13 @@ class Layout:
     Attributes:
         names: of all columns, if the first line has them.
         label: the column that is y.
-        index: whether the first column is left out.
+        index: how many columns at the left are left out.
         said: what was guessed, in words.
     """
 
     names: list[str] | None
     label: int | None
-    index: bool
+    index: int
     said: list[str]
 
     def where(self, column: int) -> str:
@@ -49,7 +50,10 @@ def layout(path: Path, lines: Lines, asked: Columns) -> Layout:
     header = _has_header(number, first, below, asked, said) if asked.header is None else asked.header
     rows = below if header else [fields for _, fields in lines.sample]
     names = first if header else None
-    index = _has_index(names, rows, len(first), said) if asked.index is None else asked.index
+    if asked.index is None:
+        index = _index_columns(names, rows, len(first), said)
+    else:  # of several levels, if the first columns have no names
+        index = max(1, _index_columns(names, rows, len(first), [])) if asked.index else 0
     label = _label(path, names, len(first), asked.label, index, said)
     if len(first) == index + (label is not None):
         of = f"column {label + 1 if label is not None else 1}" if names is None else repr(names[label or 0])
@@ -72,36 +76,65 @@ def _has_header(number: int, first: list[str], below: list[list[str]], asked: Co
     known = lower[-1] in CLASSES + NUMBERS or any(name in (*CLASSES, "target") for name in lower)
     if known or (asked.label and asked.label.strip() in first and not is_number(asked.label)):
         return True
-    numbered = lower[1:] if lower[0] in _NAMELESS and len(lower) > 1 else lower
-    if numbered == [str(i) for i in range(len(numbered))]:
+    begun = next((c for c, name in enumerate(lower) if not _is_nameless(c, name)), 0)
+    numbered = lower[begun:]
+    # A first field that is missing is that of an index if the others number the columns, and else a missing value.
+    header = True if begun and numbered in _countings(len(numbered)) else _numbers_columns(numbered, below)
+    if header is not None:
         text = first if len(first) < 4 else [*first[:2], "...", first[-1]]
-        written = ",".join(text)
-        if numbered is not lower or _written_by_column(below) or (len(first) >= _FEWEST_NUMBERED and below):
-            said.append(f"line {number}, {written}, numbers the columns")
-            return True
-        said.append(f"line {number}, {written}, is a sample")
-        return False
+        said.append(f"line {number}, {','.join(text)}, {'numbers the columns' if header else 'is a sample'}")
+        return header
     numbers = any(is_number(field) or has_decimal_comma(field) for field in first)
     return not numbers and not all(map(is_missing, first))
 
 
-def _written_by_column(rows: list[list[str]]) -> bool:
-    """Whether every column has whole numbers or points throughout, some of them points: one dtype a column."""
-    pointed = [{not field.strip().lstrip("+-").isdigit() for field in column} for column in zip(*rows, strict=False)]
-    return all(len(kinds) == 1 for kinds in pointed) and {True} in pointed
+def _is_nameless(column: int, name: str) -> bool:
+    """As pandas writes a column of its index, and once more what it has read of that."""
+    return name.lower() in ("", f"unnamed: {column}")
 
 
-def _has_index(names: list[str] | None, rows: list[list[str]], columns: int, said: list[str]) -> bool:
-    values = [row[0].strip() for row in rows if row]
-    if names is not None and names[0].lower() in _NAMELESS and columns > 1:
-        if all(value.isdigit() or not is_number(value) for value in values):
-            said.append("column 1, which has no name, is left out as the rows' index")
-            return True
-        said.append("column 1, which has no name, is a feature")
-    elif columns > 1 and len(values) > 2 and values in _countings(len(values)):
-        of = f" ({names[0][:40]})" if names else ""
-        said.append(f"column 1{of} counts the lines and is a feature all the same")
-    return False
+def _numbers_columns(first: list[str], below: list[list[str]]) -> bool | None:
+    """Whether the first line has the numbers of columns; None if nothing speaks for it."""
+    zero, one = _countings(len(first))
+    kinds = _kinds(below)
+    pointed = len(first) > 2 and bool(kinds) and all(kind == {True} for kind in kinds)
+    if first == zero:
+        by_column = all(len(kind) == 1 for kind in kinds) and {True} in kinds
+        return by_column or (len(first) >= _FEWEST_NUMBERED and bool(below))
+    if first == one and (pointed or len(first) >= _FEWEST_FROM_ONE):
+        return bool(below) and not all(map(_goes_on_counting, below))
+    increasing = all(map(str.isdecimal, first)) and all(int(a) < int(b) for a, b in pairwise(first))
+    return False if pointed and increasing else None
+
+
+def _kinds(rows: list[list[str]]) -> list[set[bool]]:
+    """Of every column, whether its numbers have points: True, False or both. A dtype has one of them throughout."""
+    return [{not field.strip().lstrip("+-").isdigit() for field in column} for column in zip(*rows, strict=False)]
+
+
+def _goes_on_counting(row: list[str]) -> bool:
+    return all(field.strip().isdecimal() for field in row) and all(int(b) - int(a) == 1 for a, b in pairwise(row))
+
+
+def _index_columns(names: list[str] | None, rows: list[list[str]], columns: int, said: list[str]) -> int:
+    """How many columns at the left have no name and are no measurements: one for each level of an index of pandas."""
+    found = 0
+    while names is not None and found < columns - 1 and _is_nameless(found, names[found]):
+        values = [row[found].strip() for row in rows if len(row) > found]
+        if not all(value.isdigit() or not is_number(value) for value in values):
+            said.append(f"column {found + 1}, which has no name, is a feature")
+            break
+        found += 1
+    else:
+        values = [row[0].strip() for row in rows if row]
+        if not found and columns > 1 and len(values) > 2 and values in _countings(len(values)):
+            of = f" ({names[0][:40]})" if names else ""
+            said.append(f"column 1{of} counts the lines and is a feature all the same")
+    if found == 1:
+        said.append("column 1, which has no name, is left out as the rows' index")
+    elif found:
+        said.append(f"columns 1 to {found}, which have no names, are left out as the rows' index")
+    return found
 
 
 def _countings(n: int) -> tuple[list[str], list[str]]:
@@ -109,24 +142,28 @@ def _countings(n: int) -> tuple[list[str], list[str]]:
 
 
 def _label(
-    path: Path, names: list[str] | None, columns: int, asked: str | None, index: bool, said: list[str]
+    path: Path, names: list[str] | None, columns: int, asked: str | None, index: int, said: list[str]
 ) -> int | None:
     if asked == "":
         return None
     if asked is not None:
         found = _asked_label(names, columns, asked.strip())
-        if index and found == 0:
+        if found < index:
             raise ValueError(f"label: expected another column than the index, which is left out, got {asked!r}")
         return found
     lower = [] if names is None else [name.lower() for name in names]
     strong = [c for c, name in enumerate(lower) if name in (*CLASSES, "target")]
     # Elsewhere than at an end a y may be a coordinate.
-    weak = [c for c, name in enumerate(lower) if name == "y" and c in (len(lower) - 1, int(index))]
+    weak = [c for c, name in enumerate(lower) if name == "y" and c in (len(lower) - 1, index)]
     candidates = strong or weak[-1:]
     if len(candidates) > 1:
         listed = ", ".join(names[c] for c in candidates) if names else ""
         raise DataError(f"{path}: more than one column may be y ({listed}); choose one by its name, label=NAME")
-    if names is not None and not candidates:
+    if names is not None and not candidates and "y" in lower:
+        said.append(
+            f"column {lower.index('y') + 1} (y) is a feature, being neither the first nor the last, so there is no y"
+        )
+    elif names is not None and not candidates:
         said.append("no column is called label, class, target or y, so there is no y")
     return candidates[0] if candidates else None
 
