@@ -330,6 +330,11 @@ REFUSED = {
         TypeError,
         "expected a plain tensor, got a MaskedTensor of torch",
     ),
+    "torch, meta": (
+        lambda v: torch.from_numpy(v).to("meta"),
+        ValueError,
+        "expected numbers, got .* on meta, which has",
+    ),
     "objects": (lambda v: v.astype(object), TypeError, r"float32 or float64, got .*object; use \w+\.astype\(float\)"),
     "integers": (lambda v: v.astype(int), TypeError, r"float32 or float64, got .*int64; use \w+\.astype\(float\)"),
     "complex": (lambda v: v.astype(complex), TypeError, "float32 or float64, got .*complex128"),

@@ -105,6 +105,8 @@ def as_tensor(name: str, value: object, dtype: torch.dtype | None = None) -> tor
         return from_array(found)
     if found.dtype not in FLOATS:
         raise TypeError(f"{name}: expected float32 or float64, got {describe(found)}")
+    if found.is_meta:
+        raise ValueError(f"{name}: expected numbers, got {describe(found)}, which has none")
     return found.detach()
 
 

@@ -164,7 +164,8 @@ class GateNetwork(nn.Module):
         """Shape, dtype and device, and that all of it is finite, before any work is done; x without a copy."""
         # Not yet a tensor: arrays that only a copy makes one are copied batch by batch.
         if type(x) is np.ndarray and x.ndim > 0:
-            as_tensor("x", x[:0])
+            floats = x.dtype.kind == "f" and x.dtype.itemsize in (4, 8)
+            as_tensor("x", x[:0] if floats else x)
         else:
             x = as_tensor("x", x, self.input_weight.dtype)
         if x.ndim != 2 or x.shape[1] != self.d_in:

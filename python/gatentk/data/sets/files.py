@@ -3,11 +3,11 @@
 - CSV: a sample a line, numbers separated by commas; blank lines are ignored. Semicolons, tabs and spaces are
   recognised, with them decimal commas; quotes, a byte order mark and UTF-16 are read.
   The first line is a header if none of its fields is a number, or one is called `label`, `class` or `target`, or if it
-  counts the columns, 0, 1, 2, ..., as pandas names those of an array.
+  counts the columns from 0 or 1, as pandas names those of an array, and the lines below it do not look like that.
   The column `label` or `class` is y, in any case of letters, and becomes int64: whole numbers, or names, which are
   numbered in sorted order. Else the column `target`, or `y` at an end of the line, is y and becomes float64. A column
   that the argument `label` names is numbers to predict, unless it holds names or at most 20 different whole numbers.
-  A first column without a name, whole numbers or text, is the index that pandas writes, and is left out.
+  First columns without a name, whole numbers or text, are the index that pandas writes, and are left out.
   A missing value, and an integer beyond 2^53 that float64 cannot hold, is an error that names line and column.
 - NPY: a 2-D float or integer array x; or an .npz file with such an array `x` and optionally a 1-D `y` of float targets
   or integer labels (other arrays are ignored). This is the way in for features that another program computed, of
