@@ -147,6 +147,15 @@ def test_outputs_without_a_row_for_each_sample_are_refused(forward, described, n
         empirical(net, samples(n), method="jacobian")
 
 
+@pytest.mark.parametrize("outputs", ["trace", "diag", "full", 0])
+@pytest.mark.parametrize("change", [lambda y: torch.complex(y, y), lambda y: torch.fft.fft(y), lambda y: y * 1j])
+def test_complex_outputs_are_refused_by_name(change, outputs):
+    net = seeded(sequential)
+    net.register_forward_hook(lambda module, inputs, output: change(output))
+    with pytest.raises(TypeError, match=r"^net: expected real outputs, got a tensor of shape \(1, 2\), .*view_as_real"):
+        empirical(net, samples(3), method="jacobian", outputs=outputs)
+
+
 def test_outputs_without_a_gradient_are_refused():
     for forward in (lambda self, x: self.layer(x).detach(), torch.no_grad()(lambda self, x: self.layer(x))):
         with pytest.raises(ValueError, match=r"^net: its outputs have no gradient by its parameters"):

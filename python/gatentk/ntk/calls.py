@@ -18,7 +18,7 @@ def call(net: nn.Module, rows: Tensor) -> Tensor:
     """The outputs of some samples, which are copied first: forward may write to its input.
 
     Raises:
-        TypeError: the outputs are no tensor.
+        TypeError: the outputs are no tensor, or complex.
         ValueError: forward raises an error.
     """
     try:
@@ -32,6 +32,8 @@ def call(net: nn.Module, rows: Tensor) -> Tensor:
         ) from error
     if not isinstance(result, Tensor):
         raise _no_rows(result, len(rows))
+    if result.is_complex():
+        raise TypeError(f"net: expected real outputs, got {describe(result)}; use torch.view_as_real")
     return result
 
 
