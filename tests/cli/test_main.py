@@ -1,8 +1,11 @@
 """The group of commands: help, version, errors in one line."""
 
+import random
 import re
+import signal
 import subprocess
 import sys
+import time
 import warnings
 
 import click
@@ -138,7 +141,9 @@ def test_warnings_are_lines_and_a_drawing_that_failed_is_in_the_exit_code(monkey
     assert "instruction set" in outcome.stdout
 
 
-@pytest.mark.parametrize("moment", ["import click", "import gatentk.cli.main", "import torch", "load the command"])
+@pytest.mark.parametrize(
+    "moment", ["import gatentk.extras", "import click", "import gatentk.cli.main", "import torch", "load the command"]
+)
 def test_ctrl_c_in_imports_is_one_line(moment):
     program = f"""
 import importlib.abc, os, signal, sys
@@ -148,16 +153,13 @@ class Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
         if name == {moment.removeprefix("import ").replace("load the command", "gatentk.cli.info")!r}:
             sys.meta_path.remove(self)
-            try:
-                os.kill(os.getpid(), signal.SIGINT)
-            except KeyboardInterrupt:
-                if {moment != "import torch"}:
-                    raise
-                raise ImportError("what C code makes of it") from None
+            os.kill(os.getpid(), signal.SIGINT)
+            if {moment == "import torch"}:
+                raise ImportError("what C code makes of it")
 
 sys.meta_path.insert(0, Finder())
 from gatentk.cli import main
-main(["info"], prog_name="gatentk") if {moment != "import click"} and not hasattr(main, "__code__") else main()
+main(["info"], prog_name="gatentk")
 """
     outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (outcome.returncode, outcome.stderr) == (130, "Error: interrupted\n")
@@ -230,3 +232,30 @@ def test_results_go_where_a_folder_can_be(tmp_path, monkeypatch, command):
         assert "--out" in outcome.stderr or place == "file/inside"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arguments", [["ntk", *SMALL_STUDY], ["train", *SMALL_TRAINING], ["paper", "angles"]], ids=" ".join
+)
+def test_ctrl_c_at_any_moment_is_one_line(tmp_path, arguments):
+    program = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+print("started", flush=True)
+from gatentk.cli import main
+main(prog_name="gatentk")
+"""
+    random.seed(len(arguments))
+    for attempt in range(20):
+        command = [sys.executable, "-c", program, *arguments, "--out", str(tmp_path / str(attempt))]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            process.stdout.readline()
+            time.sleep(random.uniform(0.1, 3))
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=120)
+        if process.returncode == 0:
+            assert not said
+        else:  # -SIGINT: after the end of the command, while Python ends
+            assert process.returncode in (130, -signal.SIGINT), said
+            assert said.count("\n") == (process.returncode == 130), said

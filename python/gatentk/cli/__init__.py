@@ -2,18 +2,25 @@
 
 import sys
 
-from gatentk.errors import MissingExtraError
-from gatentk.extras import imports
-
 __all__ = ["main"]
 
+_failure: "tuple[str, int] | None" = None
 try:
-    with imports("cli", "gatentk"):
-        from gatentk.cli.main import main
-except (MissingExtraError, KeyboardInterrupt) as error:
-    _reason, _code = (str(error), 1) if isinstance(error, MissingExtraError) else ("interrupted", 130)
+    from gatentk.errors import MissingExtraError
+    from gatentk.extras import imports
 
-    def main() -> None:  # type: ignore[misc]
-        """Say why there is no command, in one line."""
-        print(f"Error: {_reason}", file=sys.stderr)
-        sys.exit(_code)
+    try:
+        with imports("cli", "gatentk"):
+            from gatentk.cli.main import main
+    except MissingExtraError as error:
+        _failure = str(error), 1
+except KeyboardInterrupt:  # before there is a command that could say so
+    _failure = "interrupted", 130
+
+if _failure is not None:
+
+    def main(*_: object, **__: object) -> None:  # type: ignore[misc]
+        """Say in one line why there is no command."""
+        reason, code = _failure or ("", 1)
+        print(f"Error: {reason}", file=sys.stderr)
+        sys.exit(code)

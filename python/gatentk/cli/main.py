@@ -160,20 +160,29 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     Yields:
         Whether it came.
     """
-    came: list[int] = []
     handler, hook = signal.getsignal(signal.SIGINT), sys.unraisablehook
     if handler is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
+    came: list[int] = []
+    timers: list[threading.Timer] = []
+
+    def later() -> None:
+        main_thread = threading.main_thread().ident or 0
+        timers[:] = [threading.Timer(0.02, signal.pthread_kill, (main_thread, signal.SIGINT))]
+        timers[0].daemon = True
+        timers[0].start()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         came.append(number)
-        raise KeyboardInterrupt
+        if _imports_torch(frame):
+            later()  # its C++ ends the process where Python raises
+        else:
+            raise KeyboardInterrupt
 
     def again(unraisable: sys.UnraisableHookArgs) -> None:
         if isinstance(unraisable.exc_value, KeyboardInterrupt):
-            main_thread = threading.main_thread().ident or 0  # in a callback, where it stopped nothing
-            threading.Timer(0.01, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
+            later()  # in a callback, where it stopped nothing
         else:
             hook(unraisable)
 
@@ -183,9 +192,19 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     try:
         yield lambda: bool(came)
     finally:
+        for timer in timers:
+            timer.cancel()
         sys.unraisablehook = hook
         # While Python ends it would be a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL if is_process else handler)
+
+
+def _imports_torch(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and str(frame.f_globals.get("__name__")).partition(".")[0] == "torch":
+            return True
+        frame = frame.f_back
+    return False
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
