@@ -93,18 +93,16 @@ def test_a_command_ends_well_in_any_encoding(tmp_path):
     assert results(tmp_path)["records"]
 
 
-def test_a_reader_that_goes_away_and_a_full_disk_lose_words_only(tmp_path):
-    arguments = ["ntk", *SMALL_STUDY, "--width", "inf"]
-    for name, redirection, said in (
-        ("full", "> /dev/full", "Error: what was to be shown could not be written"),
-        ("gone", "| true", ""),
-    ):
-        code, output = process([*arguments, "--out", tmp_path / name], f"{redirection}; exit ${{PIPESTATUS[0]}}")
-        assert code == 1, output
-        assert output.startswith(said)
-        assert "Traceback" not in output
-        assert "Exception" not in output
-        assert results(tmp_path / name)["records"]
+def test_a_reader_that_goes_away_loses_words_only(tmp_path):
+    arguments = ["ntk", *SMALL_STUDY, "--width", "inf", "--out", tmp_path]
+    assert process(arguments, "| true; exit ${PIPESTATUS[0]}") == (1, "")
+    assert results(tmp_path)["records"]
+
+
+def test_words_that_a_full_disk_takes_are_said_to_be_lost():
+    code, output = process(["--help"], "> /dev/full")
+    said = "Error: what was to be shown could not be written: [Errno 28] No space left on device\n"
+    assert (code, output) == (1, said)
 
 
 def test_closed_streams_are_no_files(tmp_path):
