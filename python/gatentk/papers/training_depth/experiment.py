@@ -8,6 +8,7 @@ from typing import Any
 
 from gatentk import data
 from gatentk.errors import DataError
+from gatentk.ntk.memory import layerwise_memory
 from gatentk.papers.frame import datasets
 from gatentk.papers.frame.experiment import Cell, Experiment, Results, Scale
 from gatentk.papers.frame.findings import Findings
@@ -51,10 +52,12 @@ class TrainingDepth(Experiment[Settings]):
         return list(cells(settings))
 
     def needs(self, settings: Settings) -> tuple[int, float]:
-        """The data, and the weights with their gradients."""
+        """The data, the weights with their gradients and in float64, and the kernel that a descent is compared with."""
         kept = sum(8 * chosen.n * chosen.features for chosen in settings.sets.values())
-        weights = 16 * settings.depths[-1] * settings.descent.width**2
-        return kept + weights, sum(cell.cost(settings) for cell in cells(settings)) / SPEED
+        width, depth = settings.descent.width, settings.depths[-1]
+        weights = 16 * depth * max(width, settings.width) ** 2
+        kernel = layerwise_memory(settings.descent.rows, width, depth, itemsize=8)
+        return kept + weights + kernel, sum(cell.cost(settings) for cell in cells(settings)) / SPEED
 
     def findings(self, settings: Settings, results: Results) -> Findings:
         """Whether depth helps, with both losses, and whether the rates of condition numbers hold."""
