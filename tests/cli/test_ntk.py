@@ -199,14 +199,15 @@ def test_what_was_guessed_of_a_file_is_said_once_and_options_say_otherwise(no_pl
     assert "label: expected one of the columns '', 'a', 'label', 'b', got 'c'" in outcome.output
 
 
-@pytest.mark.parametrize("inside", ["", "deeper/still"])
-def test_a_folder_that_cannot_be_written_is_refused_before_computing(tmp_path, monkeypatch, inside):
+@pytest.mark.parametrize(("inside", "why"), [("", "is a file"), ("deeper/still", "cannot write to")])
+def test_a_folder_that_cannot_be_written_is_refused_before_computing(tmp_path, monkeypatch, inside, why):
     monkeypatch.setattr(folder, "run_tasks", None)
     occupied = tmp_path / "file"
     occupied.write_text("mine")
     outcome = invoke("ntk", *SMALL, "--out", occupied / inside)
     assert outcome.exit_code == 2
-    assert "cannot write to" in outcome.output
+    assert "--out" in outcome.output
+    assert why in outcome.output
     assert occupied.read_text() == "mine"
     assert list(tmp_path.iterdir()) == [occupied]
 

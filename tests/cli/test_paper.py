@@ -310,8 +310,9 @@ def test_a_folder_of_another_scale_is_refused_and_kept(toys, tmp_path):
 
 def test_a_file_in_place_of_the_folder_is_refused(toys, tmp_path):
     (tmp_path / "file").write_text("mine")
-    for out in (tmp_path / "file", tmp_path / "file" / "below"):
-        assert_one_line(invoke("toy", "--out", out), 2, "--out", f"cannot write to {out}")
+    occupied = tmp_path / "file"
+    for out, why in ((occupied, f"'{occupied}' is a file"), (occupied / "below", f"cannot write to {occupied}/below")):
+        assert_one_line(invoke("toy", "--out", out), 2, "--out", why)
     assert (tmp_path / "file").read_text() == "mine"
 
 
