@@ -20,6 +20,7 @@ DIAGNOSTIC_NAMES = (
 )
 
 BATCH = 128  # default size of mini-batches
+LARGEST_RATE = 1e30  # float32 ends at 3e38, and adam divides the rate by 0.1 in its first step
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,9 @@ class TrainingConfig:
             check_integer(name, getattr(self, name), 1)
         if not isinstance(self.test_fraction, (int, float)) or not 0 <= self.test_fraction < 1:
             raise ValueError(f"test_fraction: expected a share of at least 0 and below 1, got {self.test_fraction!r}")
-        if len(set(self.rates)) != len(self.rates) or not all(0 < rate < math.inf for rate in self.rates):
-            raise ValueError(f"rates: expected different positive learning rates, got {self.rates}")
+        if len(set(self.rates)) != len(self.rates) or not all(0 < rate <= LARGEST_RATE for rate in self.rates):
+            expected = f"different positive learning rates up to {LARGEST_RATE:g}"
+            raise ValueError(f"rates: expected {expected}, got {self.rates}")
         for name in self.diagnostics:
             check_choice("diagnostics", name, DIAGNOSTIC_NAMES)
         self._check_batch()
@@ -127,8 +129,9 @@ class TrainingConfig:
     def _check_switch(self) -> None:
         if not isinstance(self.switch_ridge, (int, float)) or not 0 <= self.switch_ridge < math.inf:
             raise ValueError(f"switch_ridge: expected a number of at least 0, got {self.switch_ridge!r}")
-        if self.switch_rate is not None and (self.switch is None or not 0 < self.switch_rate < math.inf):
-            expected = "a positive learning rate" if self.switch is not None else "none without a switch"
+        if self.switch_rate is not None and (self.switch is None or not 0 < self.switch_rate <= LARGEST_RATE):
+            positive = f"a positive learning rate up to {LARGEST_RATE:g}"
+            expected = positive if self.switch is not None else "none without a switch"
             raise ValueError(f"switch_rate: expected {expected}, got {self.switch_rate!r}")
         if self.switch is not None:
             from gatentk.checks import check_integer
