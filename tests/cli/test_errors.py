@@ -10,6 +10,7 @@ from gatentk.errors import DataError, RunError
 
 
 @click.command()
+@click.option("--data")
 @click.option("-n", "n")
 @click.option("--lr", "rates")
 @click.option("--drop-zero-rows", is_flag=True)
@@ -48,6 +49,21 @@ def test_arguments_become_the_flags_of_the_command(message, shown):
 )
 def test_what_the_user_typed_is_shown_as_it_was(words, message, shown):
     assert with_flags(message, command, words) == shown
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("n: digits has 5 samples, got n=9", "-n: digits has 5 samples, got n=9"),
+        ("rates: expected other ones: 1", "--lr: expected other ones: 1"),
+        ("name: expected a data set", "--data: expected a data set"),
+        ("folder", "folder"),
+        ("mask: expected booleans", "mask: expected booleans"),
+    ],
+)
+@pytest.mark.parametrize("kind", [ValueError, TypeError])
+def test_errors_of_functions_name_the_flag_first(kind, message, shown):
+    assert one_line(kind(message), command).message == shown
 
 
 def test_errors_of_runners_speak_of_flags_and_others_of_what_they_are():

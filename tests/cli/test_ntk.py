@@ -139,9 +139,9 @@ def test_repeated_rows_and_large_batches_are_announced(no_plots, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "nosuch"], "name: expected one of synthetic, friedman"),
+        (["--data", "nosuch"], "--data: expected one of synthetic, friedman"),
         (["--data", "csv:/no/such/file.csv"], "/no/such/file.csv: No such file"),
-        (["--data", "digits", "--path", "x"], "path: digits is not read from a file"),
+        (["--data", "digits", "--path", "x"], "--path: digits is not read from a file"),
         (["--data", "digits", "-n", "1"], "Invalid value for '-n'"),
         (["--data", "digits", "-n", "99999"], "digits has 1797 samples"),
         (["--data", "digits", "--depths", "3:1"], "expected a:b[:step] with a <= b"),
@@ -149,6 +149,7 @@ def test_repeated_rows_and_large_batches_are_announced(no_plots, tmp_path):
         (["--data", "digits", "--depths", "-1"], "expected depths such as 0:10"),
         (["--data", "digits", "--depths", "1;2"], "expected depths such as 0:10"),
         (["--data", "digits", "--depths", ""], "expected depths such as 0:10"),
+        (["--data", "digits", "--depths", "1000000"], "of at most 999999, got '1000000'"),
         (["--data", "digits", "--width", "0"], "expected one width such as 512"),
         (["--data", "digits", "--width", "16,32"], "expected one width such as 512"),
         (["--data", "digits", "--width", "wide"], "expected one width such as 512"),
@@ -196,7 +197,7 @@ def test_what_was_guessed_of_a_file_is_said_once_and_options_say_otherwise(no_pl
     assert "--label b --no-index --header" in found[1]["command"]
     outcome = invoke("ntk", *options, "--label", "c", "--out", tmp_path / "none")
     assert (outcome.exit_code, outcome.output.count("\n")) == (2, 1)
-    assert "label: expected one of the columns '', 'a', 'label', 'b', got 'c'" in outcome.output
+    assert "--label: expected one of the columns '', 'a', 'label', 'b', got 'c'" in outcome.output
 
 
 @pytest.mark.parametrize(("inside", "why"), [("", "is a file"), ("deeper/still", "cannot write to")])

@@ -226,14 +226,14 @@ def test_house_prices_are_learnt_in_any_unit_and_shown_in_it(no_loss_plot, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "nosuch"], "name: expected one of synthetic, friedman"),
+        (["--data", "nosuch"], "--data: expected one of synthetic, friedman"),
         (["--data", "digits", "--model", "mlp"], "'grelu', 'relu'"),
         (["--data", "digits", "--lr", "0"], "expected auto, or different positive numbers such as 0.1"),
         (["--data", "digits", "--lr", "0.1,fast"], "expected auto, or different positive numbers"),
         (["--data", "digits", "--lr", "0.1,0.1"], "expected auto, or different positive numbers"),
         (["--data", "digits", "--diagnostics", "tau,entropy"], "expected none, all or some of tau, gradient"),
         (["--data", "digits", "--optimizer", "gd", "--batch", "5"], "full-batch gradient descent (gd) takes no"),
-        (["--data", "digits", "--switch", "50"], "switch: expected an epoch before the last, 50, got 50"),
+        (["--data", "digits", "--switch", "50"], "--switch: expected an epoch before the last, 50, got 50"),
         (["--data", "digits", "--switch", "5", "--model", "relu"], "only a GReLU network switches"),
         (["--data", "digits", "--test-fraction", "1"], "Invalid value for '--test-fraction'"),
         (["--data", "digits", "--resume", "--restart"], "--resume and --restart exclude each other"),
@@ -267,7 +267,7 @@ def test_the_label_is_the_column_that_an_option_names(no_loss_plot, tmp_path):
         assert f"--label {label} " in results(out)["command"]
     outcome = invoke("train", "--data", "digits", "--label", "x", "--out", tmp_path / "none")
     assert outcome.exit_code == 2
-    assert "label: only csv files have columns" in outcome.output
+    assert "--label: only csv files have columns" in outcome.output
 
 
 def test_data_without_labels_is_refused_by_name(tmp_path):

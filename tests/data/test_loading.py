@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,22 @@ from gatentk import DataError, data
 @pytest.mark.parametrize("name", ["", "Digits", "digits:file", "json:file", ":file"])
 def test_unknown_name(name):
     with pytest.raises(ValueError, match="name: expected one of"):
+        data.load(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("minst", "; did you mean mnist?"),
+        ("Digits", "; did you mean digits?"),
+        ("houses.csv", "; the file is csv:houses.csv"),
+        ("/a/X.CSV", "; the file is csv:/a/X.CSV"),
+        ("x.npz", "; the file is npy:x.npz"),
+        ("zzzz", ""),
+    ],
+)
+def test_an_unknown_name_says_what_may_be_meant(name, meant):
+    with pytest.raises(ValueError, match=re.escape(f"got {name!r}{meant}") + "$"):
         data.load(name)
 
 

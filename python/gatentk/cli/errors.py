@@ -47,6 +47,8 @@ def one_line(error: Exception, command: click.Command | None, words: Iterable[st
     message = printable(" ".join(str(error).split())) or type(error).__name__
     if isinstance(error, (RunError, MemoryError)) and command is not None:
         message = with_flags(message, command, words)
+    elif isinstance(error, (ValueError, TypeError)) and command is not None:
+        message = with_flag(message, command)
     if lacks_memory(error):
         return MachineError(message if isinstance(error, MemoryError) and error.args else _memory_text(message))
     if isinstance(error, OSError):
@@ -111,6 +113,17 @@ def with_flags(message: str, command: click.Command, words: Iterable[str] = ()) 
     typed = "|".join(map(re.escape, _names_in(words))) or "(?!)"
     pattern = rf"(?P<typed>{typed})|^(?P<first>[a-z_]+):|\b(?P<name>[a-z_]+)=(?P<value>[\w.]*)"
     return re.sub(pattern, flagged, message)
+
+
+ARGUMENTS = {"name": "data"}  # of `data.load`, which commands call otherwise
+
+
+def with_flag(message: str, command: click.Command) -> str:
+    """A message of a function that names its argument first, with the command's flag for it."""
+    options = {param.name: param for param in command.params}
+    name, colon, rest = message.partition(":")
+    option = options.get(name) or options.get(ARGUMENTS.get(name, ""))
+    return f"{max(option.opts, key=len)}{colon}{rest}" if colon and isinstance(option, click.Option) else message
 
 
 def _names_in(words: Iterable[str]) -> list[str]:

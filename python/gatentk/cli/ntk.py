@@ -28,7 +28,8 @@ def parse_depths(ctx: click.Context | None, param: click.Parameter | None, value
     for part in value.split(","):
         match = re.fullmatch(r"\s*(\d{1,6})(?::(\d{1,6})(?::(\d{1,6}))?)?\s*", part)
         if match is None:
-            raise click.BadParameter(f"expected depths such as 0:10, 0:10:2 or 0,1,5, got {value!r}", ctx, param)
+            expected = "depths such as 0:10, 0:10:2 or 0,1,5, of at most 999999"
+            raise click.BadParameter(f"expected {expected}, got {value!r}", ctx, param)
         start = int(match[1])
         stop, step = int(match[2] or start), int(match[3] or 1)
         if stop < start or step < 1:

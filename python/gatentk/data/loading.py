@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,16 @@ def _resolve(name: str, path: str | os.PathLike[str] | None) -> tuple[Entry, Pat
             if path is not None and not isinstance(entry, Published):
                 raise ValueError(f"path: {name} is not read from a file or folder of yours, got {path!r}")
             return entry, None if path is None else _file(path)
-    raise ValueError(f"name: expected one of {', '.join(names())}, got {name!r}")
+    raise ValueError(f"name: expected one of {', '.join(names())}, got {name!r}{_meant(name)}")
+
+
+def _meant(name: str) -> str:
+    """What may have been meant by a name that is unknown; nothing if it is like no other."""
+    suffix = Path(name).suffix.lower()
+    if suffix in (".csv", ".npy", ".npz"):
+        return f"; the file is {'csv' if suffix == '.csv' else 'npy'}:{name}"
+    like = get_close_matches(name, [known for known in names() if ":" not in known], 1)
+    return f"; did you mean {like[0]}?" if like else ""
 
 
 def _file(path: str | os.PathLike[str]) -> Path:
