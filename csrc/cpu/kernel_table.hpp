@@ -105,6 +105,7 @@ struct KernelTable {
   BitKernels bits;
   PlanKernels plan;
   GateGramKernels gate_gram;
+  std::uint64_t (*checksum_of_block)(const std::uint8_t* data, std::int64_t bytes);  // see checksum.hpp
   double (*multiply_adds_f32)(std::int64_t rounds);  // see peak.hpp; return the operations done
   double (*multiply_adds_f64)(std::int64_t rounds);
 };

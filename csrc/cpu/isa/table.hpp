@@ -1,4 +1,5 @@
 // Included once per instruction set, with GATENTK_ISA, GATENTK_VECTOR_BYTES and GATENTK_ISA_NAME defined.
+#include "cpu/checksum_kernel.hpp"
 #include "cpu/gate_gram_kernel.hpp"
 #include "cpu/infinite_ntk_kernel.hpp"
 #include "cpu/isa/tables.hpp"
@@ -20,6 +21,7 @@ KernelTable GATENTK_MAKE_TABLE() {
           bit_kernels(),
           plan_kernels(),
           gate_gram_kernels(),
+          checksum_of_block,
           multiply_adds<float>,
           multiply_adds<double>};
 }
