@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cases.damage import flipped, flips
 from cases.tables import PRINT, file_bytes, random_table, same
 
 from gatentk import GateTableError, nn
@@ -397,3 +398,14 @@ def test_files_are_closed_with_their_tables(path):
     del tables
     gc.collect()
     assert descriptors(path) == 0
+
+
+@pytest.mark.parametrize("count", [200, pytest.param(4000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("mmap", [False, True])
+def test_no_flipped_bit_of_a_table_is_accepted(path, mmap, count):
+    random_table().save(path)
+    whole = path.read_bytes()
+    for bit in flips(whole, count):
+        path.write_bytes(flipped(whole, bit))
+        with pytest.raises(GateTableError, match=re.escape(str(path))):
+            GateTable.load(path, mmap=mmap)
