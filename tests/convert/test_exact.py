@@ -10,7 +10,7 @@ from cases.conversions import TOLERANCE, grelu, plain_grelu, plain_relu, relativ
 
 from gatentk import convert
 from gatentk.errors import GateTableError
-from gatentk.nn import MLP, ReLUNetwork
+from gatentk.nn import MLP, GReLUNetwork, ReLUNetwork
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -192,3 +192,16 @@ def test_there_and_back(generator):
     back = convert.relu_to_grelu(convert.grelu_to_relu(net, x)[0])
     for again, t in zip(back.intermediate(x)[:-1], net.intermediate(x)[:-1], strict=True):
         torch.testing.assert_close(again, t.relu())
+
+
+def test_trained_ends_stay_trained(generator):
+    net = GReLUNetwork(20, 160, 2, 1, generator=generator, dtype=torch.float64, train_ends=True)
+    x = samples(40, 20, generator, torch.float64)
+    with torch.no_grad():
+        net.input_weight.mul_(1.5)
+    rnet, _ = convert.grelu_to_relu(net, x)
+    back = convert.relu_to_grelu(rnet)
+    for made in (rnet, back):
+        assert made.train_ends
+        assert torch.equal(made.input_weight, net.input_weight)
+    assert relative(rnet(x).detach(), net(x).detach()) < TOLERANCE[torch.float64]

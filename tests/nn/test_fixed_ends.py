@@ -8,7 +8,7 @@ from cases.networks import KINDS, build, plain, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatentk import ops
+from gatentk import ntk, ops
 from gatentk.gates import GateTable
 from gatentk.nn import GReLUNetwork, ReLUNetwork
 
@@ -242,3 +242,62 @@ def test_unknown_methods_are_refused(kind):
     net.method = "sparse"
     with pytest.raises(ValueError, match="method: expected one of 'auto', 'masked', 'dense', got 'sparse'"):
         net(rows(6))
+
+
+# Trained ends
+
+
+@KINDS
+def test_ends_are_trained_where_that_is_asked_for(kind):
+    net, fixed, x = build(kind, train_ends=True, dtype=torch.float64), build(kind), rows(20, dtype=torch.float64)
+    names = ["input_weight", "output_weight", "weights.0", "weights.1", "weights.2"]
+    assert [name for name, _ in net.named_parameters()] == names
+    assert sorted(net.state_dict()) == sorted(fixed.state_dict())
+    assert "train_ends=True" in repr(net)
+    expected, _ = plain(net, x)
+    result = net(x)
+    torch.testing.assert_close(result, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(result.square().sum(), list(net.parameters())),
+        torch.autograd.grad(expected.square().sum(), list(net.parameters())),
+    )
+
+
+@KINDS
+def test_trained_ends_draw_the_same_numbers_and_load_what_fixed_ones_stored(kind):
+    trained, fixed, x = build(kind, train_ends=True), build(kind), rows(9)
+    assert all(torch.equal(value, fixed.state_dict()[name]) for name, value in trained.state_dict().items())
+    other = build(kind, train_ends=True, seed=5)
+    other.load_state_dict(fixed.state_dict())
+    assert torch.equal(other(x), fixed(x))
+
+
+def test_training_the_ends_changes_no_gate():
+    net, x = build(GReLUNetwork, train_ends=True), rows(20)
+    table, before = net.gate_table(x), net(x)
+    optimizer = torch.optim.SGD(net.parameters(), 1e-2)
+    net(x).square().mean().backward()
+    optimizer.step()
+    assert net.input_weight.grad.any()
+    assert torch.equal(net.gate_table(x).bits, table.bits)
+    assert torch.equal(net(x), net(x, gates=table))
+    assert not torch.equal(net(x), before)
+
+
+@KINDS
+@pytest.mark.parametrize("components", [False, True])
+def test_the_kernel_counts_trained_ends(kind, components):
+    net, x = build(kind, 5, 20, 2, 3, train_ends=True, dtype=torch.float64), rows(6, 5, dtype=torch.float64)
+    layerwise, jacobian = (
+        ntk.empirical(net, x, components=components, method=method) for method in ("layerwise", "jacobian")
+    )
+    if components:  # parameters in the order of the layers, and in that of the module
+        assert len(layerwise) == 4
+        jacobian = jacobian[[0, 2, 3, 1]]
+    torch.testing.assert_close(layerwise, jacobian)
+
+
+@KINDS
+def test_an_answer_to_train_ends_is_a_bool(kind):
+    with pytest.raises(TypeError, match="train_ends: expected a bool, got int 1"):
+        build(kind, train_ends=1)

@@ -16,7 +16,7 @@ def test_gated_layer_is_the_masked_product_of_the_reference(method, generator):
     layer.method = method
     z = torch.randn(90, 150, generator=generator, dtype=torch.float64, requires_grad=True)
     gate_in, gate_out = bits_of(generator, 90, 150), bits_of(generator, 90, 70)
-    for inside, outside in ((None, None), (gate_in, None), (None, gate_out), (gate_in, gate_out)):
+    for inside, outside in ((gate_in, None), (None, gate_out), (gate_in, gate_out)):
         expected = reference.masked_linear(z, layer.weight, inside, outside)
         cotangent = torch.randn(expected.shape, generator=generator, dtype=torch.float64)
         for wrap in (lambda bits, width: bits, GateLayer):
@@ -40,6 +40,7 @@ def test_gated_layers_keep_the_mean_square_of_the_values_that_they_read():
 
 
 LAYER, Z = GReLULinear(150, 70), torch.ones(4, 150)
+ON = ops.pack_bits(Z > 0)
 
 
 @pytest.mark.parametrize(
@@ -48,15 +49,16 @@ LAYER, Z = GReLULinear(150, 70), torch.ones(4, 150)
         (ValueError, "in_features: expected an integer of at least 1", lambda: GReLULinear(0, 4)),
         (TypeError, "out_features: expected an integer", lambda: GReLULinear(4, 4.0)),
         (TypeError, "dtype: expected torch.float32 or torch.float64", lambda: GReLULinear(4, 4, dtype=torch.int32)),
-        (ValueError, r"weight: expected shape \(out_features, 149\)", lambda: LAYER(Z[:, 1:])),
-        (TypeError, "weight: expected torch.float64 as z", lambda: LAYER(Z.double())),
+        (ValueError, r"weight: expected shape \(out_features, 149\)", lambda: LAYER(Z[:, 1:], ON)),
+        (TypeError, "weight: expected torch.float64 as z", lambda: LAYER(Z.double(), ON)),
         (TypeError, "gate_in: expected packed bits", lambda: LAYER(Z, Z > 0)),
         (
             ValueError,
             "gate_in: expected rows of 32 bytes for width 150",
             lambda: LAYER(Z, ops.pack_bits(Z[:, :70] > 0)),
         ),
-        (ValueError, "gate_out: expected rows of 16 bytes for width 70", lambda: LAYER(Z, None, ops.pack_bits(Z > 0))),
+        (ValueError, "gate_out: expected rows of 16 bytes for width 70", lambda: LAYER(Z, None, ON)),
+        (ValueError, "gate_in, gate_out: expected gates .* torch.nn.Linear .*GatedLinear", lambda: LAYER(Z)),
         (ValueError, r"gate_in: expected bits of \(4,\) rows", lambda: LAYER(Z, ops.pack_bits(Z[1:] > 0))),
     ],
 )

@@ -148,7 +148,14 @@ def grelu_to_relu(
         patterns = [layer.bits for layer in gnet.gate_layers(x, gates)]
         check_as_built("gnet", gnet, x, gates, patterns)
         rnet = ReLUNetwork(
-            gnet.d_in, gnet.width, gnet.depth, gnet.d_out, False, torch.Generator(), gnet.input_weight.dtype
+            gnet.d_in,
+            gnet.width,
+            gnet.depth,
+            gnet.d_out,
+            False,
+            torch.Generator(),
+            gnet.input_weight.dtype,
+            train_ends=gnet.train_ends,
         )
         rnet.to(x.device)
         _copy_ends(gnet, rnet)
@@ -232,7 +239,7 @@ def relu_to_grelu(rnet: ReLUNetwork) -> GReLUNetwork:
     gate_net = GateNetwork(*sizes, unused, input_weight=rnet.input_weight)
     with torch.no_grad(), without_autocast():
         check_as_built("rnet", rnet, _probes(rnet))
-    gnet = GReLUNetwork(*sizes, rnet.d_out, gate_net, unused, rnet.input_weight.dtype)
+    gnet = GReLUNetwork(*sizes, rnet.d_out, gate_net, unused, rnet.input_weight.dtype, train_ends=rnet.train_ends)
     with torch.no_grad():
         _copy_ends(rnet, gnet)
         for weight, psi, source in zip(gnet.weights, gate_net.weights, rnet.weights, strict=True):

@@ -16,7 +16,7 @@ from gatentk.ops.autocast import same_dtype
 
 
 class FixedEndsNetwork(ConvertibleModule, ABC):
-    """Trained square layers W_1 .. W_depth between a fixed C and a fixed B: what both networks of [G], Sec. 2 share.
+    """Square layers W_1 .. W_depth between C and B, which are fixed unless asked: what both networks of [G] share.
 
     `y = B D_depth W_depth ... D_1 W_1 D_0 C x`; the networks differ in where the activation patterns D_k come from.
     """
@@ -34,23 +34,33 @@ class FixedEndsNetwork(ConvertibleModule, ABC):
         dtype: torch.dtype | str | None,
         input_weight: Tensor | None = None,
         device: torch.device | str | None = None,
+        train_ends: bool = False,
     ) -> None:
         super().__init__()
+        if not isinstance(train_ends, bool):
+            raise TypeError(f"train_ends: expected a bool, got {describe(train_ends)}")
         self.d_in = check_integer("d_in", d_in, 1)
         self.width = check_integer("width", width, 1)
         self.depth = check_integer("depth", depth, 1)
         self.d_out = check_integer("d_out", d_out, 1)
+        self.train_ends = train_ends
         self.method = "auto"
         dtype = check_dtype(dtype)
         if input_weight is None:
             input_weight = gaussian(self.width, self.d_in, 2 / self.d_in, generator, dtype, device)
-        self.register_buffer("input_weight", input_weight.detach().to(dtype, copy=True))
+        self._register_end("input_weight", input_weight.detach().to(dtype, copy=True))
         output_weight = gaussian(self.d_out, self.width, 2 / self.d_out, generator, dtype, device)
-        self.register_buffer("output_weight", beside(output_weight, input_weight))
+        self._register_end("output_weight", beside(output_weight, input_weight))
         self.weights = nn.ParameterList(
             beside(gaussian(self.width, self.width, 2 / self.width, generator, dtype, device), input_weight)
             for _ in range(self.depth)
         )
+
+    def _register_end(self, name: str, matrix: Tensor) -> None:
+        if self.train_ends:
+            self.register_parameter(name, nn.Parameter(matrix))
+        else:
+            self.register_buffer(name, matrix)
 
     @abstractmethod
     def gate_table(self, x: Tensor, path: str | os.PathLike[str] | None = None) -> GateTable | None:
@@ -82,4 +92,5 @@ class FixedEndsNetwork(ConvertibleModule, ABC):
 
     def extra_repr(self) -> str:
         """Sizes, as in the constructor."""
-        return f"d_in={self.d_in}, width={self.width}, depth={self.depth}, d_out={self.d_out}"
+        ends = ", train_ends=True" if self.train_ends else ""
+        return f"d_in={self.d_in}, width={self.width}, depth={self.depth}, d_out={self.d_out}{ends}"

@@ -18,7 +18,8 @@ from gatentk.nn.fixed_ends import FixedEndsNetwork
 class GReLUNetwork(FixedEndsNetwork):
     """Gated ReLU network ([G], Sec. 2): a fixed second network draws the gates, so they are known before training.
 
-    `t_0 = D_0 C x, t_k = D_k W_k t_{k-1}, y = B t_depth`; no ReLU, t may be negative. Only W_1 .. W_depth are trained.
+    `t_0 = D_0 C x, t_k = D_k W_k t_{k-1}, y = B t_depth`; no ReLU, t may be negative. Only W_1 .. W_depth are trained:
+    C and B stay as they are drawn, as in the paper, unless `train_ends` makes them parameters too. Gates always stay.
     Weights are drawn in the order C, B, W_1 .. W_depth, Psi: `ReLUNetwork` has the same C, B, W for the same seed.
 
     Args:
@@ -28,11 +29,12 @@ class GReLUNetwork(FixedEndsNetwork):
         generator: source of the weights; torch's global one if left out.
         dtype: float32 or float64; torch's default if left out.
         device: where the weights are drawn and lie, "meta" for shapes alone; torch's default if left out.
+        train_ends: whether C and B are Parameters, trained as W_1 .. W_depth are; fixed, as in the paper, if not.
 
     Attributes:
         weights: ParameterList W_1 .. W_depth, (width, width), N(0, 2/width).
-        input_weight: buffer C, (width, d_in), N(0, 2/d_in).
-        output_weight: buffer B, (d_out, width), N(0, 2/d_out).
+        input_weight: C, (width, d_in), N(0, 2/d_in); a buffer, or a Parameter with `train_ends`.
+        output_weight: B, (d_out, width), N(0, 2/d_out); the same.
         gate_net: the `GateNetwork`; its dtype and values stay as they are when the network is converted, so that
             gates stay the same.
         method: "auto", "masked" or "dense", as in `gatentk.ops.masked_linear`.
@@ -61,6 +63,7 @@ class GReLUNetwork(FixedEndsNetwork):
         generator: torch.Generator | None = None,
         dtype: torch.dtype | str | None = None,
         device: torch.device | str | None = None,
+        train_ends: bool = False,
     ) -> None:
         given = gates if isinstance(gates, GateNetwork) else None
         if given is None:
@@ -73,7 +76,7 @@ class GReLUNetwork(FixedEndsNetwork):
         elif device is not None and torch.empty(0, device=device).device != given.input_weight.device:
             raise ValueError(f"device: expected that of gates, {given.input_weight.device}, got {device}")
         input_weight = None if given is None else given.input_weight
-        super().__init__(d_in, width, depth, d_out, generator, dtype, input_weight, device)
+        super().__init__(d_in, width, depth, d_out, generator, dtype, input_weight, device, train_ends)
         if given is None:
             given = GateNetwork(
                 self.d_in,

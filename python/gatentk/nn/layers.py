@@ -14,6 +14,8 @@ from gatentk.nn.conversion import ConvertibleModule
 class GReLULinear(ConvertibleModule):
     """One layer of a gated network: `gate_out o (W (gate_in o z))`, which visits only what the gates leave on.
 
+    Gates come with every call, as bits or as layers of a gate table. `gatentk.nn.GatedLinear` computes its own.
+
     Args:
         in_features, out_features: sizes.
         generator: source of W, drawn from N(0, 2/in_features); torch's global one if left out.
@@ -58,12 +60,18 @@ class GReLULinear(ConvertibleModule):
 
         Args:
             z: of the weight's dtype; its exact zeros are skipped if `gate_in` is left out.
-            gate_in: packed bits (..., n, row bytes) of `z`, or a layer of a gate table.
+            gate_in: packed bits (..., n, row bytes) of `z`, or a layer of a gate table; one of both gates may be left
+                out.
             gate_out: the same for the outputs; those that are off are exact zeros.
 
         Raises:
-            TypeError, ValueError: shapes or dtypes that do not fit each other.
+            TypeError, ValueError: shapes or dtypes that do not fit each other, no gates at all.
         """
+        if gate_in is None and gate_out is None:
+            raise ValueError(
+                "gate_in, gate_out: expected gates of the inputs, of the outputs or of both, got None; without gates "
+                "the layer is linear, which torch.nn.Linear is for; gatentk.nn.GatedLinear computes gates of its own"
+            )
         return ops.masked_linear(z, self.weight, gate_in, gate_out, self.method)
 
     def extra_repr(self) -> str:

@@ -15,8 +15,9 @@ from gatentk.nn.fixed_ends import FixedEndsNetwork
 
 
 class ReLUNetwork(FixedEndsNetwork):
-    """The ReLU network of [G], Sec. 2: `h_0 = C x, h_k = W_k relu(h_{k-1}), y = B relu(h_depth)`, C and B fixed.
+    """The ReLU network of [G], Sec. 2: `h_0 = C x, h_k = W_k relu(h_{k-1}), y = B relu(h_depth)`.
 
+    Only W_1 .. W_depth are trained: C and B stay as they are drawn, unless `train_ends` makes them parameters too.
     Weights are drawn in the order C, B, W_1 .. W_depth, so that `GReLUNetwork` has the same ones for the same seed.
 
     Args:
@@ -26,11 +27,12 @@ class ReLUNetwork(FixedEndsNetwork):
         generator: source of the weights; torch's global one if left out.
         dtype: float32 or float64; torch's default if left out.
         device: where the weights are drawn and lie, "meta" for shapes alone; torch's default if left out.
+        train_ends: whether C and B are Parameters, trained as W_1 .. W_depth are; fixed, as in the paper, if not.
 
     Attributes:
         weights: ParameterList W_1 .. W_depth, (width, width), N(0, 2/width).
-        input_weight: buffer C, (width, d_in), N(0, 2/d_in).
-        output_weight: buffer B, (d_out, width), N(0, 2/d_out).
+        input_weight: C, (width, d_in), N(0, 2/d_in); a buffer, or a Parameter with `train_ends`.
+        output_weight: B, (d_out, width), N(0, 2/d_out); the same.
         method: "auto", "masked" (skip the zeros that ReLU leaves) or "dense", as in `gatentk.ops.masked_linear`.
 
     Raises:
@@ -56,10 +58,11 @@ class ReLUNetwork(FixedEndsNetwork):
         generator: torch.Generator | None = None,
         dtype: torch.dtype | str | None = None,
         device: torch.device | str | None = None,
+        train_ends: bool = False,
     ) -> None:
         if not isinstance(last_relu, bool):
             raise TypeError(f"last_relu: expected a bool, got {describe(last_relu)}")
-        super().__init__(d_in, width, depth, d_out, generator, dtype, device=device)
+        super().__init__(d_in, width, depth, d_out, generator, dtype, device=device, train_ends=train_ends)
         self.last_relu = last_relu
 
     def forward(self, x: Tensor) -> Tensor:

@@ -62,9 +62,11 @@ def stages_of(net: nn.Module) -> list[Stage]:
 
 
 def _fixed_ends_stages(net: GReLUNetwork | ReLUNetwork) -> list[Stage]:
-    """C, W_1 .. W_L, B with gates or ReLUs between them; C and B are no parameters and count for nothing."""
+    """C, W_1 .. W_L, B with gates or ReLUs between them; C and B count where they are trained."""
     _check_as_built(net)
-    matrices = [net.input_weight.detach(), *net.weights, net.output_weight.detach()]
+    ends = [net.input_weight, net.output_weight]
+    first, last = ends if net.train_ends else [end.detach() for end in ends]
+    matrices = [first, *net.weights, last]
     chain: list[Stage] = []
     for layer, weight in enumerate(matrices[:-1]):
         chain += [LinearStage(weight, None), GateStage(net, layer) if isinstance(net, GReLUNetwork) else RELU]
@@ -84,7 +86,7 @@ def _check_as_built(net: MLP | GReLUNetwork | ReLUNetwork) -> None:
     if isinstance(net, MLP):
         return
     for name in ("input_weight", "output_weight"):
-        _check("net", net, buffer_alteration(net, name))
+        _check("net", net, (parameter_alteration if net.train_ends else buffer_alteration)(net, name))
     if isinstance(net, GReLUNetwork):
         if type(net.gate_net) is not GateNetwork:
             raise _unsupported("net.gate_net", net.gate_net)
