@@ -1,5 +1,6 @@
 """Operations on tensors, registered with torch: a module for each family. Only they call the compiled modules."""
 
+from gatentk.ops import blocks as blocks  # registers its operations
 from gatentk.ops.bits import pack_bits, transpose_bits, unpack_bits
 from gatentk.ops.checksums import checksum
 from gatentk.ops.gate_gram import gate_gram
