@@ -410,6 +410,68 @@ def test_gradients_of_single_samples(method):
     torch.testing.assert_close(found, torch.stack(plain))
 
 
+# Gates that blocks of neurons share
+
+
+def shared(case, block_in, block_out):
+    """The case with its gates drawn for blocks, and these as bits; 0 leaves a side without gates."""
+    bits = []
+    for name, block in (("in", block_in), ("out", block_out)):
+        mask = getattr(case, f"mask_{name}")
+        if not block:
+            setattr(case, f"mask_{name}", torch.ones_like(mask))
+            bits.append(None)
+            continue
+        first = mask[:, ::block].contiguous()
+        setattr(case, f"mask_{name}", first.repeat_interleave(block, 1)[:, : mask.shape[1]])
+        bits.append(ops.pack_bits(first))
+    return bits
+
+
+@METHODS
+@DTYPES
+@pytest.mark.parametrize("blocks", [(8, 8), (16, 0), (0, 16), (7, 5), (1, 8), (8, 1), (50, 30)])
+def test_blocks_are_their_neurons(isa, dtype, method, blocks):
+    """Whatever each side has: blocks, single neurons, no gates."""
+    case = Case(9, 50, 30, dtype)
+    inside, outside = shared(case, *blocks)
+    z, weight, upstream = case.poisoned()
+    leaves = [t.requires_grad_() for t in (z, weight)]
+    sides = [block or 1 for block in blocks]
+    arguments = [[] if bits is None else [bits] for bits in (inside, outside)]
+    out = torch.ops.gatentk.masked_matmul(
+        *leaves, False, True, arguments[0], [], arguments[1], ops.METHODS.index(method), [sides[0], 1, sides[1]]
+    )
+    found = out.detach(), *torch.autograd.grad(out, leaves, upstream)
+    for result, exact in zip(found, case.dense(torch.float64), strict=True):
+        assert torch.equal(result.double(), exact)
+    if sides[0] == sides[1]:
+        assert torch.equal(ops.masked_linear(z, weight, inside, outside, method, block=sides[0]), found[0])
+
+
+@pytest.mark.parametrize("blocks", [(3, 2), (4, 0), (1, 3)])
+def test_derivatives_and_tangents_of_blocks(blocks):
+    case, other = Case(5, 7, 6, torch.float64, 0.6, entries=factor), Case(5, 7, 6, torch.float64, seed=1)
+    gates = [[] if bits is None else [bits] for bits in shared(case, *blocks)]
+    sides = [block or 1 for block in blocks]
+
+    def product(z, weight):
+        return torch.ops.gatentk.masked_matmul(
+            z, weight, False, True, gates[0], [], gates[1], 1, [sides[0], 1, sides[1]]
+        )
+
+    leaves = [t.requires_grad_() for t in (case.z, case.weight)]
+    assert torch.autograd.gradcheck(product, leaves, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(product, leaves, fast_mode=True)
+    for dims in ((0, None), (None, 0), (0, 0)):
+        arguments = [
+            t.detach() if d is None else torch.stack([t.detach(), u])
+            for t, u, d in zip(leaves, (other.z, other.weight), dims, strict=True)
+        ]
+        expected = [product(*(a if d is None else a[i] for a, d in zip(arguments, dims, strict=True))) for i in (0, 1)]
+        torch.testing.assert_close(torch.func.vmap(product, dims)(*arguments), torch.stack(expected))
+
+
 # Registration with torch
 
 
@@ -422,6 +484,8 @@ def op_cases():
     yield "bare", matmul, (case.z, case.weight, False, True, [], [], [], 0)
     yield "forward", matmul, (z, weight, False, True, [inside], [], [outside], 1)
     yield "weight", matmul, (upstream, z, True, False, planned[1], planned[0], [], 1)
+    yield "blocks", matmul, (z, weight, False, True, [inside], [], [outside], 1, [4, 1, 3])
+    yield "dense", matmul, (z, weight, False, True, [inside], [], [outside], 2, [4, 1, 3])
 
 
 @pytest.mark.parametrize(("op", "arguments"), [c[1:] for c in op_cases()], ids=[c[0] for c in op_cases()])
@@ -486,6 +550,18 @@ WIDE = torch.zeros(3, 32, dtype=torch.uint8)
         (ValueError, "^gate_in: expected rows of 16 bytes", lambda: ops.masked_linear(Z, W, Layer(WIDE, 256))),
         (TypeError, r"^gate_in: expected packed bits \(uint8\)", lambda: ops.masked_linear(Z, W, Z > 0)),
         (TypeError, r"^gate_out: expected packed bits \(uint8\)", lambda: ops.masked_linear(Z, W, None, OUT.int())),
+        (TypeError, "^block: expected an integer, got", lambda: ops.masked_linear(Z, W, BITS, block=2.0)),
+        (ValueError, "^block: expected an integer of at least 1, got 0", lambda: ops.masked_linear(Z, W, block=0)),
+        (
+            ValueError,
+            "^block: expected a number from 1 to 4, the width of gate_in, got 5",
+            lambda: ops.masked_linear(Z, W, BITS, block=5),
+        ),
+        (
+            ValueError,
+            "^block: expected 1 as in gate_in, got 2",
+            lambda: ops.masked_linear(Z, W, Layer(BITS, 4), block=2),
+        ),
         (ValueError, "^z: .*CPU tensors only", lambda: ops.masked_linear(Z.to("meta"), W)),
         (ValueError, "^weight: .*CPU tensors only", lambda: ops.masked_linear(Z, W.to("meta"))),
         (ValueError, "^gate_in: .*CPU tensors only", lambda: ops.masked_linear(Z, W, BITS.to("meta"))),

@@ -9,7 +9,7 @@ from gatentk import _core
 from gatentk.checks import describe
 from gatentk.ops.arguments import check_bit_matrix, check_bits, check_device
 from gatentk.ops.cuda import on_cuda
-from gatentk.ops.layouts import contiguous_rows, packed, transposed, unpacked
+from gatentk.ops.layouts import contiguous_rows, packed, row_bytes, transposed, units, unpacked
 from gatentk.ops.registration import register
 
 
@@ -72,9 +72,15 @@ def unpack_bits(bits: Tensor, width: int) -> Tensor:
     return result
 
 
-def gated(values: Tensor, bits: Tensor | None) -> Tensor:
+def gated(values: Tensor, bits: Tensor | None, block: int = 1) -> Tensor:
     """Exact zeros where a gate is off, whatever stands there."""
-    return values if bits is None else torch.where(unpack_bits(bits, values.shape[-1]), values, 0)
+    return values if bits is None else torch.where(_mask(values, bits, block), values, 0)
+
+
+def _mask(values: Tensor, bits: Tensor, block: int) -> Tensor:
+    width = values.shape[-1]
+    mask = unpack_bits(bits, units(width, block))
+    return mask if block == 1 else mask.repeat_interleave(block, -1)[..., :width]
 
 
 def _unpack_on_cpu(bits: Tensor, width: int) -> Tensor:
@@ -90,6 +96,35 @@ def _unpack_on_cpu(bits: Tensor, width: int) -> Tensor:
 register(
     "unpack_bits(Tensor bits, int width) -> Tensor", cpu=_unpack_on_cpu, cuda=on_cuda("unpack_bits"), fake=unpacked
 )
+
+
+def expand_bits(bits: Tensor, width: int, block: int) -> Tensor:
+    """Bits of neurons of those of blocks, of which the last may be shorter.
+
+    Args:
+        bits: uint8, (..., row_bytes(units(width, block))).
+        width: neurons.
+        block: neighbouring neurons that share a bit.
+
+    Returns:
+        uint8, (..., row_bytes(width)).
+
+    >>> unpack_bits(expand_bits(pack_bits(torch.tensor([True, False])), 5, 3), 5)
+    tensor([ True,  True,  True, False, False])
+    """
+    if block == 1:
+        return bits
+    mask = unpack_bits(bits, units(width, block))
+    if block % 8:
+        return pack_bits(mask.repeat_interleave(block, -1)[..., :width])
+    # Whole bytes of a block: 0 or 255, so that there is never a byte for each neuron.
+    octets = mask.to(torch.uint8).mul_(255).repeat_interleave(block // 8, -1)
+    used = -(-width // 8)
+    result = bits.new_zeros((*bits.shape[:-1], row_bytes(width)))
+    result[..., :used] = octets[..., :used]
+    if width % 8:
+        result[..., used - 1] &= (1 << width % 8) - 1
+    return result
 
 
 def transpose_bits(bits: Tensor, width: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -26,6 +26,15 @@ def row_bytes(width: int) -> int:
     (16, 16, 32)
     """
     return -(-width // ROW_ALIGNMENT) * (ROW_ALIGNMENT // 8)
+
+
+def units(width: int, block: int) -> int:
+    """Bits of a row of `width` neurons of which `block` neighbours share one; the last block may be shorter.
+
+    >>> units(130, 1), units(130, 64)
+    (130, 3)
+    """
+    return -(-width // block)
 
 
 def contiguous_rows(matrix: Tensor) -> Tensor:
@@ -98,6 +107,7 @@ class MaskedProduct(NamedTuple):
         gate_a, gate_b, gate_out: bits, on the CPU perhaps followed by their plans; empty where all is on. Those of a
             factor are as it is stored.
         method: index in `gatentk.ops.METHODS`.
+        blocks: neighbouring columns that share a bit, of a, of b and of the result as they are stored.
     """
 
     a: Tensor
@@ -108,6 +118,7 @@ class MaskedProduct(NamedTuple):
     gate_b: list[Tensor]
     gate_out: list[Tensor]
     method: int
+    blocks: Sequence[int] = (1, 1, 1)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -119,9 +130,14 @@ class MaskedProduct(NamedTuple):
         return self.a.new_empty(self.shape)
 
     @property
+    def gates(self) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Of the factors and of the result."""
+        return self.gate_a, self.gate_b, self.gate_out
+
+    @property
     def bits(self) -> list[Tensor | None]:
         """Gates of the factors and of the result, without plans."""
-        return [gate[0] if gate else None for gate in (self.gate_a, self.gate_b, self.gate_out)]
+        return [gate[0] if gate else None for gate in self.gates]
 
 
 class GramProblem(NamedTuple):

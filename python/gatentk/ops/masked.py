@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from gatentk import _core
-from gatentk.checks import FLOATS, describe
+from gatentk.checks import FLOATS, check_integer, describe
 from gatentk.ops import cuda
 from gatentk.ops.arguments import check_bits, check_device, check_matrix
 from gatentk.ops.autocast import as_matmul, same_dtype, without_autocast
-from gatentk.ops.bits import gated
-from gatentk.ops.layouts import MaskedProduct, contiguous_rows, gate_view, view
+from gatentk.ops.bits import expand_bits, gated
+from gatentk.ops.layouts import MaskedProduct, contiguous_rows, gate_view, units, view
 from gatentk.ops.plans import GateRows, checked_plans, plan_address
 from gatentk.ops.registration import batch_dims, below_autograd, recordable, register, sliced
 
@@ -35,7 +35,12 @@ SMALLEST_UNGATED = 512
 
 
 def masked_linear(
-    z: Tensor, weight: Tensor, gate_in: Gate = None, gate_out: Gate = None, method: str = "auto"
+    z: Tensor,
+    weight: Tensor,
+    gate_in: Gate = None,
+    gate_out: Gate = None,
+    method: str = "auto",
+    block: int | None = None,
 ) -> Tensor:
     """`gate_out o ((gate_in o z) @ weight.T)`, visiting only what is on ([G], Sec. 2: t_k = D_k W_k t_{k-1}).
 
@@ -56,17 +61,22 @@ def masked_linear(
         gate_out: the same for out_features; outputs that are off are exact zeros.
         method: "masked" skips, "dense" multiplies everything, "auto" chooses by size and density; on a CUDA device it
             skips where there are gates, because zeros cannot be counted without waiting for the device.
+        block: neighbouring neurons that share a bit, ceil(width / block) bits a row; left out, it is that of the
+            layer, or 1 for packed bits.
 
     Returns:
         (..., n, out_features).
 
     Raises:
-        TypeError, ValueError: shapes, dtypes or devices that do not fit each other, an unknown method.
+        TypeError, ValueError: shapes, dtypes or devices that do not fit each other, an unknown method, another block
+            than that of a layer.
 
     >>> from gatentk.ops import pack_bits
     >>> z, weight = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, 10.0, 100.0], [1.0, 1.0, 1.0]])
     >>> masked_linear(z, weight, gate_in=pack_bits(torch.tensor([[True, False, True]])))
     tensor([[301.,   4.]])
+    >>> masked_linear(z, weight, gate_in=pack_bits(torch.tensor([[True, False]])), block=2)
+    tensor([[21.,  3.]])
     """
     if method not in METHODS:
         raise ValueError(f"method: expected one of {', '.join(map(repr, METHODS))}, got {method!r}")
@@ -77,29 +87,40 @@ def masked_linear(
     if weight.dtype != z.dtype and not same_dtype(weight, z):
         raise TypeError(f"weight: expected {z.dtype} as z, got {describe(weight)}")
     check_device("weight", weight, z, "z")
-    inside = _gate("gate_in", gate_in, z.shape, z)
-    outside = _gate("gate_out", gate_out, (*z.shape[:-1], weight.shape[0]), z)
+    if block is not None:
+        block = check_integer("block", block, 1)
+    inside, block_in = _gate("gate_in", gate_in, z.shape, z, block)
+    outside, block_out = _gate("gate_out", gate_out, (*z.shape[:-1], weight.shape[0]), z, block)
+    blocks = (block_in, 1, block_out)
     rows = z.reshape(-1, z.shape[-1]) if z.dim() != 2 else z
-    product = MaskedProduct(rows, weight, False, True, inside, [], outside, METHODS.index(method))
+    product = MaskedProduct(rows, weight, False, True, inside, [], outside, METHODS.index(method), blocks)
     result: Tensor = torch.ops.gatentk.masked_matmul(*product)
     return result if z.dim() == 2 else result.reshape(*z.shape[:-1], weight.shape[0])
 
 
-def _gate(name: str, gate: Gate, shape: Sequence[int], z: Tensor) -> list[Tensor]:
-    """Bits of rows of `shape`, followed by their plans where they come with them and the device of z has a use."""
+def _gate(name: str, gate: Gate, shape: Sequence[int], z: Tensor, block: int | None) -> tuple[list[Tensor], int]:
+    """Bits of rows of `shape`, with their plans where they come with them and z's device uses them, and their block."""
     if gate is None:
-        return []
-    bits = gate if isinstance(gate, Tensor) else gate.bits
-    check_bits(name, bits, shape[-1], z, "z")
+        return [], 1
+    if isinstance(gate, Tensor):
+        bits, own = gate, block or 1
+    else:
+        bits, own = gate.bits, getattr(gate, "block", 1)  # gates of others may know no blocks
+        if block not in (None, own):
+            raise ValueError(f"block: expected {own} as in {name}, got {block}")
+    width = shape[-1]
+    if own > max(width, 1):
+        raise ValueError(f"block: expected a number from 1 to {width}, the width of {name}, got {own}")
+    check_bits(name, bits, units(width, own), z, "z")
     if bits.shape[:-1] != torch.Size(shape[:-1]):
         raise ValueError(f"{name}: expected bits of {tuple(shape[:-1])} rows, got {describe(bits)}")
     if isinstance(gate, Tensor) or bits.is_cuda:
-        return [bits if bits.dim() == 2 else bits.reshape(-1, bits.shape[-1])]
-    return [bits, *checked_plans(gate, name, shape[-1])]
+        return [bits if bits.dim() == 2 else bits.reshape(-1, bits.shape[-1])], own
+    return [bits, *checked_plans(gate, name, width)], own
 
 
 def _multiply_on_cpu(*arguments: Any) -> Tensor:
-    product = MaskedProduct(*arguments)
+    product = _of_neurons(MaskedProduct(*arguments))
     if product.a.dtype == torch.bfloat16:
         say_that_bfloat16_is_slow()
         wide = product._replace(a=product.a.float(), b=product.b.float())
@@ -124,6 +145,18 @@ def _multiply_on_cpu(*arguments: Any) -> Tensor:
     return out
 
 
+def _of_neurons(product: MaskedProduct) -> MaskedProduct:
+    """The same product with a bit for every neuron; bits that were shared come without plans then."""
+    if max(product.blocks) == 1:
+        return product
+    widths = product.a.shape[1], product.b.shape[1], product.shape[1]
+    gate_a, gate_b, gate_out = (
+        [expand_bits(gate[0], width, block)] if gate and block > 1 else gate
+        for gate, width, block in zip(product.gates, widths, product.blocks, strict=True)
+    )
+    return product._replace(gate_a=gate_a, gate_b=gate_b, gate_out=gate_out, blocks=(1, 1, 1))
+
+
 @cache
 def say_that_bfloat16_is_slow() -> None:
     """Warn once: with width 2048 copies and product take 1.8 times as long as in float32 for 64 rows, 6 for one row."""
@@ -136,7 +169,7 @@ def say_that_bfloat16_is_slow() -> None:
 
 
 def _multiply_on_cuda(*arguments: Any) -> Tensor:
-    product = MaskedProduct(*arguments)
+    product = _of_neurons(MaskedProduct(*arguments))
     method = METHODS[product.method]
     if method == "dense" or (method == "auto" and not (product.gate_a or product.gate_b or product.gate_out)):
         return _dense_product(product)
@@ -165,15 +198,21 @@ def _dense_product(product: MaskedProduct) -> Tensor:
 
 
 def _gradient_by_a(p: MaskedProduct, grad: Tensor) -> MaskedProduct:
+    of_a, of_b, of_out = p.blocks
     if p.transpose_a:
-        return MaskedProduct(p.b, grad, p.transpose_b, True, p.gate_b, p.gate_out, p.gate_a, p.method)
-    return MaskedProduct(grad, p.b, False, not p.transpose_b, p.gate_out, p.gate_b, p.gate_a, p.method)
+        gates, blocks = (p.gate_b, p.gate_out, p.gate_a), (of_b, of_out, of_a)
+        return MaskedProduct(p.b, grad, p.transpose_b, True, *gates, p.method, blocks)
+    gates, blocks = (p.gate_out, p.gate_b, p.gate_a), (of_out, of_b, of_a)
+    return MaskedProduct(grad, p.b, False, not p.transpose_b, *gates, p.method, blocks)
 
 
 def _gradient_by_b(p: MaskedProduct, grad: Tensor) -> MaskedProduct:
+    of_a, of_b, of_out = p.blocks
     if p.transpose_b:
-        return MaskedProduct(grad, p.a, True, p.transpose_a, p.gate_out, p.gate_a, p.gate_b, p.method)
-    return MaskedProduct(p.a, grad, not p.transpose_a, False, p.gate_a, p.gate_out, p.gate_b, p.method)
+        gates, blocks = (p.gate_out, p.gate_a, p.gate_b), (of_out, of_a, of_b)
+        return MaskedProduct(grad, p.a, True, p.transpose_a, *gates, p.method, blocks)
+    gates, blocks = (p.gate_a, p.gate_out, p.gate_b), (of_a, of_out, of_b)
+    return MaskedProduct(p.a, grad, not p.transpose_a, False, *gates, p.method, blocks)
 
 
 class _DifferentiableProduct(torch.autograd.Function):
@@ -186,8 +225,8 @@ class _DifferentiableProduct(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         p = MaskedProduct(*inputs)
-        ctx.transpose_a, ctx.transpose_b, ctx.method = p.transpose_a, p.transpose_b, p.method
-        ctx.lengths = [len(gate) for gate in (p.gate_a, p.gate_b, p.gate_out)]
+        ctx.transposed, ctx.method, ctx.blocks = (p.transpose_a, p.transpose_b), p.method, p.blocks
+        ctx.lengths = [len(gate) for gate in p.gates]
         ctx.save_for_backward(p.a, p.b, *map(recordable, (*p.gate_a, *p.gate_b, *p.gate_out)))
         ctx.save_for_forward(*ctx.to_save)
 
@@ -200,7 +239,7 @@ class _DifferentiableProduct(torch.autograd.Function):
                 torch.ops.gatentk.masked_matmul(*gradient(p, grad)) if needed else None
                 for gradient, needed in zip((_gradient_by_a, _gradient_by_b), ctx.needs_input_grad, strict=False)
             )
-        return by_a, by_b, None, None, None, None, None, None
+        return by_a, by_b, None, None, None, None, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
@@ -216,7 +255,7 @@ class _DifferentiableProduct(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Tensor, int]:
         p = MaskedProduct(*inputs)
-        dim_a, dim_b, _, _, dims_gate_a, dims_gate_b, dims_gate_out, _ = in_dims
+        dim_a, dim_b, _, _, dims_gate_a, dims_gate_b, dims_gate_out, _, _ = in_dims
         if not p.transpose_a and dim_b is None and all(d is None for d in batch_dims(dims_gate_b, p.gate_b)):
             # Only rows are batched: they all go through one product. Plans do not fit any more.
             def flat(gate: list[Tensor], dims: Any) -> list[Tensor]:
@@ -236,7 +275,8 @@ def _saved(ctx: Any) -> MaskedProduct:
     a, b, *rest = ctx.saved_tensors
     gates = iter(rest)
     gate_a, gate_b, gate_out = ([next(gates) for _ in range(length)] for length in ctx.lengths)
-    return MaskedProduct(a, b, ctx.transpose_a, ctx.transpose_b, gate_a, gate_b, gate_out, ctx.method)
+    transpose_a, transpose_b = ctx.transposed
+    return MaskedProduct(a, b, transpose_a, transpose_b, gate_a, gate_b, gate_out, ctx.method, ctx.blocks)
 
 
 def _flat_rows(matrix: Tensor, dim: int | None, batch: int) -> Tensor:
@@ -247,10 +287,11 @@ def _flat_rows(matrix: Tensor, dim: int | None, batch: int) -> Tensor:
 
 register(
     "masked_matmul(Tensor a, Tensor b, bool transpose_a, bool transpose_b, Tensor[] gate_a, Tensor[] gate_b, "
-    "Tensor[] gate_out, int method) -> Tensor",
+    "Tensor[] gate_out, int method, int[] blocks=[1, 1, 1]) -> Tensor",
     cpu=_multiply_on_cpu,
     cuda=_multiply_on_cuda,
     fake=lambda *arguments: MaskedProduct(*arguments).result(),
-    differentiable=_DifferentiableProduct.apply,
+    # Autograd functions have no defaults.
+    differentiable=lambda *arguments: _DifferentiableProduct.apply(*MaskedProduct(*arguments)),
     autocast=as_matmul,
 )
