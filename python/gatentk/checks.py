@@ -305,6 +305,14 @@ def check_integer(name: str, value: object, minimum: int) -> int:
     return int(value)
 
 
+def check_block(block: object, width: int) -> int:
+    """Neighbouring neurons that share a gate: an integer from 1 to the width of their layer."""
+    value = check_integer("block", block, 1)
+    if value > max(width, 1):
+        raise ValueError(f"block: expected at most width={width}, got {value}")
+    return value
+
+
 def check_dtype(dtype: object, default: torch.dtype | None = None) -> torch.dtype:
     """float32 or float64, as a torch or numpy dtype or by name; the default, or torch's, if it is left out.
 

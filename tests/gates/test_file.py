@@ -101,7 +101,7 @@ def test_foreign_files(path, content):
 @pytest.mark.parametrize(
     ("message", "changes"),
     [
-        ("version 2 of the format, this gatentk reads version 1; install the gatentk that wrote it", {"version": 2}),
+        ("version 3 of the format, this gatentk reads versions 1 and 2; install the gatentk that", {"version": 3}),
         ("version 0 of the format", {"version": 0}),
         ("damaged", {"offset": 4160}),
         ("truncated, expected 4384 bytes", {"n": 9}),

@@ -442,13 +442,13 @@ def test_a_changed_weight_changes_the_fingerprint(change, generator):
 
 
 def test_the_fingerprint_is_computed_once(monkeypatch, generator):
-    net, calls, compute = GateNetwork(5, 30, 2, generator), [], network._fingerprint
+    net, calls, compute = GateNetwork(5, 30, 2, generator), [], GateNetwork._digest
 
     def counted(*arguments):
         calls.append(1)
         return compute(*arguments)
 
-    monkeypatch.setattr(network, "_fingerprint", counted)
+    monkeypatch.setattr(GateNetwork, "_digest", counted)
     first = net.fingerprint
     net.table(torch.ones(3, 5))
     assert net.fingerprint == first

@@ -176,7 +176,7 @@ def test_bits_that_do_not_fit(error, message, arguments):
         (TypeError, "mask: expected a bool tensor or numpy array, got a tensor .*uint8", torch.zeros(2, 3, 4).byte()),
         (TypeError, "mask: expected a bool tensor or numpy array, got an array .*int64", np.zeros((2, 3, 4), np.int64)),
         (TypeError, "mask: expected a bool tensor or numpy array, got list", [[[1]]]),
-        (ValueError, r"mask: expected shape \(layers, n, width\)", torch.zeros(3, 4, dtype=torch.bool)),
+        (ValueError, r"mask: expected shape \(layers, n, units\)", torch.zeros(3, 4, dtype=torch.bool)),
     ],
 )
 def test_masks_that_do_not_fit(error, message, mask):

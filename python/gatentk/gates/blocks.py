@@ -34,6 +34,15 @@ def count_ones(block: Tensor) -> int:
     return int(torch.bincount(block.reshape(-1), minlength=256).cpu() @ _ONES_OF_BYTE)
 
 
+def count_neurons(rows: Tensor, width: int, block: int) -> int:
+    """Neurons whose bit is set, where `block` neighbours share one."""
+    neurons, missing = block * count_ones(rows), -width % block
+    if missing:
+        last = width // block
+        neurons -= missing * int((rows[:, last // 8] >> last % 8 & 1).sum())
+    return neurons
+
+
 def padding_is_set(block: Tensor, width: int) -> bool:
     """Whether a bit beyond `width` is set in a row of the block."""
     used = width % ops.ROW_ALIGNMENT

@@ -1,18 +1,20 @@
 r"""The file of a gate table: written in one go, read or mapped, with a checksum.
 
 A table file, little endian, is a header of 4096 bytes followed by the bits as they lie in memory, (layers, n, row
-bytes) with zeros as padding of the rows:
+bytes) with zeros as padding of the rows. A row has a bit for each block of neurons, the last of which may be shorter:
 
     offset  bytes
          0      8  magic, 89 47 41 54 45 53 0D 0A ("\x89GATES\r\n": text transfers that damage it are noticed)
-         8      4  version of the format, 1
+         8      4  version of the format: 1 where every neuron has a gate of its own, 2 where blocks of them share one
         12      4  offset of the bits, 4096
         16      8  layers
         24      8  n
         32      8  width
         40     32  SHA-256 fingerprint of the gate network, zeros if it is not known
         72      4  checksum of the bits: CRC-32 of the layers' CRC-32, 4 bytes each
-        76   4016  zeros
+        76      4  zeros
+        80      8  neurons of a block, at least 2 and at most the width; zeros in version 1
+        88   4004  zeros
       4092      4  CRC-32 of the 4092 bytes above
 """
 
@@ -37,11 +39,12 @@ from torch import Tensor
 from gatentk import ops
 from gatentk.errors import GateTableError
 from gatentk.gates.blocks import blocks, padding_is_set
+from gatentk.ops.layouts import units
 from gatentk.runs.files import open_atomically
 
 _MAGIC = b"\x89GATES\r\n"
-_VERSION = 1
-_HEADER = struct.Struct("<8sIIQQQ32sI4016x")  # all but its own checksum
+_VERSIONS = (1, 2)
+_HEADER = struct.Struct("<8sIIQQQ32sI4xQ4004x")  # all but its own checksum
 _DATA_OFFSET = _HEADER.size + 4
 _LARGEST_SIZE = 1 << 62
 # Each of the sizes on its own: where one of them is 0, the length of the file says nothing of the others.
@@ -58,17 +61,28 @@ class Header:
     width: int
     fingerprint: str | None
     checksum: int = 0
+    block: int = 1
+
+    @property
+    def units(self) -> int:
+        """Bits of a row."""
+        return units(self.width, self.block)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Of the bits."""
-        return self.layers, self.n, ops.row_bytes(self.width)
+        return self.layers, self.n, ops.row_bytes(self.units)
+
+    def __str__(self) -> str:
+        blocks_of = "" if self.block == 1 else f", block={self.block}"
+        return f"layers={self.layers}, n={self.n}, width={self.width}{blocks_of}"
 
     def pack(self) -> bytes:
         """The header as it stands in the file."""
         digest = bytes.fromhex(self.fingerprint) if self.fingerprint else bytes(32)
         sizes = (self.layers, self.n, self.width)
-        head = _HEADER.pack(_MAGIC, _VERSION, _DATA_OFFSET, *sizes, digest, self.checksum)
+        version, block = (1, 0) if self.block == 1 else (2, self.block)  # as version 1 always was
+        head = _HEADER.pack(_MAGIC, version, _DATA_OFFSET, *sizes, digest, self.checksum, block)
         return head + struct.pack("<I", zlib.crc32(head))
 
 
@@ -81,25 +95,23 @@ def read_header(path: Path, file: BinaryIO) -> Header:
         raise GateTableError(
             f"{path}: truncated, expected a header of {_DATA_OFFSET} bytes, got {len(raw)} in all; {_REMEDY}"
         )
-    _, version, _, layers, n, width, digest, checksum = _HEADER.unpack(raw[:-4])
-    if version != _VERSION:
+    _, version, _, layers, n, width, digest, checksum, block = _HEADER.unpack(raw[:-4])
+    if version not in _VERSIONS:
         raise GateTableError(
-            f"{path}: version {version} of the format, this gatentk reads version {_VERSION}; install the gatentk that "
+            f"{path}: version {version} of the format, this gatentk reads versions 1 and 2; install the gatentk that "
             f"wrote it, or {_REMEDY}"
         )
-    header = Header(layers, n, width, digest.hex() if any(digest) else None, checksum)
+    header = Header(layers, n, width, digest.hex() if any(digest) else None, checksum, 1 if version == 1 else block)
     if raw != header.pack():
         raise GateTableError(f"{path}: damaged, the header does not fit its checksum; {_REMEDY}")
-    too_large = any(getattr(header, name) > largest for name, largest in _LARGEST.items())
-    if too_large or math.prod(max(size, 1) for size in header.shape) > _LARGEST_SIZE:
-        raise GateTableError(f"{path}: impossible sizes, layers={layers}, n={n}, width={width}; {_REMEDY}")
+    wrong = version == 2 and not 2 <= block <= width
+    wrong = wrong or any(getattr(header, name) > largest for name, largest in _LARGEST.items())
+    if wrong or math.prod(max(size, 1) for size in header.shape) > _LARGEST_SIZE:
+        raise GateTableError(f"{path}: impossible sizes, {header}; {_REMEDY}")
     expected, size = _DATA_OFFSET + math.prod(header.shape), os.fstat(file.fileno()).st_size
     if size != expected:
         state = "truncated" if size < expected else "too long"
-        raise GateTableError(
-            f"{path}: {state}, expected {expected} bytes for layers={layers}, n={n}, width={width}, got {size}; "
-            f"{_REMEDY}"
-        )
+        raise GateTableError(f"{path}: {state}, expected {expected} bytes for {header}, got {size}; {_REMEDY}")
     return header
 
 
@@ -116,7 +128,7 @@ def write(path: Path, header: Header, blocks_of_rows: Iterable[Tensor]) -> None:
         for block in blocks_of_rows:
             for layer in range(header.layers):
                 rows = block[layer].cpu().numpy().data
-                file.seek(_DATA_OFFSET + (layer * header.n + start) * ops.row_bytes(header.width))
+                file.seek(_DATA_OFFSET + (layer * header.n + start) * header.shape[-1])
                 file.write(rows)
                 checksums[layer] = zlib.crc32(rows, checksums[layer])
             start += block.shape[1]
@@ -223,11 +235,12 @@ def check_sums(path: Path, bits: Tensor, header: Header) -> None:
     checksums, padding = [0] * header.layers, False
     for layer, block in blocks(bits):
         checksums[layer] = zlib.crc32(block.numpy().data, checksums[layer])
-        padding = padding or padding_is_set(block, header.width)
+        padding = padding or padding_is_set(block, header.units)
     if _checksum(checksums) != header.checksum:
         raise GateTableError(f"{path}: damaged, the bits do not fit their checksum; {_REMEDY}")
     if padding:
-        raise GateTableError(f"{path}: bits beyond width {header.width} are set; {_REMEDY}")
+        what = f"width {header.width}" if header.block == 1 else f"the {header.units} blocks of width {header.width}"
+        raise GateTableError(f"{path}: bits beyond {what} are set; {_REMEDY}")
 
 
 def _checksum(layers: Sequence[int]) -> int:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from gatentk import ops
-from gatentk.checks import check_choice, describe
+from gatentk.checks import check_choice, check_dtype, describe
 from gatentk.errors import GateTableError
 from gatentk.gates import GateLayer, GateNetwork, GateTable
+from gatentk.gates.weights import beside, gaussian
 from gatentk.nn.fixed_ends import FixedEndsNetwork
 
 
@@ -24,8 +25,9 @@ class GReLUNetwork(FixedEndsNetwork):
 
     Args:
         d_in, width, depth, d_out: sizes; `depth`, at least 1, counts the trained layers.
-        gates: "random" draws a gate network with the same C; a `GateNetwork` is used as it is, and its C becomes the
-            network's (no C is drawn then), as does its device.
+        gates: "random" draws a gate network with the same C; a `GateNetwork` of any kind and block is used as it is,
+            and its device becomes the network's. So does its C (none is drawn then) if it is as in the paper: deep, of
+            single neurons, without a center. All others have a C' of their own beside the network's.
         generator: source of the weights; torch's global one if left out.
         dtype: float32 or float64; torch's default if left out.
         device: where the weights are drawn and lie, "meta" for shapes alone; torch's default if left out.
@@ -76,6 +78,10 @@ class GReLUNetwork(FixedEndsNetwork):
         elif device is not None and torch.empty(0, device=device).device != given.input_weight.device:
             raise ValueError(f"device: expected that of gates, {given.input_weight.device}, got {device}")
         input_weight = None if given is None else given.input_weight
+        if given is not None and not given.shares_input_weight:
+            # Beside the gates, as a C of theirs would be.
+            own = gaussian(given.width, given.d_in, 2 / given.d_in, generator, check_dtype(dtype), device)
+            input_weight = beside(own, given.input_weight)
         super().__init__(d_in, width, depth, d_out, generator, dtype, input_weight, device, train_ends)
         if given is None:
             given = GateNetwork(
@@ -160,7 +166,7 @@ class GReLUNetwork(FixedEndsNetwork):
             if not torch.compiler.is_compiling():
                 return [gates.layer(k) for k in range(gates.layers)]
         bits = self.gate_net.gates(x) if gates is None else gates.bits
-        return [GateLayer(layer, self.width) for layer in bits]
+        return [GateLayer(layer, self.width, self.gate_net.block) for layer in bits]
 
     def _check_gates(self, gates: object, n: int) -> None:
         if not isinstance(gates, GateTable):
@@ -169,6 +175,11 @@ class GReLUNetwork(FixedEndsNetwork):
             raise ValueError(
                 f"gates: expected {self.depth + 1} layers, {n} samples as in x and width {self.width}, got a table of "
                 f"{gates.layers} layers, {gates.n} samples and width {gates.width}"
+            )
+        if gates.block != self.gate_net.block:
+            raise ValueError(
+                f"gates: expected a table of block {self.gate_net.block} as the gate network's, got one of block "
+                f"{gates.block}; compute it by gate_table(x)"
             )
         # A fingerprint is a hash of values, which a trace does not have.
         if torch.compiler.is_compiling() or gates.fingerprint is None:

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from gatentk import _core
-from gatentk.checks import describe
+from gatentk.checks import check_block, describe
 from gatentk.ops.arguments import check_bit_matrix
-from gatentk.ops.layouts import contiguous_rows, gate_view
+from gatentk.ops.bits import transpose_bits
+from gatentk.ops.layouts import contiguous_rows, gate_view, units
 from gatentk.ops.registration import register
 
 
@@ -24,40 +25,53 @@ class GateRows(Protocol):
         """uint8, (n, row_bytes(width))."""
 
     @property
-    def plans(self) -> tuple[Tensor, Tensor]:
-        """What `build_plan` makes of the bits, sample-major and neuron-major."""
+    def plans(self) -> tuple[Tensor, ...]:
+        """What `build_plan` makes of the bits, sample-major and neuron-major; of blocks their bits, unit-major."""
 
 
 class GateLayer:
-    """Packed gates of one layer, with the plans of the masked products.
+    """Packed gates of one layer, with what the masked products want to know of them.
 
     Attributes:
-        bits: uint8, (n, row_bytes(width)).
+        bits: uint8, (n, row_bytes(units)).
         n, width: samples and neurons.
+        block: neighbouring neurons that share a gate.
+        units: gates of a sample, `ceil(width / block)`.
+
+    Raises:
+        TypeError, ValueError: a block that is no integer from 1 to the width.
     """
 
-    def __init__(self, bits: Tensor, width: int) -> None:
+    def __init__(self, bits: Tensor, width: int, block: int = 1) -> None:
         self.bits = bits
         self.n = bits.shape[0]
         self.width = width
-        self._plans: tuple[Tensor, Tensor] | None = None
+        self.block = check_block(block, width)
+        self.units = units(width, self.block)
+        self._plans: tuple[Tensor, ...] | None = None
         self._versions: list[int | None] = []
 
     @property
-    def plans(self) -> tuple[Tensor, Tensor]:
-        """Sample-major and neuron-major plan of `build_plan`, built at first use; not on CUDA devices."""
+    def plans(self) -> tuple[Tensor, ...]:
+        """Made at first use: the sample-major and the neuron-major plan of `build_plan`, not on CUDA devices.
+
+        Of blocks of several neurons one tensor, their bits unit-major, as `transpose_bits` has them.
+        """
         # In a trace tensors have no versions.
         if self._plans is None or (not torch.compiler.is_compiling() and self._versions != _versions(self._plans)):
             with torch.inference_mode(False):  # a later training step saves them for its gradient
-                self._plans = (
-                    build_plan(self.bits, self.width),
-                    build_plan(self.bits, self.width, neuron_major=True),
-                )
+                self._plans = self._made_plans()
             self._versions = [] if torch.compiler.is_compiling() else _versions(self._plans)
         return self._plans
 
+    def _made_plans(self) -> tuple[Tensor, ...]:
+        if self.block > 1:
+            return (transpose_bits(self.bits, self.units),)
+        return build_plan(self.bits, self.width), build_plan(self.bits, self.width, neuron_major=True)
+
     def __repr__(self) -> str:
-        return f"GateLayer(n={self.n}, width={self.width})"
+        blocks = "" if self.block == 1 else f", block={self.block}"
+        return f"GateLayer(n={self.n}, width={self.width}{blocks})"
 
 
 def _versions(plans: Sequence[Tensor]) -> list[int | None]:
@@ -65,7 +79,7 @@ def _versions(plans: Sequence[Tensor]) -> list[int | None]:
     return [None if plan.is_inference() else plan._version for plan in plans]
 
 
-def checked_plans(gate: GateRows, name: str, width: int) -> tuple[Tensor, Tensor]:
+def checked_plans(gate: GateRows, name: str, width: int) -> tuple[Tensor, ...]:
     """Plans of gates that somebody else may have made.
 
     Raises:
