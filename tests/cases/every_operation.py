@@ -23,6 +23,7 @@ def every_operation(z: Tensor, weight: Tensor, mask: Tensor) -> list[Tensor]:
     results = [bits, ops.unpack_bits(bits, WIDTH), ops.transpose_bits(bits, WIDTH)]
     results += [ops.gate_gram(bits), ops.gate_gram(bits, bits[:9])]
     for dtype in (torch.float32, torch.float64):
+        results.append(ops.gate_rows(z.to(dtype), ops.pack_bits(mask[:, :7]), 30))
         x, w = z.to(dtype), weight.to(dtype)
         results.append(ops.ordered_linear(x, w, relu=True))
         results += [ops.gram_ntk([x, x], [x, x[:, :0]], gates=[bits, None], components=c) for c in (False, True)]

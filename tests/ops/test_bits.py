@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from cases.bits import LAYOUTS, draw, scatter_bits
-from cases.tensors import DENSITIES, SEEDS, with_threads
+from cases.tensors import DENSITIES, DTYPES, SEEDS, with_threads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -117,6 +117,7 @@ OPS = torch.ops.gatentk
         (OPS.pack_bits.default, (torch.rand(3, 20) < 0.5,)),
         (OPS.unpack_bits.default, (reference.pack_bits(torch.rand(3, 20) < 0.5), 20)),
         (OPS.transpose_bits.default, (BITS, 4)),
+        (OPS.gate_rows.default, (torch.randn(3, 7, requires_grad=True), BITS, 2)),
     ],
 )
 def test_opcheck(op, arguments):
@@ -130,3 +131,78 @@ def test_vmap(isa):
     assert torch.equal(torch.func.vmap(lambda b: ops.unpack_bits(b, 140))(bits), masks)
     transposed = torch.func.vmap(lambda b: ops.transpose_bits(b, 140))(bits)
     assert torch.equal(transposed, reference.pack_bits(masks.mT.contiguous()))
+
+
+# Values where gates are on, and bits that neighbours share
+
+
+def expanded(mask, width, block):
+    return mask.repeat_interleave(block, -1)[..., :width]
+
+
+@given(width=st.integers(1, 300), block=st.integers(1, 40), n=st.integers(0, 9), seed=SEEDS, density=DENSITIES)
+@settings(max_examples=40)
+def test_bits_of_neurons_are_those_of_their_blocks(width, block, n, seed, density):
+    mask = draw(seed, n, -(-width // block), density)
+    assert torch.equal(
+        ops.expand_bits(ops.pack_bits(mask), width, block), reference.pack_bits(expanded(mask, width, block))
+    )
+
+
+@DTYPES
+@given(
+    width=st.sampled_from([1, 7, 8, 9, 63, 64, 65, 130]) | st.integers(1, 300),
+    block=st.sampled_from([1, 4, 8, 16, 32, 64]) | st.integers(1, 80),
+    layouts=st.tuples(st.sampled_from(LAYOUTS), st.sampled_from(LAYOUTS)),
+    leading=st.lists(st.integers(0, 4), min_size=1, max_size=3),
+    seed=SEEDS,
+    density=DENSITIES,
+)
+@settings(max_examples=40)
+def test_values_stay_where_their_gate_is_on(isa, dtype, width, block, layouts, leading, seed, density):
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.rand(*leading, -(-width // block), generator=generator) < density
+    values = torch.randn(*leading, width, generator=generator, dtype=dtype)
+    if layouts[1] == "expanded" and len(leading) == 1 and leading[0]:
+        values, bits = values[:1].expand_as(values), ops.pack_bits(mask)  # a bias
+    else:
+        bits = scatter_bits(ops.pack_bits(mask), layouts[0] if len(leading) == 1 and leading[0] else "contiguous")
+    on = expanded(reference.unpack_bits(bits, mask.shape[-1]), width, block)
+    poisoned = torch.where(on, values, torch.nan)
+    found = ops.gate_rows(poisoned if layouts[1] != "expanded" else values, bits, block)
+    assert found.is_contiguous()
+    assert torch.equal(found, torch.where(on, values, 0))
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.torch.jit.script. is deprecated:DeprecationWarning"
+)  # by torch's own decompositions
+def test_gradients_and_batches_of_values():
+    generator = torch.Generator().manual_seed(0)
+    bits = ops.pack_bits(torch.rand(5, 3, generator=generator) < 0.5)
+    values = torch.randn(5, 7, generator=generator, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(7, generator=generator, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda v: ops.gate_rows(v, bits, 3), values, check_forward_ad=True)
+    assert torch.autograd.gradcheck(lambda b: ops.gate_rows(b.expand(5, 7), bits, 3), bias)
+    assert torch.autograd.gradgradcheck(lambda v: ops.gate_rows(v, bits, 3).square(), values)
+    many = torch.randn(7, 5, 4, generator=generator)
+    found = torch.func.vmap(lambda v: ops.gate_rows(v.T, bits, 3), in_dims=2, out_dims=1)(many)
+    assert torch.equal(found, torch.stack([ops.gate_rows(many[..., i].T, bits, 3) for i in range(4)], 1))
+    found = torch.func.vmap(lambda v, b: ops.gate_rows(v, b, 3))(values.detach(), bits)
+    assert torch.equal(found, ops.gate_rows(values.detach(), bits, 3))
+
+
+def test_gates_that_do_not_fit_their_values_are_refused():
+    for values, bits, block in (
+        (torch.ones(3, 40), BITS[:2], 10),
+        (torch.ones(3, 400), BITS, 2),
+        (torch.ones(3, 4), BITS[None], 1),
+    ):
+        with pytest.raises(ValueError, match=r"^bits: expected packed bits \(uint8\) of shape"):
+            ops.gate_rows(values, bits, block)
+    with pytest.raises(TypeError, match=r"^bits: expected packed bits"):
+        ops.gate_rows(torch.ones(3, 4), BITS.int())
+    with pytest.raises(TypeError, match=r"^values: expected a float32 or float64 or bfloat16 tensor, got"):
+        ops.gate_rows(torch.ones(3, 4).int(), BITS)
+    with pytest.raises(ValueError, match=r"^block: expected an integer of at least 1"):
+        ops.gate_rows(torch.ones(3, 4), BITS, 0)

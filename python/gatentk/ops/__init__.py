@@ -1,7 +1,7 @@
 """Operations on tensors, registered with torch: a module for each family. Only they call the compiled modules."""
 
 from gatentk.ops import blocks as blocks  # registers its operations
-from gatentk.ops.bits import pack_bits, transpose_bits, unpack_bits
+from gatentk.ops.bits import expand_bits, gate_rows, pack_bits, transpose_bits, unpack_bits
 from gatentk.ops.checksums import checksum
 from gatentk.ops.gate_gram import gate_gram
 from gatentk.ops.gram import FactorGates, gram_ntk
@@ -37,8 +37,10 @@ __all__ = [
     "build_plan",
     "checksum",
     "cuda_precision",
+    "expand_bits",
     "fma_peak",
     "gate_gram",
+    "gate_rows",
     "gram_ntk",
     "infinite_ntk",
     "isa",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from gatentk import _core
-from gatentk.checks import describe
-from gatentk.ops.arguments import check_bit_matrix, check_bits, check_device
+from gatentk.checks import FLOATS, check_integer, describe
+from gatentk.ops.arguments import check_bit_matrix, check_bits, check_device, check_packed
 from gatentk.ops.cuda import on_cuda
 from gatentk.ops.layouts import contiguous_rows, packed, row_bytes, transposed, units, unpacked
-from gatentk.ops.registration import register
+from gatentk.ops.registration import below_autograd, recordable, register
 
 
 def pack_bits(mask: Tensor) -> Tensor:
@@ -70,17 +72,6 @@ def unpack_bits(bits: Tensor, width: int) -> Tensor:
     check_bits("bits", bits, width)
     result: Tensor = torch.ops.gatentk.unpack_bits(bits, width)
     return result
-
-
-def gated(values: Tensor, bits: Tensor | None, block: int = 1) -> Tensor:
-    """Exact zeros where a gate is off, whatever stands there."""
-    return values if bits is None else torch.where(_mask(values, bits, block), values, 0)
-
-
-def _mask(values: Tensor, bits: Tensor, block: int) -> Tensor:
-    width = values.shape[-1]
-    mask = unpack_bits(bits, units(width, block))
-    return mask if block == 1 else mask.repeat_interleave(block, -1)[..., :width]
 
 
 def _unpack_on_cpu(bits: Tensor, width: int) -> Tensor:
@@ -162,4 +153,105 @@ register(
     cpu=_transpose_on_cpu,
     cuda=on_cuda("transpose_bits"),
     fake=transposed,
+)
+
+
+# Values of rows where their gates are on
+
+
+def gate_rows(values: Tensor, bits: Tensor, block: int = 1) -> Tensor:
+    """Values where their gate is on, exact zeros elsewhere, whatever stands there; differentiable to any order.
+
+    Args:
+        values: float32, float64 or bfloat16, (..., width); may be expanded, as a bias is.
+        bits: uint8, (..., row_bytes(units(width, block))).
+        block: neighbouring values that share a bit.
+
+    Returns:
+        (..., width), contiguous.
+
+    Raises:
+        TypeError, ValueError: values or bits of another kind or shape, a block below 1.
+
+    >>> gate_rows(torch.tensor([[1.0, 2.0, 3.0]]), pack_bits(torch.tensor([[False, True]])), 2)
+    tensor([[0., 0., 3.]])
+    """
+    block = check_integer("block", block, 1)
+    if not isinstance(values, Tensor) or values.dtype not in (*FLOATS, torch.bfloat16):
+        raise TypeError(f"values: expected a float32 or float64 or bfloat16 tensor, got {describe(values)}")
+    check_device("values", values)
+    check_packed("bits", bits)
+    check_device("bits", bits, values, "values")
+    result: Tensor = torch.ops.gatentk.gate_rows(values, bits, block)
+    return result
+
+
+def gated(values: Tensor, bits: Tensor | None, block: int = 1) -> Tensor:
+    """Exact zeros where a gate is off, whatever stands there; bits as of `gate_rows`, None where all is on."""
+    if bits is None:
+        return values
+    result: Tensor = torch.ops.gatentk.gate_rows(values, bits, block)
+    return result
+
+
+def _gate_rows(values: Tensor, bits: Tensor, block: int) -> Tensor:
+    out = _gated_rows(values, bits, block)
+    width = values.shape[-1]
+    mask = unpack_bits(bits, units(width, block))
+    on = mask if block == 1 else mask.repeat_interleave(block, -1)[..., :width]
+    return out.copy_(torch.where(on, values, 0))
+
+
+def _gated_rows(values: Tensor, bits: Tensor, block: int) -> Tensor:
+    """Room for the values, after a check that the gates fit them."""
+    if block < 1 or values.dim() == 0:
+        raise ValueError(
+            f"values: expected shape (..., width) and blocks of 1 or more, got {describe(values)}, {block}"
+        )
+    expected = (*values.shape[:-1], row_bytes(units(values.shape[-1], block)))
+    if bits.dtype != torch.uint8 or bits.shape != expected:
+        raise ValueError(f"bits: expected packed bits (uint8) of shape {expected}, got {describe(bits)}")
+    return values.new_empty(values.shape)
+
+
+class _DifferentiableGates(torch.autograd.Function):
+    """Masked values are linear in the values: gradient and tangent are masked the same way."""
+
+    @staticmethod
+    def forward(values: Tensor, bits: Tensor, block: int) -> Tensor:
+        return below_autograd(torch.ops.gatentk.gate_rows, values, bits, block)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        values, bits, ctx.block = inputs
+        ctx.dtype = values.dtype  # torch lets gradients and tangents of any dtype through
+        ctx.save_for_backward(recordable(bits))
+        ctx.save_for_forward(*ctx.to_save)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return torch.ops.gatentk.gate_rows(grad.to(ctx.dtype), *ctx.saved_tensors, ctx.block), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *rest: Any) -> Tensor:
+        result: Tensor = torch.ops.gatentk.gate_rows(tangent.to(ctx.dtype), *ctx.saved_tensors, ctx.block)
+        return result
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], values: Tensor, bits: Tensor, block: int) -> tuple[Tensor, int]:
+        """Leading dimensions are batches anyway."""
+        batched = (
+            tensor.expand(info.batch_size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+            for tensor, dim in zip((values, bits), in_dims, strict=False)
+        )
+        return torch.ops.gatentk.gate_rows(*batched, block), 0
+
+
+# Rows whose gates are on: (..., width) and packed bits (..., row_bytes(units(width, block))).
+register(
+    "gate_rows(Tensor values, Tensor bits, int block) -> Tensor",
+    cpu=_gate_rows,
+    cuda=_gate_rows,
+    fake=_gated_rows,
+    differentiable=_DifferentiableGates.apply,
 )
