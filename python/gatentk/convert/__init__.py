@@ -1,8 +1,9 @@
-"""Conversion between GReLU and ReLU networks, and low-rank predictors of gates for inference."""
+"""Conversion between GReLU and ReLU networks, low-rank predictors of gates, and ReLU networks that skip zeros."""
 
 from gatentk.convert.exact import ConversionReport, LayerFit, grelu_to_relu, relu_to_grelu
 from gatentk.convert.low_rank import GatePrediction, LowRankReport, low_rank_gates
 from gatentk.convert.predicted_gates import LowRankGated
+from gatentk.convert.zeros import skip_zeros
 
 __all__ = [
     "ConversionReport",
@@ -13,4 +14,5 @@ __all__ = [
     "grelu_to_relu",
     "low_rank_gates",
     "relu_to_grelu",
+    "skip_zeros",
 ]
