@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cpu/block_tile.hpp"
 #include "cpu/gate_lists.hpp"
 #include "cpu/plan.hpp"
 #include "gatentk/quantities.hpp"
@@ -95,6 +96,22 @@ struct GateGramKernels {
   void (*read_counts)(std::byte* sums, std::int64_t plane_count, std::int32_t* counts, std::int64_t stride);
 };
 
+// Products with gates of blocks of neurons, by tiles of the weight; see block_tile.hpp.
+template <class T>
+struct BlockKernels {
+  int lanes;  // rows of tiles and of sums are filled up to a multiple of it
+  // tile[k][c] = weight[k][c], or weight[c][k] if it is transposed.
+  void (*pack_tile)(const T* weight, std::int64_t stride, bool transposed, std::int64_t depth, std::int64_t columns,
+                    T* tile);
+  void (*multiply_tile)(const BlockTile<T>& tile, const std::int32_t* ids, std::int64_t count, const Ahead& ahead);
+  // A single sample: out[r] = sum over all segments of z times row r of the weight.
+  void (*dot_segments)(const T* z, const Segment* segments, std::int64_t count, const T* weight, std::int64_t stride,
+                       std::int64_t rows, T* out);
+  void (*add_products)(const BlockGradientTile<T>& tile, const std::int32_t* ids, std::int64_t count);
+  // Numbers of the bits that are set in both, with room for 16 more behind them; returns how many.
+  std::int64_t (*list_common)(const std::uint64_t* a, const std::uint64_t* b, std::int64_t words, std::int32_t* ids);
+};
+
 struct KernelTable {
   const char* isa;
   int vector_bytes;
@@ -105,6 +122,8 @@ struct KernelTable {
   BitKernels bits;
   PlanKernels plan;
   GateGramKernels gate_gram;
+  BlockKernels<float> block_f32;
+  BlockKernels<double> block_f64;
   std::uint64_t (*checksum_of_block)(const std::uint8_t* data, std::int64_t bytes);  // see checksum.hpp
   double (*multiply_adds_f32)(std::int64_t rounds);  // see peak.hpp; return the operations done
   double (*multiply_adds_f64)(std::int64_t rounds);
@@ -130,6 +149,17 @@ inline const InfiniteKernels<float>& infinite_kernels(const KernelTable& table) 
 template <>
 inline const InfiniteKernels<double>& infinite_kernels(const KernelTable& table) {
   return table.infinite_f64;
+}
+
+template <class T>
+const BlockKernels<T>& block_kernels(const KernelTable& table);
+template <>
+inline const BlockKernels<float>& block_kernels(const KernelTable& table) {
+  return table.block_f32;
+}
+template <>
+inline const BlockKernels<double>& block_kernels(const KernelTable& table) {
+  return table.block_f64;
 }
 
 // The table in use: the best one that this processor runs, or the one that GATENTK_ISA or select_isa named.

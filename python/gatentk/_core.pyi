@@ -7,6 +7,8 @@ from typing import ClassVar
 Gates = tuple[int, int]
 View = tuple[int, int, int, int, Gates, bool]
 Term = tuple[View, View, View, View, float]
+# (address, rows, width, block, unit stride, row stride, whether there is room for a whole last block, unit-major gates)
+Blocks = tuple[int, int, int, int, int, int, bool, Gates]
 
 openmp: bool
 group_rows: int
@@ -72,6 +74,40 @@ def masked_matmul_f64(
 ) -> None: ...
 def ordered_linear_f32(x: View, weight: View, relu: bool, out: int, out_stride: int, threads: int, /) -> None: ...
 def ordered_linear_f64(x: View, weight: View, relu: bool, out: int, out_stride: int, threads: int, /) -> None: ...
+def block_product_f32(
+    z: Blocks, weight: int, weight_stride: int, transposed: bool, out: Blocks, threads: int, /
+) -> None: ...
+def block_product_f64(
+    z: Blocks, weight: int, weight_stride: int, transposed: bool, out: Blocks, threads: int, /
+) -> None: ...
+def block_weight_gradient_f32(left: Blocks, right: Blocks, out: int, out_stride: int, threads: int, /) -> None: ...
+def block_weight_gradient_f64(left: Blocks, right: Blocks, out: int, out_stride: int, threads: int, /) -> None: ...
+def copy_blocks_f32(source: Blocks, target: Blocks, threads: int, /) -> None: ...
+def copy_blocks_f64(source: Blocks, target: Blocks, threads: int, /) -> None: ...
+def gate_rows_f32(
+    values: int,
+    values_stride: int,
+    rows: int,
+    width: int,
+    block: int,
+    gates: Gates,
+    out: int,
+    out_stride: int,
+    threads: int,
+    /,
+) -> None: ...
+def gate_rows_f64(
+    values: int,
+    values_stride: int,
+    rows: int,
+    width: int,
+    block: int,
+    gates: Gates,
+    out: int,
+    out_stride: int,
+    threads: int,
+    /,
+) -> None: ...
 def build_plan(gates: Gates, transposed: bool, rows: int, columns: int, plan: int, threads: int, /) -> None: ...
 def gate_gram(
     rows: Gates,

@@ -4,6 +4,7 @@ import torch
 from cases.products import whole
 
 from gatentk import ops
+from gatentk.ops.blocks import multiply_rows, weight_gradient_of_rows
 
 NAMES = torch.ops.gatentk
 
@@ -63,4 +64,14 @@ class Blocks:
             NAMES.from_blocks(out, [], self.sizes[1]),
             NAMES.from_blocks(by_z, [], self.sizes[0]),
             by_weight,
+        )
+
+    def products_of_rows(self, off=0.0):
+        """The three products of matrices, without block form."""
+        z, upstream = (torch.where(mask, t, off) for mask, t in zip(self.masks, (self.z, self.upstream), strict=True))
+        (block_in, block_out), (gate_in, gate_out) = self.blocks, self.gates
+        return (
+            multiply_rows(z, self.weight, False, gate_in, gate_out, block_in, block_out),
+            multiply_rows(upstream, self.weight, True, gate_out, gate_in, block_out, block_in),
+            weight_gradient_of_rows(upstream, z, gate_out, gate_in, block_out, block_in),
         )

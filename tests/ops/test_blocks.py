@@ -30,6 +30,8 @@ def check(case, off=torch.nan):
     found = case.products(off)
     for out, exact in zip(case.matrices(found), case.exact(), strict=True):
         assert torch.equal(out.double(), exact)
+    for out, exact in zip(case.products_of_rows(off), case.exact(), strict=True):
+        assert torch.equal(out.double(), exact)
     for blocks, size in zip(found, case.sizes[::-1], strict=False):  # nothing beyond the width
         assert not NAMES.from_blocks(blocks, [], blocks.shape[0] * blocks.shape[2])[:, size:].any()
 

@@ -1,4 +1,5 @@
 // Included once per instruction set, with GATENTK_ISA, GATENTK_VECTOR_BYTES and GATENTK_ISA_NAME defined.
+#include "cpu/blocks_gradient_kernel.hpp"
 #include "cpu/checksum_kernel.hpp"
 #include "cpu/gate_gram_kernel.hpp"
 #include "cpu/infinite_ntk_kernel.hpp"
@@ -21,6 +22,8 @@ KernelTable GATENTK_MAKE_TABLE() {
           bit_kernels(),
           plan_kernels(),
           gate_gram_kernels(),
+          GATENTK_ISA::block_kernels<float>(),
+          GATENTK_ISA::block_kernels<double>(),
           checksum_of_block,
           multiply_adds<float>,
           multiply_adds<double>};

@@ -21,10 +21,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gatentk.checks import describe
+from gatentk import _core
+from gatentk.checks import FLOATS, describe
 from gatentk.ops.autocast import as_matmul, without_autocast
-from gatentk.ops.bits import pack_bits, unpack_bits
-from gatentk.ops.layouts import row_bytes
+from gatentk.ops.bits import expand_bits, gated, transpose_bits
+from gatentk.ops.layouts import contiguous_rows, gate_view, row_bytes, units
 from gatentk.ops.registration import below_autograd, recordable, register, sliced
 
 Gate = list[Tensor]
@@ -38,22 +39,34 @@ def units_of(width: int, block: int) -> int:
     """
     if block < 1:
         raise ValueError(f"block: expected at least 1 neuron, got {block}")
-    return -(-width // block)
-
-
-def neuron_mask(gate: Gate, width: int, block: int) -> Tensor | None:
-    """The gates of single neurons, bool (n, width); None where all is on."""
-    if not gate:
-        return None
-    return unpack_bits(gate[0], units_of(width, block)).repeat_interleave(block, -1)[:, :width]
+    return units(width, block)
 
 
 def masked_rows(blocks: Tensor, gate: Gate, width: int) -> Tensor:
-    """Block form to (n, width), zeros where gates are off whatever stands there."""
-    units, n, block = blocks.shape
-    rows = blocks.transpose(0, 1).reshape(n, units * block)[:, :width]
-    mask = neuron_mask(gate, width, block)
-    return rows if mask is None else torch.where(mask, rows, 0)
+    """Block form to (n, width) in plain torch, zeros where gates are off whatever stands there."""
+    count, n, block = blocks.shape
+    rows = blocks.transpose(0, 1).reshape(n, count * block)[:, :width]
+    return gated(rows, gate[0], block) if gate else rows
+
+
+def block_view(blocks: Tensor, gate: Gate, width: int) -> _core.Blocks:
+    """Contiguous block form as the kernels take it."""
+    _, n, block = blocks.shape
+    return blocks.data_ptr(), n, width, block, n * block, block, True, gate_view(gate[1] if gate else None)
+
+
+def rows_view(rows: Tensor, gate: Gate, block: int) -> _core.Blocks:
+    """A matrix (n, width) of contiguous rows as the kernels take it."""
+    n, width = rows.shape
+    return rows.data_ptr(), n, width, block, block, rows.stride(0), False, gate_view(gate[1] if gate else None)
+
+
+def with_unit_major(gate: Gate, width: int, block: int) -> Gate:
+    """A gate list with rows of contiguous unit-major bits, which live as long as it does."""
+    if not gate:
+        return gate
+    bits = gate[1] if len(gate) == 2 else transpose_bits(gate[0], units(width, block))
+    return [gate[0], contiguous_rows(bits)]
 
 
 class BlockProduct(NamedTuple):
@@ -77,11 +90,11 @@ class BlockProduct(NamedTuple):
         width_in, width_out = self.widths
         check_blocks("z", self.z, width_in)
         check_gate("gate_in", self.gate_in, self.z.shape[1], self.z.shape[0])
-        units = units_of(width_out, self.block_out)
-        check_gate("gate_out", self.gate_out, self.z.shape[1], units)
+        count = units_of(width_out, self.block_out)
+        check_gate("gate_out", self.gate_out, self.z.shape[1], count)
         if self.weight.dtype != self.z.dtype:
             raise TypeError(f"weight: expected {self.z.dtype} as z, got {describe(self.weight)}")
-        return self.z.new_empty(units, self.z.shape[1], self.block_out)
+        return self.z.new_empty(count, self.z.shape[1], self.block_out)
 
 
 class BlockWeightGradient(NamedTuple):
@@ -111,9 +124,9 @@ def check_blocks(name: str, blocks: Tensor, width: int) -> None:
         raise ValueError(f"{name}: expected the block form (units, n, block) of width {width}, got {describe(blocks)}")
 
 
-def check_gate(name: str, gate: Gate, n: int, units: int) -> None:
-    """Refuse what is no gate list of n samples of `units` units."""
-    expected = ((n, row_bytes(units)), (units, row_bytes(n)))
+def check_gate(name: str, gate: Gate, n: int, count: int) -> None:
+    """Refuse what is no gate list of n samples of `count` units."""
+    expected = ((n, row_bytes(count)), (count, row_bytes(n)))
     if len(gate) > 2 or any(g.dtype != torch.uint8 or g.shape != e for g, e in zip(gate, expected, strict=False)):
         raise ValueError(
             f"{name}: expected packed bits of shape {expected[0]} and perhaps unit-major ones of shape {expected[1]}, "
@@ -125,24 +138,44 @@ def check_gate(name: str, gate: Gate, n: int, units: int) -> None:
 
 
 def _to_blocks(z: Tensor, gate: Gate, block: int) -> Tensor:
+    """In plain torch."""
     blocks = _blocks(z, gate, block)
-    units, n, _ = blocks.shape
-    mask = neuron_mask(gate, z.shape[1], block)
-    values = z if mask is None else torch.where(mask, z, 0)
-    padded = torch.nn.functional.pad(values, (0, units * block - z.shape[1]))
-    return blocks.copy_(padded.reshape(n, units, block).transpose(0, 1))
+    count, n, _ = blocks.shape
+    padded = torch.nn.functional.pad(gated(z, gate[0], block) if gate else z, (0, count * block - z.shape[1]))
+    return blocks.copy_(padded.reshape(n, count, block).transpose(0, 1))
+
+
+def _to_blocks_on_cpu(z: Tensor, gate: Gate, block: int) -> Tensor:
+    if z.dtype not in FLOATS:
+        return _to_blocks(z, gate, block)
+    blocks, width = _blocks(z, gate, block), z.shape[1]
+    rows, gate = contiguous_rows(z), with_unit_major(gate, width, block)
+    run = _core.copy_blocks_f32 if z.dtype == torch.float32 else _core.copy_blocks_f64
+    run(rows_view(rows, [], block), block_view(blocks, gate, width), torch.get_num_threads())
+    return blocks
 
 
 def _blocks(z: Tensor, gate: Gate, block: int) -> Tensor:
     if z.dim() != 2:
         raise ValueError(f"z: expected shape (n, width), got {describe(z)}")
-    units = units_of(z.shape[1], block)
-    check_gate("gate", gate, z.shape[0], units)
-    return z.new_empty(units, z.shape[0], block)
+    count = units_of(z.shape[1], block)
+    check_gate("gate", gate, z.shape[0], count)
+    return z.new_empty(count, z.shape[0], block)
 
 
 def _from_blocks(blocks: Tensor, gate: Gate, width: int) -> Tensor:
+    """In plain torch."""
     return _rows(blocks, gate, width).copy_(masked_rows(blocks, gate, width))
+
+
+def _from_blocks_on_cpu(blocks: Tensor, gate: Gate, width: int) -> Tensor:
+    if blocks.dtype not in FLOATS:
+        return _from_blocks(blocks, gate, width)
+    rows, block = _rows(blocks, gate, width), blocks.shape[2]
+    blocks, gate = blocks.contiguous(), with_unit_major(gate, width, block)
+    run = _core.copy_blocks_f32 if rows.dtype == torch.float32 else _core.copy_blocks_f64
+    run(block_view(blocks, [], width), rows_view(rows, gate, block), torch.get_num_threads())
+    return rows
 
 
 def _rows(blocks: Tensor, gate: Gate, width: int) -> Tensor:
@@ -206,17 +239,63 @@ class _FromBlocks(torch.autograd.Function):
 # Products
 
 
-def _multiply(*arguments: Any) -> Tensor:
+def _multiply_on_cpu(*arguments: Any) -> Tensor:
     p = BlockProduct(*arguments)
-    out = p.result()
-    rows = masked_rows(p.z, p.gate_in, p.widths[0]) @ (p.weight if p.transpose else p.weight.T)
-    return out.copy_(_to_blocks(rows, p.gate_out, p.block_out))
+    if p.z.dtype == torch.bfloat16:
+        return _multiply_on_cpu(*p._replace(z=p.z.float(), weight=p.weight.float())).bfloat16()
+    out, (width_in, width_out) = p.result(), p.widths
+    z, gate_in = p.z.contiguous(), with_unit_major(p.gate_in, width_in, p.z.shape[2])
+    gate_out = with_unit_major(p.gate_out, width_out, p.block_out)
+    _run_product(block_view(z, gate_in, width_in), p.weight, p.transpose, block_view(out, gate_out, width_out))
+    return out
 
 
-def _multiply_transposed(*arguments: Any) -> Tensor:
+def _multiply_transposed_on_cpu(*arguments: Any) -> Tensor:
     p = BlockWeightGradient(*arguments)
-    out = p.result()
-    return out.copy_(masked_rows(p.left, p.gate_left, p.rows).T @ masked_rows(p.right, p.gate_right, p.columns))
+    if p.left.dtype == torch.bfloat16:
+        return _multiply_transposed_on_cpu(*p._replace(left=p.left.float(), right=p.right.float())).bfloat16()
+    out, left, right = p.result(), p.left.contiguous(), p.right.contiguous()
+    gate_left = with_unit_major(p.gate_left, p.rows, left.shape[2])
+    gate_right = with_unit_major(p.gate_right, p.columns, right.shape[2])
+    _run_gradient(block_view(left, gate_left, p.rows), block_view(right, gate_right, p.columns), out)
+    return out
+
+
+def multiply_rows(
+    z: Tensor, weight: Tensor, transpose: bool, gate_in: Gate, gate_out: Gate, block_in: int, block_out: int
+) -> Tensor:
+    """`block_product` of rows (n, width) on the CPU, float32 or float64, without going through block form.
+
+    Where there is no gate_in, samples whose values of a block are all zeros are skipped in it. The block of a side
+    without gates is only how fine that is looked for; 1 leaves it to the kernels.
+    """
+    out = z.new_empty(z.shape[0], weight.shape[1 if transpose else 0])
+    rows, gate_in = contiguous_rows(z), with_unit_major(gate_in, z.shape[1], block_in)
+    gate_out = with_unit_major(gate_out, out.shape[1], block_out)
+    _run_product(rows_view(rows, gate_in, block_in), weight, transpose, rows_view(out, gate_out, block_out))
+    return out
+
+
+def weight_gradient_of_rows(
+    left: Tensor, right: Tensor, gate_left: Gate, gate_right: Gate, block_left: int, block_right: int
+) -> Tensor:
+    """`block_weight_gradient` of rows (n, width), as `multiply_rows`."""
+    out = left.new_empty(left.shape[1], right.shape[1])
+    left, gate_left = contiguous_rows(left), with_unit_major(gate_left, left.shape[1], block_left)
+    right, gate_right = contiguous_rows(right), with_unit_major(gate_right, right.shape[1], block_right)
+    _run_gradient(rows_view(left, gate_left, block_left), rows_view(right, gate_right, block_right), out)
+    return out
+
+
+def _run_product(z: _core.Blocks, weight: Tensor, transpose: bool, out: _core.Blocks) -> None:
+    weight = contiguous_rows(weight)
+    run = _core.block_product_f32 if weight.dtype == torch.float32 else _core.block_product_f64
+    run(z, weight.data_ptr(), weight.stride(0), transpose, out, torch.get_num_threads())
+
+
+def _run_gradient(left: _core.Blocks, right: _core.Blocks, out: Tensor) -> None:
+    run = _core.block_weight_gradient_f32 if out.dtype == torch.float32 else _core.block_weight_gradient_f64
+    run(left, right, out.data_ptr(), out.stride(0), torch.get_num_threads())
 
 
 def _multiply_on_cuda(*arguments: Any) -> Tensor:
@@ -254,8 +333,7 @@ def _multiply_transposed_on_cuda(*arguments: Any) -> Tensor:
 
 
 def _neuron_bits(gate: Gate, width: int, block: int) -> Gate:
-    mask = neuron_mask(gate, width, block)
-    return [] if mask is None else [pack_bits(mask)]
+    return [expand_bits(gate[0], width, block)] if gate else []
 
 
 class _Product(torch.autograd.Function):
@@ -356,14 +434,14 @@ class _WeightGradient(torch.autograd.Function):
 
 register(
     "to_blocks(Tensor z, Tensor[] gate, int block) -> Tensor",
-    cpu=_to_blocks,
+    cpu=_to_blocks_on_cpu,
     cuda=_to_blocks,
     fake=_blocks,
     differentiable=_ToBlocks.apply,
 )
 register(
     "from_blocks(Tensor blocks, Tensor[] gate, int width) -> Tensor",
-    cpu=_from_blocks,
+    cpu=_from_blocks_on_cpu,
     cuda=_from_blocks,
     fake=_rows,
     differentiable=_FromBlocks.apply,
@@ -371,7 +449,7 @@ register(
 register(
     "block_product(Tensor z, Tensor weight, bool transpose, Tensor[] gate_in, Tensor[] gate_out, int block_out) "
     "-> Tensor",
-    cpu=_multiply,
+    cpu=_multiply_on_cpu,
     cuda=_multiply_on_cuda,
     fake=lambda *arguments: BlockProduct(*arguments).result(),
     differentiable=_Product.apply,
@@ -380,7 +458,7 @@ register(
 register(
     "block_weight_gradient(Tensor left, Tensor right, Tensor[] gate_left, Tensor[] gate_right, int rows, int columns) "
     "-> Tensor",
-    cpu=_multiply_transposed,
+    cpu=_multiply_transposed_on_cpu,
     cuda=_multiply_transposed_on_cuda,
     fake=lambda *arguments: BlockWeightGradient(*arguments).result(),
     differentiable=_WeightGradient.apply,
