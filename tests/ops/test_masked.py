@@ -445,6 +445,12 @@ def test_blocks_are_their_neurons(isa, dtype, method, blocks):
     found = out.detach(), *torch.autograd.grad(out, leaves, upstream)
     for result, exact in zip(found, case.dense(torch.float64), strict=True):
         assert torch.equal(result.double(), exact)
+    layers = [
+        None if bits is None else ops.GateLayer(bits, width, block)
+        for bits, width, block in zip((inside, outside), (50, 30), sides, strict=True)
+    ]
+    for result, again in zip(products(ops, case.poisoned(), layers, method=method), found, strict=True):
+        assert torch.equal(result, again)
     if sides[0] == sides[1]:
         assert torch.equal(ops.masked_linear(z, weight, inside, outside, method, block=sides[0]), found[0])
 

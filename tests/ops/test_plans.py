@@ -213,6 +213,21 @@ def test_plans_of_others_are_compared_once(monkeypatch):
         ops.masked_linear(case.z, case.weight, Rows(other.gates()[0], (good_plan(case), good_plan(case, 2))))
 
 
+def test_bits_of_blocks_of_others_are_compared():
+    case = Case(13, 200, 30, torch.float32)
+    bits, other = (ops.pack_bits(mask[:, :25]) for mask in (case.mask_in, ~case.mask_in))
+    rows, wrong, short = (
+        Rows(bits, plans) for plans in ((ops.transpose_bits(bits, 25),), (ops.transpose_bits(other, 25),), ())
+    )
+    rows.block = wrong.block = short.block = 8
+    expected = ops.masked_linear(case.z, case.weight, bits, block=8)
+    assert torch.equal(ops.masked_linear(case.z, case.weight, rows), expected)
+    with pytest.raises(ValueError, match=r"^gate_in: expected plans of its bits .*, got other bytes"):
+        ops.masked_linear(case.z, case.weight, wrong)
+    with pytest.raises(ValueError, match=r"^gate_in: expected 1 plans for blocks of 8, got 0"):
+        ops.masked_linear(case.z, case.weight, short)
+
+
 def test_plans_of_nothing_are_empty_at_once():
     for n, width in ((1 << 40, 0), (0, 1 << 40)):
         bits = torch.empty(n, ops.row_bytes(width) if n == 0 else 0, dtype=torch.uint8)

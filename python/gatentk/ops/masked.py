@@ -17,7 +17,7 @@ from gatentk.ops.arguments import check_bits, check_device, check_matrix
 from gatentk.ops.autocast import as_matmul, same_dtype, without_autocast
 from gatentk.ops.bits import expand_bits, gated
 from gatentk.ops.layouts import MaskedProduct, contiguous_rows, gate_view, units, view
-from gatentk.ops.plans import GateRows, checked_plans, plan_address
+from gatentk.ops.plans import GateRows, block_of, checked_plans, plan_address
 from gatentk.ops.registration import batch_dims, below_autograd, recordable, register, sliced
 
 Gate = Tensor | GateRows | None
@@ -105,7 +105,7 @@ def _gate(name: str, gate: Gate, shape: Sequence[int], z: Tensor, block: int | N
     if isinstance(gate, Tensor):
         bits, own = gate, block or 1
     else:
-        bits, own = gate.bits, getattr(gate, "block", 1)  # gates of others may know no blocks
+        bits, own = gate.bits, block_of(gate)
         if block not in (None, own):
             raise ValueError(f"block: expected {own} as in {name}, got {block}")
     width = shape[-1]
@@ -116,7 +116,7 @@ def _gate(name: str, gate: Gate, shape: Sequence[int], z: Tensor, block: int | N
         raise ValueError(f"{name}: expected bits of {tuple(shape[:-1])} rows, got {describe(bits)}")
     if isinstance(gate, Tensor) or bits.is_cuda:
         return [bits if bits.dim() == 2 else bits.reshape(-1, bits.shape[-1])], own
-    return [bits, *checked_plans(gate, name, width)], own
+    return [bits, *checked_plans(gate, name, width, own)], own
 
 
 def _multiply_on_cpu(*arguments: Any) -> Tensor:

@@ -13,7 +13,7 @@ from gatentk import _core
 from gatentk.checks import check_block, describe
 from gatentk.ops.arguments import check_bit_matrix
 from gatentk.ops.bits import transpose_bits
-from gatentk.ops.layouts import contiguous_rows, gate_view, units
+from gatentk.ops.layouts import contiguous_rows, gate_view, row_bytes, units
 from gatentk.ops.registration import register
 
 
@@ -74,32 +74,46 @@ class GateLayer:
         return f"GateLayer(n={self.n}, width={self.width}{blocks})"
 
 
+def block_of(gate: GateRows) -> int:
+    """Neighbouring neurons that share a gate; 1 for those of others that do not say it."""
+    return gate.block if isinstance(gate, GateLayer) else int(getattr(gate, "block", 1))
+
+
 def _versions(plans: Sequence[Tensor]) -> list[int | None]:
     """How often they were written to; not known of tensors that were made in inference mode."""
     return [None if plan.is_inference() else plan._version for plan in plans]
 
 
-def checked_plans(gate: GateRows, name: str, width: int) -> tuple[Tensor, ...]:
+def checked_plans(gate: GateRows, name: str, width: int, block: int = 1) -> tuple[Tensor, ...]:
     """Plans of gates that somebody else may have made.
 
     Raises:
-        ValueError: they are not what `build_plan` makes of the bits; the message names the argument `name`.
+        ValueError: they are not what is made of the bits; the message names the argument `name`.
     """
     plans, bits = gate.plans, gate.bits
-    for plan, neuron_major in zip(plans, (False, True), strict=True):
-        if bits.dim() != 2:
-            raise ValueError(f"{name}: expected bits of shape (n, row bytes) with their plans, got {describe(bits)}")
-        _check_plan(name, plan, plan_shape(bits.shape[0], width, neuron_major))
+    if bits.dim() != 2:
+        raise ValueError(f"{name}: expected bits of shape (n, row bytes) with their plans, got {describe(bits)}")
+    if len(plans) != (2 if block == 1 else 1):
+        raise ValueError(f"{name}: expected {2 if block == 1 else 1} plans for blocks of {block}, got {len(plans)}")
+    for plan, shape in zip(plans, _shapes(bits.shape[0], width, block), strict=True):
+        _check_plan(name, plan, shape)
     # Not in a trace: it has no values. Kernels refuse plans that lead out of their memory in any case.
     if isinstance(gate, GateLayer) or torch.compiler.is_compiling():
         return plans
-    for plan, neuron_major in zip(plans, (False, True), strict=True):
-        state = width, bits.data_ptr(), tuple(bits.shape), *_versions((bits, plan))
+    for plan, neuron_major in zip(plans, (False, True), strict=False):
+        state = width, block, bits.data_ptr(), tuple(bits.shape), *_versions((bits, plan))
         if _checked.get(plan) != state or None in state:
-            if not torch.equal(plan, build_plan(bits, width, neuron_major)):
-                raise ValueError(f"{name}: expected plans of its bits as build_plan makes them, got other bytes")
+            made = build_plan(bits, width, neuron_major) if block == 1 else transpose_bits(bits, units(width, block))
+            if not torch.equal(plan, made):
+                raise ValueError(f"{name}: expected plans of its bits as they are made of them, got other bytes")
             _checked[plan] = state
     return plans
+
+
+def _shapes(n: int, width: int, block: int) -> list[tuple[int, ...]]:
+    if block > 1:
+        return [(units(width, block), row_bytes(n))]
+    return [plan_shape(n, width, neuron_major) for neuron_major in (False, True)]
 
 
 # Plans that were compared with their bits, and which these were.
@@ -150,7 +164,7 @@ def plan_address(gate: Sequence[Tensor], matrix: Tensor, neuron_major: bool) -> 
     return plan.data_ptr()
 
 
-def _check_plan(name: str, plan: Tensor, expected: tuple[int, int, int]) -> None:
+def _check_plan(name: str, plan: Tensor, expected: tuple[int, ...]) -> None:
     if plan.dtype != torch.uint8 or plan.shape != expected or not plan.is_contiguous():
         raise ValueError(f"{name}: expected plans of its bits as build_plan makes them, got {describe(plan)}")
 
