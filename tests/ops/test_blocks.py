@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatentk import ops
-from gatentk.ops.blocks import units_of
 
 SIDES = st.sampled_from([("in", "out"), ("in",), ("out",), ()])
 WIDTHS = st.sampled_from([1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 130]) | st.integers(1, 150)
@@ -274,8 +273,6 @@ def op_cases():
     case = Blocks(6, (20, 12), (8, 5), torch.float64, entries=factor)
     z, upstream = (t.requires_grad_() for t in case.block_forms())
     weight = case.weight.requires_grad_()
-    yield "to_blocks", NAMES.to_blocks, (case.z.requires_grad_(), case.gates[0], 8)
-    yield "from_blocks", NAMES.from_blocks, (z, case.gates[0], 20)
     yield "block_product", NAMES.block_product, (z, weight, False, *case.gates, 5)
     yield "transposed", NAMES.block_product, (upstream, weight, True, [], case.gates[0][:1], 8)
     yield "block_weight_gradient", NAMES.block_weight_gradient, (upstream, z, case.gates[1], [], 12, 20)
@@ -305,10 +302,6 @@ BITS = ops.pack_bits(torch.ones(3, 2, dtype=torch.bool))
 @pytest.mark.parametrize(
     ("error", "message", "call"),
     [
-        (ValueError, "^block: expected at least 1 neuron, got 0", lambda: NAMES.to_blocks(torch.ones(3, 8), [], 0)),
-        (ValueError, r"^z: expected shape \(n, width\)", lambda: NAMES.to_blocks(Z, [], 4)),
-        (ValueError, "^gate: expected packed bits", lambda: NAMES.to_blocks(torch.ones(4, 8), [BITS], 4)),
-        (ValueError, "^blocks: expected the block form .* of width 9", lambda: NAMES.from_blocks(Z, [], 9)),
         (ValueError, "^z: expected the block form", lambda: NAMES.block_product(Z, W[:, :3], False, [], [], 2)),
         (TypeError, "^weight: expected torch.float32", lambda: NAMES.block_product(Z, W.double(), False, [], [], 2)),
         (ValueError, "^gate_in: expected", lambda: NAMES.block_product(Z, W, False, [BITS[:2]], [], 2)),
@@ -322,7 +315,3 @@ BITS = ops.pack_bits(torch.ones(3, 2, dtype=torch.bool))
 def test_bad_arguments_are_refused_by_name(error, message, call):
     with pytest.raises(error, match=message):
         call()
-
-
-def test_units_cover_the_width():
-    assert [units_of(width, 32) for width in (0, 1, 32, 33)] == [0, 1, 1, 2]
