@@ -64,6 +64,19 @@ def skip_from_now_on(layer: nn.Linear) -> None:
         layer.__class__ = type(type(layer).__name__, (SkippingLinear,), dict(vars(type(layer))))
 
 
+def skip_no_more(layer: SkippingLinear) -> None:
+    """Make the layer of torch that it was of what `skip_from_now_on` made; nothing else changes."""
+    kind = type(layer)
+    layer.__class__ = nn.Linear if kind is SkippingLinear else type(kind.__name__, (nn.Linear,), dict(vars(kind)))
+    vars(layer).pop("method", None)
+
+
+def is_skipping(layer: nn.Module) -> bool:
+    """Whether `skip_from_now_on` made it; not a subclass of somebody's."""
+    kind = type(layer)
+    return kind is SkippingLinear or (parametrize.is_parametrized(layer) and kind.__bases__ == (SkippingLinear,))
+
+
 def is_skippable(layer: nn.Module) -> bool:
     """Whether a module computes what a Linear does: one as torch has it, or with parametrized parameters."""
     if "forward" in vars(layer):

@@ -1,0 +1,48 @@
+"""Networks of every kind of gates to deploy, and samples whose gates are clear of rounding."""
+
+import torch
+
+from gatentk.gates import GateNetwork
+from gatentk.nn import GReLUNetwork
+
+D_IN, WIDTH, DEPTH, D_OUT = 7, 70, 2, 3
+
+# Blocks that divide the width and one that does not.
+FORMS = {
+    "deep": {},
+    "deep, centred": {"center": torch.full((D_IN,), 0.5)},
+    "deep, blocks": {"block": 10},
+    "shallow": {"kind": "shallow"},
+    "shallow, ragged blocks, centred": {"kind": "shallow", "block": 16, "center": torch.linspace(-1, 1, D_IN)},
+}
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def gated(form, dtype=torch.float64, gate_dtype=None, **options):
+    """A GReLU network with gates of a form."""
+    gates = GateNetwork(D_IN, WIDTH, DEPTH, generator(), gate_dtype or dtype, **FORMS[form])
+    return GReLUNetwork(D_IN, WIDTH, DEPTH, D_OUT, gates, generator(1), dtype, **options)
+
+
+def samples(n=20, dtype=torch.float64, seed=2):
+    return torch.randn(n, D_IN, generator=generator(seed), dtype=dtype)
+
+
+def clear_samples(plain_gates, n=20, dtype=torch.float32):
+    """Samples none of whose gates has a sum within rounding of zero, by the sums of `PlainGateNetwork`.
+
+    Which gate is on is then the same for every order of additions.
+    """
+    x = samples(4 * n, dtype)
+    sums, z = [], x.double() - (0 if plain_gates.center is None else plain_gates.center.double())
+    first = z
+    for k in range(plain_gates.depth + 1):
+        weight = plain_gates.get_buffer(f"psi_{k}" if k else "input_weight").double()
+        z = (z.relu() if k and plain_gates.kind == "deep" else first) @ weight.T
+        sums.append(z)
+    clear = torch.stack([z.abs().amin(1) for z in sums]).amin(0) > 1e4 * torch.finfo(dtype).eps
+    assert clear.sum() >= n
+    return x[clear][:n]
