@@ -15,7 +15,8 @@ from gatentk.checks import FLOATS, check_integer, describe
 from gatentk.ops import cuda
 from gatentk.ops.arguments import check_bits, check_device, check_matrix
 from gatentk.ops.autocast import as_matmul, same_dtype, without_autocast
-from gatentk.ops.bits import expand_bits, gated
+from gatentk.ops.bits import expand_bits, gate_in_place, gated
+from gatentk.ops.blocks import multiply_rows, weight_gradient_of_rows
 from gatentk.ops.layouts import MaskedProduct, contiguous_rows, gate_view, units, view
 from gatentk.ops.plans import GateRows, block_of, checked_plans, plan_address
 from gatentk.ops.registration import batch_dims, below_autograd, recordable, register, sliced
@@ -120,7 +121,7 @@ def _gate(name: str, gate: Gate, shape: Sequence[int], z: Tensor, block: int | N
 
 
 def _multiply_on_cpu(*arguments: Any) -> Tensor:
-    product = _of_neurons(MaskedProduct(*arguments))
+    product = MaskedProduct(*arguments)
     if product.a.dtype == torch.bfloat16:
         say_that_bfloat16_is_slow()
         wide = product._replace(a=product.a.float(), b=product.b.float())
@@ -128,6 +129,28 @@ def _multiply_on_cpu(*arguments: Any) -> Tensor:
     method = METHODS[product.method]
     if method == "dense" or (method == "auto" and _dense_is_faster(product)):
         return _dense_product(product)
+    return _block_product(product) if has_block_kernel(product) else _neuron_product(_of_neurons(product))
+
+
+def has_block_kernel(product: MaskedProduct) -> bool:
+    """Whether gates are shared by blocks, and mask what the kernels for blocks mask: activations, never a weight."""
+    if max(product.blocks) == 1:
+        return False
+    return not (product.transpose_b or product.gate_out) if product.transpose_a else not product.gate_b
+
+
+def _block_product(p: MaskedProduct) -> Tensor:
+    """By the kernels for blocks, which take a side without a block neuron by neuron."""
+    of_a, of_b, of_out = p.blocks
+    # Plans of single neurons are of no use there.
+    gate_a, gate_b, gate_out = (gate[: 1 if block == 1 else 2] for gate, block in zip(p.gates, p.blocks, strict=True))
+    if p.transpose_a:
+        return weight_gradient_of_rows(p.a, p.b, gate_a, gate_b, of_a, of_b)
+    return multiply_rows(p.a, p.b, not p.transpose_b, gate_a, gate_out, of_a, of_out)
+
+
+def _neuron_product(product: MaskedProduct) -> Tensor:
+    """By the kernels that skip neuron by neuron."""
     out = product.result()
     run = _core.masked_matmul_f32 if out.dtype == torch.float32 else _core.masked_matmul_f64
     a, b = contiguous_rows(product.a), contiguous_rows(product.b)
@@ -189,9 +212,10 @@ def _dense_is_faster(product: MaskedProduct) -> bool:
 
 def _dense_product(product: MaskedProduct) -> Tensor:
     bits_a, bits_b, bits_out = product.bits
-    left, right = gated(product.a, bits_a), gated(product.b, bits_b)
+    of_a, of_b, of_out = product.blocks
+    left, right = gated(product.a, bits_a, of_a), gated(product.b, bits_b, of_b)
     out = (left.T if product.transpose_a else left) @ (right.T if product.transpose_b else right)
-    return gated(out, bits_out)
+    return out if bits_out is None else gate_in_place(out, bits_out, of_out)
 
 
 # Each factor's gradient is a masked product again: the gates travel with the matrices that they mask.
