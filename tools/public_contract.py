@@ -190,6 +190,7 @@ def _objects() -> dict[str, Any]:
         "GateLayer": table.layer(0),
         "GReLULinear": gt.nn.GReLULinear(3, 4),
         "GReLUNetwork": gated,
+        "GatedLinear": gt.nn.GatedLinear(3, 4, block=2),
         "MLP": gt.nn.MLP(3, 4, 2),
         "ReLUNetwork": gt.nn.ReLUNetwork(3, 4, 2),
         "LowRankGated": gt.convert.low_rank_gates(gated, torch.eye(3), rank=1)[0],

@@ -10,12 +10,19 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from gatentk import ops
 from gatentk.gates import GateNetwork
-from gatentk.nn import MLP, GReLULinear, GReLUNetwork, ReLUNetwork
+from gatentk.nn import MLP, GatedLinear, GReLULinear, GReLUNetwork, ReLUNetwork
 
 LOW = [torch.bfloat16, torch.float16]
 NETWORKS = pytest.mark.parametrize("kind", [GReLUNetwork, ReLUNetwork, MLP])
 METHODS = pytest.mark.parametrize("method", ops.METHODS)
-SIZES = {GReLULinear: (4, 6), MLP: (4, 6, 2), ReLUNetwork: (4, 6, 2), GReLUNetwork: (4, 6, 2), GateNetwork: (4, 6, 2)}
+SIZES = {
+    GReLULinear: (4, 6),
+    GatedLinear: (4, 6, True, 2),
+    MLP: (4, 6, 2),
+    ReLUNetwork: (4, 6, 2),
+    GReLUNetwork: (4, 6, 2),
+    GateNetwork: (4, 6, 2),
+}
 MODULES = pytest.mark.parametrize("kind", SIZES)
 
 
@@ -159,7 +166,7 @@ def test_bfloat16_networks_work_on_the_cpu(kind, method):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.complex64, torch.float8_e4m3fn])
-@pytest.mark.parametrize("kind", [GReLULinear, ReLUNetwork, GReLUNetwork])
+@pytest.mark.parametrize("kind", [GReLULinear, GatedLinear, ReLUNetwork, GReLUNetwork])
 @pytest.mark.filterwarnings("ignore:Complex modules are a new feature")
 def test_conversions_to_what_no_product_takes_are_refused_at_once(kind, dtype):
     module = kind(*SIZES[kind])

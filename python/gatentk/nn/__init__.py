@@ -2,8 +2,9 @@
 
 from gatentk.nn.fixed_ends import FixedEndsNetwork
 from gatentk.nn.gated import GReLUNetwork
+from gatentk.nn.gated_linear import GatedLinear
 from gatentk.nn.layers import GReLULinear
 from gatentk.nn.mlp import MLP
 from gatentk.nn.relu import ReLUNetwork
 
-__all__ = ["MLP", "FixedEndsNetwork", "GReLULinear", "GReLUNetwork", "ReLUNetwork"]
+__all__ = ["MLP", "FixedEndsNetwork", "GReLULinear", "GReLUNetwork", "GatedLinear", "ReLUNetwork"]
