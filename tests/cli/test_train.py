@@ -112,6 +112,27 @@ def test_the_printed_command_repeats_the_training(no_loss_plot, tmp_path):
     assert re.search(r"Seed 0: converted to ReLU after epoch 1, train loss \S+ before and \S+ after", outcome.output)
 
 
+def test_gates_of_blocks_are_asked_for_by_three_options(no_loss_plot, tmp_path):
+    gates = ["--block", "5", "--gates", "shallow", "--center", "--normalize", "standard"]
+    outcome = invoke("train", *TRAIN, *gates, "--out", tmp_path)
+    assert outcome.exit_code == 0, outcome.output
+    document = results(tmp_path)
+    assert " --block 5 --gates shallow --center " in document["command"]
+    assert {name: document["config"][name] for name in ("block", "gates", "center")} == {
+        "block": 5,
+        "gates": "shallow",
+        "center": True,
+    }
+    assert "Gates: half-spaces of the samples less their mean, one for every 5 neurons" in " ".join(
+        outcome.output.split()
+    )
+    assert "Standardised samples have mean 0 already: --center changes next to nothing." in outcome.output
+    assert invoke("train", *TRAIN, *gates, "--resume", "--out", tmp_path).exit_code == 0
+    other = invoke("train", *TRAIN, *gates[:3], "deep", *gates[4:], "--resume", "--out", tmp_path)
+    assert other.exit_code != 0
+    assert "gates was" in other.output
+
+
 def test_ctrl_c_keeps_the_checkpoint_and_resume_goes_on(no_loss_plot, tmp_path, monkeypatch):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     invoke("train", *TRAIN, "--out", whole)
@@ -236,6 +257,10 @@ def test_house_prices_are_learnt_in_any_unit_and_shown_in_it(no_loss_plot, tmp_p
         (["--data", "digits", "--switch", "50"], "--switch: expected an epoch before the last, 50, got 50"),
         (["--data", "digits", "--switch", "5", "--model", "relu"], "only a GReLU network switches"),
         (["--data", "digits", "--test-fraction", "1"], "Invalid value for '--test-fraction'"),
+        (["--data", "digits", "--width", "512", "--block", "513"], "--block: expected at most the width, 512, got 513"),
+        (["--data", "digits", "--block", "0"], "Invalid value for '--block'"),
+        (["--data", "digits", "--gates", "wide"], "'deep', 'shallow'"),
+        (["--data", "digits", "--center", "--model", "relu"], "--center: only a GReLU network has gates"),
         (["--data", "digits", "--resume", "--restart"], "--resume and --restart exclude each other"),
         (
             ["--data", "synthetic", "--loss", "cross-entropy"],

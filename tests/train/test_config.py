@@ -31,11 +31,22 @@ from gatentk.train import DIAGNOSTICS, DTYPES, LOSSES, TrainingConfig, config
         ({"switch": 50}, "switch: expected an epoch before the last, 50, got 50"),
         ({"switch_rate": 0.1}, "switch_rate: expected none without a switch"),
         ({"switch": 5, "switch_rate": 0.0}, "switch_rate: expected a positive learning rate"),
+        ({"block": 0}, "block: expected an integer of at least 1"),
+        ({"block": 9, "width": 8}, "block: expected at most the width, 8, got 9"),
+        ({"gates": "random"}, "gates: expected one of 'deep', 'shallow', got 'random'"),
+        ({"block": 4, "model": "relu"}, "block: only a GReLU network has gates, got 4 with model 'relu'"),
+        ({"gates": "shallow", "model": "relu"}, "gates: only a GReLU network has gates"),
+        ({"center": True, "model": "relu"}, "center: only a GReLU network has gates"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         TrainingConfig(data="digits", **options)
+
+
+def test_center_is_a_question_and_no_vector():
+    with pytest.raises(TypeError, match="center: expected a bool, got list"):
+        TrainingConfig(data="digits", center=[0.5])
 
 
 def test_choices_are_the_rows_of_the_tables():

@@ -30,6 +30,7 @@ def interrupted_after(seed, epoch):
         ({"optimizer": "adam", "rates": (1e-3,), "width": 100, "switch": 2, "diagnostics": tuple(DIAGNOSTICS)}, 0, 3),
         ({"optimizer": "adam", "patience": 1, "rates": (0.003,), "test_fraction": 0.5, "epochs": 12}, 0, 7),
         ({"optimizer": "sgd", "width": 100, "switch": 2, "test_fraction": 0.2}, 0, 5),
+        ({"block": 5, "gates": "shallow", "center": True, "diagnostics": ("patterns", "dead", "linearised")}, 0, 3),
     ],
 )
 def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(tmp_path, options, seed, epoch):
@@ -100,6 +101,26 @@ def test_another_configuration_is_refused_by_the_names_of_what_differs(tmp_path)
     with pytest.raises(TrainingError, match="sha256 was"):
         train.run_all(config, changed, tmp_path, resume=True)
     assert train.run_all(config, samples, tmp_path, resume=True).rate == 0.05
+
+
+GATES = {"block": 4, "gates": "shallow", "center": True}
+
+
+def test_gates_are_a_part_of_the_identity_only_where_they_are_asked_for():
+    """So a folder of a training that knew no kinds of gates goes on."""
+    samples = train.prepare_training(small())
+    assert not GATES.keys() & train.identity(small(), samples).keys()
+    for name, value in GATES.items():
+        assert train.identity(small(**{name: value}), samples)[name] == value
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_a_folder_of_other_gates_is_refused(tmp_path, name):
+    config = small(epochs=1)
+    samples = train.prepare_training(config)
+    train.run_all(config, samples, tmp_path)
+    with pytest.raises(TrainingError, match=rf"holds another training \({name} was null, is "):
+        train.run_all(replace(config, **{name: GATES[name]}), samples, tmp_path, resume=True)
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path):

@@ -5,6 +5,7 @@ from cases.peaks import peak_ratio
 from cases.training import DEPTH, small
 
 from gatentk import train
+from gatentk.train.memory import gate_weights, table_bytes
 
 
 def test_memory_grows_with_what_is_asked_for():
@@ -14,6 +15,21 @@ def test_memory_grows_with_what_is_asked_for():
     assert least > 3 * DEPTH * 2000**2 * 4
     more = [{}, {"optimizer": "adam", "model": "relu"}, {"diagnostics": ("gradient",), "model": "relu"}]
     assert all(train.training_memory(replace(config, **changes), samples) > least for changes in more)
+
+
+@pytest.mark.parametrize("options", [{}, {"block": 7}, {"gates": "shallow"}, {"block": 7, "gates": "shallow"}], ids=str)
+def test_gate_networks_and_tables_are_counted_as_they_are(options):
+    config = small(width=100, **options)
+    samples = train.prepare_training(config)
+    network = train.build(config, samples, 0)
+    drawn_by = network.gate_net
+    assert gate_weights(config, 64) == sum(weight.numel() for weight in (drawn_by.input_weight, *drawn_by.weights))
+    assert table_bytes(config, len(samples.train)) == network.gate_table(samples.train.x).bits.numel()
+
+
+def test_a_relu_network_has_no_gates():
+    config = small(model="relu")
+    assert gate_weights(config, 64) == table_bytes(config, 40) == 0
 
 
 @pytest.mark.slow
@@ -26,6 +42,7 @@ def test_memory_grows_with_what_is_asked_for():
         {"width": 1000, "depth": 3, "n": 1700, "optimizer": "gd", "model": "relu"},
         {"width": 2000, "n": 500, "epochs": 2, "optimizer": "gd", "switch": 1},
         {"width": 2000, "n": 500, "diagnostics": ("tau", "gradient")},
+        {"width": 2500, "n": 100, "block": 32, "gates": "shallow", "center": True},
         {"width": 1500, "n": 500, "diagnostics": ("drift", "linearised")},
     ],
     ids=str,

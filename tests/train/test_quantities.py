@@ -58,6 +58,12 @@ def test_dead_neurons_are_counted_by_layer():
     assert quantities.dead_neurons(GateTable.from_bool(mask)) == [0.25, 0.25]
 
 
+def test_dead_neurons_of_blocks_are_neurons():
+    """Two blocks, of three neurons and of one."""
+    mask = torch.tensor([[[True, False], [True, False]], [[False, True], [False, True]]])
+    assert quantities.dead_neurons(GateTable.from_bool(mask, block=3, width=4)) == [0.25, 0.75]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_extreme_eigenvalues_are_those_of_the_products(kind):
     net, (x, _) = network(kind), samples(n=3)

@@ -5,7 +5,7 @@ import torch
 from cases.training import of_data, record_of, small
 
 from gatentk import train
-from gatentk.train.sentences import headline
+from gatentk.train.sentences import gates_text, headline
 
 
 @pytest.fixture
@@ -50,3 +50,17 @@ def test_the_best_epoch_is_told_with_its_measure_and_the_variance_it_explains(mo
     assert "by which it was chosen" in sentence
     assert "R² 0.750; ended there, as the test loss fell no further" in sentence
     assert sentence.endswith("Its network is in best-0.pt.")
+
+
+def test_gates_that_are_not_the_papers_are_told_first(tmp_path):
+    config = small(epochs=1, block=5, gates="shallow", center=True)
+    samples = train.prepare_training(config)
+    first, *_ = headline(samples, train.run_all(config, samples, tmp_path))
+    assert first == (
+        "Gates: half-spaces of the samples less their mean, one for every 5 neurons: 4 a layer, the last of 1 neuron."
+    )
+
+
+def test_gates_of_every_neuron_are_not_counted():
+    text = "Gates: those of a fixed ReLU network on the samples less their mean, one for every neuron."
+    assert gates_text(small(center=True)) == text

@@ -20,6 +20,7 @@ from gatentk.train.config import (
     BATCH,
     DIAGNOSTIC_NAMES,
     DTYPES,
+    GATES,
     LOSS_NAMES,
     NORMALIZATIONS,
     OPTIMIZERS,
@@ -116,6 +117,27 @@ def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
     default=TrainingConfig.depth,
     show_default=True,
     help="Trained layers; first and last are fixed.",
+)
+@click.option(
+    "--block",
+    type=click.IntRange(1),
+    default=TrainingConfig.block,
+    show_default=True,
+    metavar="G",
+    help="Neurons that share a gate; from 16 on products skip blocks of weights.",
+)
+@click.option(
+    "--gates",
+    type=click.Choice(GATES),
+    default=TrainingConfig.gates,
+    show_default=True,
+    help="deep: gates are those of a fixed ReLU network; shallow: half-spaces of the samples, better conditioned.",
+)
+@click.option(
+    "--center",
+    is_flag=True,
+    default=TrainingConfig.center,
+    help="Draw the gates from the samples less the mean of the train samples.",
 )
 @click.option(
     "--loss",
@@ -239,6 +261,7 @@ def train(checkpoint_every: int, resume: bool, restart: bool, folder: Path, **se
       gatentk train --data mnist --test-fraction 0.2 --optimizer adam --loss cross-entropy --out mnist-trained
       gatentk train --data mnist --model relu --diagnostics patterns,dead --out relu
       gatentk train --data digits -n 500 --switch 10 --optimizer adam --loss cross-entropy --out switched
+      gatentk train --data mnist --width 2048 --block 32 --gates shallow --center --out blocks
       gatentk train --data csv:mine.csv --epochs 200 --resume --out mine
     """  # noqa: D301 (click reads \b: keep these lines apart)
     from gatentk.runs.results import RESULTS
@@ -277,6 +300,9 @@ def command_line(config: TrainingConfig, out: str = "DIR") -> str:
             words += options.column_words(config)
         if name in COLUMNS or value is None or (value == getattr(defaults, name) and name not in _ALWAYS_SHOWN):
             continue
+        if isinstance(option, click.Option) and option.is_flag:  # which is off by default
+            words.append(option.opts[0])
+            continue
         words += [option.opts[0], ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
     return shell_line([*words, "--out", out])
 
@@ -290,6 +316,8 @@ def _remarks(config: TrainingConfig, samples: TrainingSamples) -> list[str]:
             f"Targets: mean {number(mean)}, standard deviation {number(spread)} in {len(samples.train):,} train "
             "samples. They are learnt in a unit of the network's; losses are halves of squared errors in their own."
         )
+    if config.center and samples.normalize == "standard":
+        remarks.append("Standardised samples have mean 0 already: --center changes next to nothing.")
     if samples.zero_rows:
         remarks.append(
             f"Samples that are all zero: {samples.zero_rows:,}. Their outputs are zero whatever is learnt, so the loss "

@@ -11,6 +11,7 @@ OPTIMIZERS = ("sgd", "gd", "adam")
 NORMALIZATIONS = ("auto", "unit", "standard", "none")
 TARGETS = ("standard", "none")
 SCHEDULES = ("plateau", "constant")
+GATES = ("deep", "shallow")
 DTYPES = ("float32", "float64")
 # Rows of the tables in `losses` and `diagnostics`, in their order.
 LOSS_NAMES = ("square", "cross-entropy")
@@ -18,6 +19,9 @@ DIAGNOSTIC_NAMES = (
     *("tau", "gradient", "gradient_norm", "patterns", "dead"),
     *("shift", "spectra", "drift", "linearised"),
 )
+
+# What says how the gates of a network are drawn, and what it is where nothing is said: as in [G], Sec. 2.
+GATE_DEFAULTS = {"block": 1, "gates": "deep", "center": False}
 
 BATCH = 128  # default size of mini-batches
 LARGEST_RATE = 1e30  # float32 ends at 3e38, and adam divides the rate by 0.1 in its first step
@@ -62,6 +66,10 @@ class TrainingConfig:
         diagnostics: names of `gatentk.train.diagnostics.DIAGNOSTICS`, measured after every epoch.
         diagnostic_samples: number of train samples that they are measured on, at most.
         dtype: "float32" or "float64".
+        block: consecutive neurons of a GReLU network that share a gate, at most `width`; 1 is a gate for each neuron.
+        gates: where they come from: "deep", a fixed ReLU network, or "shallow", half-spaces of the samples (see
+            `gatentk.gates.GateNetwork`).
+        center: whether the gates see the samples less the mean of the train samples.
     """
 
     data: str
@@ -92,6 +100,9 @@ class TrainingConfig:
     schedule: str = "plateau"
     patience: int = 5
     switch_ridge: float = 0.01
+    block: int = 1
+    gates: str = "deep"
+    center: bool = False
 
     def __post_init__(self) -> None:
         from gatentk.checks import check_choice, check_integer
@@ -104,9 +115,10 @@ class TrainingConfig:
             ("loss", LOSS_NAMES),
             ("optimizer", OPTIMIZERS),
             ("dtype", DTYPES),
+            ("gates", GATES),
         ):
             check_choice(name, getattr(self, name), choices)
-        for name in ("width", "depth", "trial_epochs", "patience", "epochs", "seeds", "diagnostic_samples"):
+        for name in ("width", "depth", "trial_epochs", "patience", "epochs", "seeds", "diagnostic_samples", "block"):
             check_integer(name, getattr(self, name), 1)
         if not isinstance(self.test_fraction, (int, float)) or not 0 <= self.test_fraction < 1:
             raise ValueError(f"test_fraction: expected a share of at least 0 and below 1, got {self.test_fraction!r}")
@@ -115,8 +127,23 @@ class TrainingConfig:
             raise ValueError(f"rates: expected {expected}, got {self.rates}")
         for name in self.diagnostics:
             check_choice("diagnostics", name, DIAGNOSTIC_NAMES)
+        self._check_gates()
         self._check_batch()
         self._check_switch()
+
+    @property
+    def has_paper_gates(self) -> bool:
+        """Whether gates are drawn as in [G], Sec. 2: one for each neuron, by a deep network that shares C."""
+        return all(getattr(self, name) == default for name, default in GATE_DEFAULTS.items())
+
+    def _check_gates(self) -> None:
+        if not isinstance(self.center, bool):
+            raise TypeError(f"center: expected a bool, got {type(self.center).__name__}")
+        if self.block > self.width:
+            raise ValueError(f"block: expected at most the width, {self.width}, got {self.block}")
+        for name, default in GATE_DEFAULTS.items():
+            if self.model != "grelu" and (value := getattr(self, name)) != default:
+                raise ValueError(f"{name}: only a GReLU network has gates, got {value!r} with model {self.model!r}")
 
     def _check_batch(self) -> None:
         if self.optimizer == "gd" and self.batch is not None:

@@ -25,7 +25,7 @@ from gatentk.train.checkpoints import (
     write_best,
     write_checkpoint,
 )
-from gatentk.train.config import TrainingConfig
+from gatentk.train.config import GATE_DEFAULTS, TrainingConfig
 from gatentk.train.journal import Journal
 from gatentk.train.learning_rates import GrowthWarning, candidate_rates, choose_rate
 from gatentk.train.memory import training_memory
@@ -91,12 +91,16 @@ def run_training(
 
 
 def identity(config: TrainingConfig, samples: TrainingSamples) -> dict[str, Any]:
-    """All that a run depends on. The numbers of epochs and seeds are not part of it: both may grow later."""
+    """All that a run depends on. The numbers of epochs and seeds are not part of it: both may grow later.
+
+    What came later than the format is left out where it is not asked for, so that folders without it go on.
+    """
     grow = ("epochs", "seeds")
+    unsaid = {**dict.fromkeys(COLUMNS), **GATE_DEFAULTS}
     kept = {
         name: value
         for name, value in asdict(config).items()
-        if name not in grow and (name not in COLUMNS or value is not None)
+        if name not in grow and (name not in unsaid or value != unsaid[name])
     }
     return as_stored({"format": FORMAT, "version": gatentk.__version__, **kept, "sha256": samples.digest})
 

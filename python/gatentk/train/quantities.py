@@ -42,7 +42,7 @@ def gradient(net: Trainable, x: Tensor, targets: Tensor, loss: Loss, gates: Gate
 
 def dead_neurons(table: GateTable) -> list[float]:
     """Share of neurons by layer that are off for every sample ([G], Remark 3)."""
-    return [float((~layer.any(dim=0)).double().mean()) for layer in table.to_bool()]
+    return [float((~layer.any(dim=0)).double().mean()) for layer in table.expand().to_bool()]
 
 
 def mean_shift(values: Sequence[Tensor]) -> list[float]:
@@ -105,5 +105,5 @@ def kernel_drift(now: Tensor, reference: Tensor) -> float:
 
 def masks(net: FixedEndsNetwork, x: Tensor, gates: GateTable | None = None) -> list[Tensor]:
     """D_0 .. D_L as numbers, each (n, width); ones where a ReLU network ends without a ReLU."""
-    patterns = list(net.patterns(x, gates).to_bool().to(x.dtype))
+    patterns = list(net.patterns(x, gates).expand().to_bool().to(x.dtype))
     return patterns if len(patterns) == net.depth + 1 else [*patterns, torch.ones_like(patterns[0])]

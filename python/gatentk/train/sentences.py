@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gatentk.reporting.text import number
+from gatentk.train.config import TrainingConfig
+from gatentk.train.memory import gate_units
 from gatentk.train.record import EpochRecord
 from gatentk.train.result import Result
 from gatentk.train.samples import Split, TrainingSamples
@@ -13,8 +15,9 @@ from gatentk.train.schedule import BestEpoch, best_epoch
 
 def headline(samples: TrainingSamples, result: Result) -> list[str]:
     """What came out, in sentences; diverged runs with what to change, the best epoch and how well it predicts."""
-    sentences = []
-    for seed in range(result.config.seeds):
+    config = result.config
+    sentences = [] if config.model != "grelu" or config.has_paper_gates else [gates_text(config)]
+    for seed in range(config.seeds):
         records = result.run(seed)
         last = records[-1]
         if last.diverged:
@@ -32,6 +35,21 @@ def headline(samples: TrainingSamples, result: Result) -> list[str]:
         if best is not None:
             sentences.append(f"Seed {seed}: {_best_text(samples, best, last)}")
     return sentences
+
+
+def gates_text(config: TrainingConfig) -> str:
+    """How the gates of a network were drawn.
+
+    >>> gates_text(TrainingConfig("digits", width=100, block=32, gates="shallow", center=True))
+    'Gates: half-spaces of the samples less their mean, one for every 32 neurons: 4 a layer, the last of 4 neurons.'
+    """
+    seen = "the samples less their mean" if config.center else "the samples"
+    source = f"half-spaces of {seen}" if config.gates == "shallow" else f"those of a fixed ReLU network on {seen}"
+    units, ragged = gate_units(config), config.width % config.block
+    if config.block == 1:
+        return f"Gates: {source}, one for every neuron."
+    last = f", the last of {ragged} neuron{'s' if ragged > 1 else ''}" if ragged else ""
+    return f"Gates: {source}, one for every {config.block:,} neurons: {units:,} a layer{last}."
 
 
 def _best_text(samples: TrainingSamples, best: BestEpoch, last: EpochRecord) -> str:

@@ -8,11 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gatentk.gates import GateNetwork
 from gatentk.nn import FixedEndsNetwork, GReLUNetwork, ReLUNetwork
 from gatentk.train.config import TrainingConfig
 from gatentk.train.memory import TABLE_BYTES, table_bytes
 from gatentk.train.samples import DTYPES, Split, TrainingSamples
 
+GATE_SEED = 2**31  # added to that of the network: torch looks at 32 bits of a seed, and no seed is as large
 TABLES = ".gates"  # ends the names of files of gate tables
 
 
@@ -28,10 +30,29 @@ class Start:
 
 
 def build(config: TrainingConfig, samples: TrainingSamples, seed: int) -> FixedEndsNetwork:
-    """The untrained network of a seed: the same C, B and W for both models."""
+    """The untrained network of a seed: the same C, B and W for both models and all kinds of gates."""
     sizes = (samples.train.x.shape[1], config.width, config.depth, samples.outputs)
-    model = GReLUNetwork if config.model == "grelu" else ReLUNetwork
-    return model(*sizes, generator=torch.Generator().manual_seed(seed), dtype=DTYPES[config.dtype])
+    generator, dtype = torch.Generator().manual_seed(seed), DTYPES[config.dtype]
+    if config.model != "grelu":
+        return ReLUNetwork(*sizes, generator=generator, dtype=dtype)
+    if config.has_paper_gates:
+        return GReLUNetwork(*sizes, generator=generator, dtype=dtype)
+    return GReLUNetwork(*sizes, gates=gate_network(config, samples, seed), generator=generator, dtype=dtype)
+
+
+def gate_network(config: TrainingConfig, samples: TrainingSamples, seed: int) -> GateNetwork:
+    """The gate network of a seed where it is not that of [G], which shares C: drawn from a seed of its own."""
+    x = samples.train.x
+    return GateNetwork(
+        x.shape[1],
+        config.width,
+        config.depth,
+        torch.Generator().manual_seed(GATE_SEED + seed),
+        DTYPES[config.dtype],
+        block=config.block,
+        kind=config.gates,
+        center=x.double().mean(dim=0).to(x.dtype) if config.center else None,
+    )
 
 
 def converted(config: TrainingConfig, samples: TrainingSamples) -> ReLUNetwork:
