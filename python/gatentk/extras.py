@@ -9,9 +9,11 @@ from importlib.util import find_spec
 from gatentk.errors import GateNTKError, MissingExtraError
 
 # By the extra of pyproject.toml: the modules, and the packages that they come with.
-EXTRAS = {
+EXTRAS: dict[str, dict[str, str]] = {
     "cli": {"click": "click", "rich": "rich", "matplotlib": "matplotlib", "jinja2": "jinja2", "PIL": "pillow"},
     "data": {"sklearn": "scikit-learn", "mlxtend": "mlxtend"},
+    "onnx": {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"},
+    "safetensors": {"safetensors": "safetensors"},
 }
 
 

@@ -257,12 +257,14 @@ class PlainGReLULinear(nn.Module):
         Args:
             z: of the dtype of the weight.
             gate_in: of z, bool (..., n, in_features), or packed bits, uint8 (..., n, row bytes), as the layer that this
-                one stands for takes them; all on if left out.
+                one stands for takes them; one of both gates may be left out.
             gate_out: the same for the outputs.
 
         Raises:
-            ValueError: gates of other rows or another dtype.
+            ValueError: gates of other rows or another dtype, no gates at all.
         """
+        if gate_in is None and gate_out is None:
+            raise ValueError("gate_in, gate_out: expected gates of the inputs, of the outputs or of both, got None")
         if gate_in is not None:
             z = gated(z, self._bools("gate_in", gate_in, z))
         out = linear(z, self.weight)
