@@ -140,8 +140,6 @@ def test_other_outputs_are_noticed(monkeypatch, tmp_path):
     real = onnxruntime.InferenceSession.run
     for wrong in (lambda y: [y[0] + 1], lambda y: [y[0].astype(np.float64)], lambda y: [y[0][:1]]):
         monkeypatch.setattr(onnxruntime.InferenceSession, "run", lambda *args, wrong=wrong: wrong(real(*args)))
-        with pytest.raises(
-            UnsupportedModuleError, match=r"^net: onnxruntime gives other outputs .* for 3 of 3"
-        ):
+        with pytest.raises(UnsupportedModuleError, match=r"^net: onnxruntime gives other outputs .* for 3 of 3"):
             convert.save_onnx(nn.Linear(2, 2), tmp_path / "net.onnx", torch.ones(3, 2))
     assert not list(tmp_path.iterdir())

@@ -13,11 +13,10 @@ from gatentk.convert import plain
 ALONE = """
 import sys, torch
 sys.modules["gatentk"] = None
-sys.path.insert(0, "{folder}")
 from copied import PlainGReLUNetwork
 net = PlainGReLUNetwork({sizes}, block=16, kind="shallow", centered=True, dtype=torch.float64)
-net.load_state_dict(torch.load("{folder}/state.pt", weights_only=True))
-torch.save(net(torch.load("{folder}/x.pt")), "{folder}/y.pt")
+net.load_state_dict(torch.load("state.pt", weights_only=True))
+torch.save(net(torch.load("x.pt")), "y.pt")
 """
 
 
@@ -26,8 +25,8 @@ def test_a_copy_of_the_file_loads_a_state_dict_without_gatentk(tmp_path):
     shutil.copy(plain.__file__, tmp_path / "copied.py")
     torch.save(net.state_dict(), tmp_path / "state.pt")
     torch.save(x, tmp_path / "x.pt")
-    code = ALONE.format(folder=tmp_path, sizes=f"{D_IN}, {WIDTH}, {DEPTH}, {D_OUT}")
-    subprocess.run([sys.executable, "-c", code], check=True)
+    code = ALONE.format(sizes=f"{D_IN}, {WIDTH}, {DEPTH}, {D_OUT}")
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
     torch.testing.assert_close(torch.load(tmp_path / "y.pt"), net(x))
 
 
