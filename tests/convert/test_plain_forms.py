@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 from gatentk import convert, ops
 from gatentk.convert.plain import PlainGReLUNetwork
 from gatentk.errors import UnsupportedModuleError
-from gatentk.nn import MLP, GReLULinear, GReLUNetwork, ReLUNetwork
+from gatentk.nn import MLP, GatedLinear, GReLULinear, GReLUNetwork, ReLUNetwork
 from gatentk.nn.skipping import SkippingLinear
 
 FORMS_OF_GATES = pytest.mark.parametrize("form", FORMS)
@@ -120,6 +120,37 @@ def test_a_sample_that_is_no_number_shows():
         assert module(x).isnan().any(1).tolist() == [False, True, False]
 
 
+@pytest.mark.parametrize("kind", ["shallow", "deep"])
+@pytest.mark.parametrize("center", [None, torch.linspace(-1, 1, 5)])
+@pytest.mark.parametrize(("block", "bias"), [(1, True), (8, False), (9, True)])
+def test_layers_with_gates_agree(kind, center, block, bias):
+    layer = GatedLinear(12, 40, bias, block, kind, center, gate_features=5, generator=generator(), dtype=torch.float64)
+    if bias:
+        nn.init.normal_(layer.bias, generator=generator(4))
+    plain = convert.to_torch(layer)
+    assert list(plain.state_dict()) == list(layer.state_dict())
+    z, features = (torch.randn(2, 3, size, generator=generator(1), dtype=torch.float64) for size in (12, 5))
+    z.requires_grad_()
+    outputs = plain(z, features), layer(z, gate_input=features)
+    torch.testing.assert_close(*outputs)
+    torch.testing.assert_close(
+        *(gradients(y, z, *n.parameters()) for y, n in zip(outputs, (plain, layer), strict=True))
+    )
+    masks = ops.unpack_bits(layer.gate_net.gates(features.reshape(-1, 5))[-1], layer.gate_net.units).reshape(2, 3, -1)
+    torch.testing.assert_close(plain(z, masks=masks), outputs[1])
+    for wrong in (masks[:1], masks[..., :1], masks.int()):
+        with pytest.raises(ValueError, match=r"^gates: expected bools of shape \(2, 3, "):
+            plain(z, masks=wrong)
+    with pytest.raises(ValueError, match=r"^gates: expected bools of shape \(2, 3, "):
+        plain(z, features[:1])
+
+
+def test_layers_with_gates_read_their_input():
+    layer = GatedLinear(12, 64, generator=generator(), dtype=torch.float64)
+    z = torch.randn(7, 12, generator=generator(1), dtype=torch.float64)
+    torch.testing.assert_close(convert.to_torch(layer)(z), layer(z))
+
+
 def test_layers_take_masks_and_packed_bits():
     layer = GReLULinear(20, 11, generator(), torch.float64)
     plain = convert.to_torch(layer)
@@ -130,6 +161,8 @@ def test_layers_take_masks_and_packed_bits():
         masks, bits = ([gate if kept else None for gate, kept in zip(form, keep, strict=True)] for form in (on, packed))
         torch.testing.assert_close(plain(z, *masks), layer(z, *bits))
         torch.testing.assert_close(plain(z, *bits), layer(z, *bits))
+    with pytest.raises(ValueError, match=r"^gate_in, gate_out: expected gates"):
+        plain(z)
     for wrong in (on[0][:, :1], on[0].float(), packed[0][:1], packed[0].int()):
         with pytest.raises(ValueError, match=r"^gate_in: expected bools of shape \(2, 5, 20\)"):
             plain(z, wrong)

@@ -8,11 +8,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from gatentk.checks import describe
-from gatentk.convert.plain import PlainGReLULinear, PlainGReLUNetwork
+from gatentk.convert.plain import PlainGatedLinear, PlainGReLULinear, PlainGReLUNetwork
 from gatentk.convert.tracing import copied
 from gatentk.errors import UnsupportedModuleError
 from gatentk.gates import GateNetwork
-from gatentk.nn import MLP, GReLULinear, GReLUNetwork, ReLUNetwork
+from gatentk.nn import MLP, GatedLinear, GReLULinear, GReLUNetwork, ReLUNetwork
 from gatentk.nn.skipping import SkippingLinear, is_skipping, skip_no_more
 from gatentk.ntk.alterations import alteration
 
@@ -22,9 +22,9 @@ def to_torch(net: nn.Module) -> nn.Module:
 
     A `ReLUNetwork` or `MLP` becomes an `nn.Sequential` of Linear and ReLU; the factors of an `MLP` go into its weights.
     A `GReLUNetwork` becomes a module whose `forward(x)` computes gates by plain products, and whose `forward(x, masks)`
-    takes them as `table.to_bool()` has them. In any other module those inside it are replaced, a `GReLULinear` by one
-    that takes masks, too, and what `skip_zeros` made by the `nn.Linear` that it was. Weights of gated modules have the
-    names they had: a state_dict fits both.
+    takes them as `table.to_bool()` has them. In any other module those inside it are replaced, a `GatedLinear` or
+    `GReLULinear` by one that takes masks, too, and what `skip_zeros` made by the `nn.Linear` that it was. Weights of
+    gated modules have the names they had: a state_dict fits both.
 
     Outputs agree to rounding for given gates; for `forward(x)` where no gate's sum is within rounding of zero. Nothing
     is skipped: it takes the time of dense products.
@@ -124,6 +124,15 @@ def _grelu_network(net: GReLUNetwork) -> nn.Module:
     return _with_tensors_of(net, plain)
 
 
+def _gated_linear(layer: GatedLinear) -> nn.Module:
+    sizes = layer.in_features, layer.out_features, layer.bias is not None
+    gates = layer.gate_net
+    plain = PlainGatedLinear(
+        *sizes, **_form(gates), gate_features=layer.gate_features, gate_depth=gates.depth, device="meta"
+    )
+    return _with_tensors_of(layer, plain)
+
+
 def _grelu_linear(layer: GReLULinear) -> nn.Module:
     return _with_tensors_of(layer, PlainGReLULinear(layer.in_features, layer.out_features, device="meta"))
 
@@ -151,6 +160,7 @@ _PLAIN_FORMS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     ReLUNetwork: _relu_network,
     GReLUNetwork: _grelu_network,
     GReLULinear: _grelu_linear,
+    GatedLinear: _gated_linear,
 }
 # Parts of those, converted with them.
 _CONTAINED = (GateNetwork,)
