@@ -1,4 +1,5 @@
 import pytest
+import torch
 from cases.kernels import D_IN, OTHER, Residual, hooked, samples
 from torch import nn
 
@@ -60,3 +61,10 @@ def test_the_part_without_a_layerwise_rule_is_named(message, build, method):
 def test_layers_that_do_not_fit_each_other_are_refused():
     with pytest.raises(ValueError, match="net: stage 1: expected 4 features"):
         empirical(nn.Sequential(nn.Linear(D_IN, 3), nn.Linear(4, 1)).double(), samples(2))
+
+
+def test_a_layer_that_skips_zeros_is_a_linear_layer():
+    plain = nn.Sequential(nn.Linear(D_IN, 6), nn.ReLU(), nn.Linear(6, 2)).double()
+    skipping, x = gt.convert.skip_zeros(plain), samples(3)
+    skipping[2].method = "masked"
+    torch.testing.assert_close(empirical(skipping, x, method="layerwise"), empirical(plain, x, method="layerwise"))

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from dataclasses import dataclass
+from typing import overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gatentk import ops
 from gatentk.checks import Samples, as_tensor, check_finite, check_samples, describe
 from gatentk.convert.least_squares import fit_weight
 from gatentk.convert.norms import frobenius_norm, ratio
 from gatentk.convert.precise import check_as_built, check_precise
+from gatentk.convert.sequences import check_plain
 from gatentk.gates import GateNetwork, GateTable
-from gatentk.nn import GReLUNetwork, ReLUNetwork
+from gatentk.nn import GReLUNetwork, GReLUSequential, ReLUNetwork
 from gatentk.ops.autocast import without_autocast
 
 # Above this relative error a conversion is not exact but a least squares fit, which is worth a warning.
@@ -212,19 +215,32 @@ def _warn_unless_exact(report: ConversionReport, dtype: torch.dtype) -> None:
     warnings.warn(message, UserWarning, stacklevel=3)
 
 
-def relu_to_grelu(rnet: ReLUNetwork) -> GReLUNetwork:
+@overload
+def relu_to_grelu(rnet: ReLUNetwork) -> GReLUNetwork: ...
+@overload
+def relu_to_grelu(rnet: nn.Sequential) -> GReLUSequential: ...
+def relu_to_grelu(rnet: ReLUNetwork | nn.Sequential) -> GReLUNetwork | GReLUSequential:
     """The GReLU network whose gates are the activation patterns of a ReLU network as it is now: Psi_k = W_k.
 
     Both have the same W_k and C, so `t_k = relu(h_k)` for every input, up to rounding, until one of them is trained
     further. The outputs agree if the ReLU network has a ReLU before B. With `last_relu=False` its output is `B h_L`
     where the GReLU network's is `B relu(h_L)`: what negative values of the last layer contribute is missing.
 
+    Of an `nn.Sequential` with layers of any widths and biases all parameters are trained, and outputs agree whatever
+    follows its last ReLU: layers without a ReLU have no gates.
+
     Args:
-        rnet: the network; it stays as it is, and the new one has copies of its weights.
+        rnet: the network; it stays as it is, and the new one has copies of its weights. An `nn.Sequential` has Linear,
+            ReLU right after a Linear or none, Dropout after these, Identity, Flatten before the first Linear, and
+            sequences of these.
+
+    Returns:
+        A `GReLUNetwork`; of a sequence a `GReLUSequential`, whose `layers` are the trained ReLU network.
 
     Raises:
-        TypeError, ValueError: no `ReLUNetwork`, or its C is not finite.
-        UnsupportedModuleError: hooks, replaced methods or the like change what the network computes.
+        TypeError, ValueError: no such network, weights that are not float32 or float64 or not finite.
+        UnsupportedModuleError: hooks, replaced methods or the like change what the network computes, or a sequence has
+            other modules; the message names them.
 
     >>> import torch
     >>> import gatentk as gt
@@ -232,8 +248,11 @@ def relu_to_grelu(rnet: ReLUNetwork) -> GReLUNetwork:
     >>> torch.allclose(gt.convert.relu_to_grelu(rnet)(x), rnet(x))
     True
     """
+    if isinstance(rnet, nn.Sequential):
+        check_plain("rnet", rnet)
+        return GReLUSequential(copy.deepcopy(rnet))
     if not isinstance(rnet, ReLUNetwork):
-        raise TypeError(f"rnet: expected a ReLUNetwork, got {describe(rnet)}")
+        raise TypeError(f"rnet: expected a ReLUNetwork or an nn.Sequential, got {describe(rnet)}")
     check_precise("rnet", rnet)
     sizes, unused = (rnet.d_in, rnet.width, rnet.depth), torch.Generator()
     gate_net = GateNetwork(*sizes, unused, input_weight=rnet.input_weight)

@@ -6,5 +6,14 @@ from gatentk.nn.gated_linear import GatedLinear
 from gatentk.nn.layers import GReLULinear
 from gatentk.nn.mlp import MLP
 from gatentk.nn.relu import ReLUNetwork
+from gatentk.nn.sequential import GReLUSequential
 
-__all__ = ["MLP", "FixedEndsNetwork", "GReLULinear", "GReLUNetwork", "GatedLinear", "ReLUNetwork"]
+__all__ = [
+    "MLP",
+    "FixedEndsNetwork",
+    "GReLULinear",
+    "GReLUNetwork",
+    "GReLUSequential",
+    "GatedLinear",
+    "ReLUNetwork",
+]

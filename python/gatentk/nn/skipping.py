@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -30,7 +32,11 @@ class SkippingLinear(nn.Linear):
     True
     """
 
-    method: str = "auto"
+    method: str
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.method = "auto"
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (as torch has it)
         """Outputs (..., out_features) of (..., in_features)."""
@@ -56,12 +62,13 @@ def _skippable(z: Tensor, weight: Tensor) -> bool:
 
 
 def skip_from_now_on(layer: nn.Linear) -> None:
-    """Make a `SkippingLinear` of a Linear, which keeps its parameters, hooks, parametrizations and mode."""
+    """Make a `SkippingLinear` of a Linear that `is_skippable`, and keeps parameters, hooks, parametrizations, mode."""
     if type(layer) is nn.Linear:
         layer.__class__ = SkippingLinear
-    elif is_skippable(layer):
+    else:
         # torch made this class for the one layer: its properties compute the parameters.
         layer.__class__ = type(type(layer).__name__, (SkippingLinear,), dict(vars(type(layer))))
+    cast(SkippingLinear, layer).method = "auto"
 
 
 def skip_no_more(layer: SkippingLinear) -> None:

@@ -11,6 +11,7 @@ from gatentk.activations import ACTIVATIONS, Activation
 from gatentk.errors import UnsupportedModuleError
 from gatentk.gates import GateNetwork
 from gatentk.nn import MLP, GReLUNetwork, ReLUNetwork
+from gatentk.nn.skipping import SkippingLinear
 from gatentk.ntk.alterations import alteration, buffer_alteration, parameter_alteration
 
 
@@ -110,7 +111,7 @@ def _parts(net: nn.Sequential, prefix: str) -> Iterator[tuple[str, nn.Module]]:
 
 def _part_stages(name: str, part: nn.Module) -> list[Stage]:
     _check(name, part, alteration(part))
-    if type(part) is nn.Linear:
+    if type(part) is nn.Linear or type(part) is SkippingLinear:
         _check(name, part, parameter_alteration(part, "weight") or parameter_alteration(part, "bias"))
         return [LinearStage(part.weight, part.bias)]
     if type(part) is nn.ReLU:
