@@ -33,6 +33,12 @@ def unpack_bits(bits: Tensor, width: int) -> Tensor:
     return octets.reshape(*bits.shape[:-1], 8 * bits.shape[-1])[..., :width].bool()
 
 
+def expand_bits(bits: Tensor, width: int, block: int) -> Tensor:
+    """Bits of `width` neurons of those of blocks of them, the last of which may be shorter."""
+    units = unpack_bits(bits, -(-width // block))
+    return pack_bits(units[..., torch.arange(width) // block])
+
+
 # Hadamard products of Gram matrices
 
 
@@ -187,6 +193,18 @@ def gate_gram(bits_a: Tensor, bits_b: Tensor | None = None) -> Tensor:
     a = unpack_bits(bits_a, 8 * bits_a.shape[-1]).double()
     b = a if bits_b is None else unpack_bits(bits_b, 8 * bits_b.shape[-1]).double()
     return (a @ b.mT).to(torch.int32)
+
+
+def gate_network(
+    x: Tensor, weights: Sequence[Tensor], kind: str = "deep", center: Tensor | None = None
+) -> list[Tensor]:
+    """D_0, D_1, ...: bool (n, units) each, of C', Psi_1, ... ([G], Sec. 2; shallow: half-spaces of x - center)."""
+    x = x if center is None else x - center
+    z, gates = x, []
+    for weight in weights:
+        z = ordered_linear(z if kind == "deep" else x, weight, relu=True)
+        gates.append(z > 0)
+    return gates
 
 
 def grelu_network(x: Tensor, gates: Sequence[Tensor], weights: Sequence[Tensor], c: Tensor, b: Tensor) -> Tensor:

@@ -140,8 +140,11 @@ def _npy_files(_):
 
 def _gate_files(folder):
     files = []
-    for mask in (torch.eye(5, dtype=torch.bool)[None], torch.zeros(0, 0, 0, dtype=torch.bool)):
-        GateTable.from_bool(mask).save(folder / "gates")
+    some = torch.eye(5, dtype=torch.bool)[None]
+    # Two versions of the format: a gate for each neuron, and one for each block of three.
+    tables = [GateTable.from_bool(mask) for mask in (some, torch.zeros(0, 0, 0, dtype=torch.bool))]
+    for table in (*tables, GateTable.from_bool(some, block=3, width=13)):
+        table.save(folder / "gates")
         files.append((folder / "gates").read_bytes())
         (folder / "gates").unlink()
     return files

@@ -41,12 +41,27 @@ def test_a_large_table_is_written_in_blocks(path, monkeypatch):
 
 
 @pytest.mark.parametrize("mmap", [True, False])
-def test_every_damaged_byte_is_noticed(path, mmap):
-    table = random_table(2, 3, 130)
+def test_blocks_are_version_2_of_the_format(path, mmap):
+    table = random_table(3, 7, 5000, block=24)
+    table.save(path)
+    data = table.bits.numpy().tobytes()
+    expected = file_bytes(3, 7, 5000, data, bytes.fromhex(PRINT), version=2, block=24)
+    assert path.read_bytes() == expected
+    path.write_bytes(expected)
+    assert same(GateTable.load(path, mmap=mmap), table)
+    single = table.expand()
+    single.save(path)
+    assert path.read_bytes() == file_bytes(3, 7, 5000, single.bits.numpy().tobytes(), bytes.fromhex(PRINT))
+
+
+@pytest.mark.parametrize("block", [1, 60])
+@pytest.mark.parametrize("mmap", [True, False])
+def test_every_damaged_byte_is_noticed(path, mmap, block):
+    table = random_table(2, 3, 130, block=block)
     table.save(path)
     whole = path.read_bytes()
     # All fields of the header, some of its zeros, its checksum, all bits.
-    positions = [*range(80), 100, 2000, 4091, *range(4092, len(whole))]
+    positions = [*range(88), 100, 2000, 4091, *range(4092, len(whole))]
     for position in positions:
         damaged = bytearray(whole)
         damaged[position] ^= 1 << position % 8
@@ -104,6 +119,18 @@ def test_foreign_files(path, content):
         ("version 3 of the format, this gatentk reads versions 1 and 2; install the gatentk that", {"version": 3}),
         ("version 0 of the format", {"version": 0}),
         ("damaged", {"offset": 4160}),
+        ("damaged", {"block": 60}),
+        ("damaged", {"version": 2, "block": 1}),
+        ("truncated, expected 4288 bytes for layers=1, n=6, width=130, got", {"data": bytes(80)}),
+        (
+            "too long, expected 4192 bytes for layers=1, n=6, width=130, block=60, got 4288",
+            {"version": 2, "block": 60},
+        ),
+        ("impossible sizes, layers=1, n=6, width=130, block=0;", {"version": 2, "block": 0}),
+        ("impossible sizes, layers=1, n=6, width=130, block=131;", {"version": 2, "block": 131}),
+        ("impossible sizes", {"version": 2, "block": (1 << 64) - 1}),
+        ("impossible sizes", {"version": 2, "block": 2, "width": (1 << 64) - 1}),
+        ("impossible sizes", {"version": 2, "block": 2, "width": 0, "data": b""}),
         ("truncated, expected 4384 bytes", {"n": 9}),
         ("too long, expected 4192 bytes", {"n": 3}),
         ("truncated", {"n": 1 << 40}),
@@ -161,6 +188,11 @@ def test_padding_that_is_set(path, mmap):
     with pytest.raises(GateTableError, match=r"train\.gates: bits beyond width 179 are set; compute the table again"):
         GateTable.load(path, mmap=mmap)
     path.write_bytes(file_bytes(2, 3, 180, bytes(data)))
+    assert GateTable.load(path, mmap=mmap).to_bool().nonzero().tolist() == [[1, 1, 179]]
+    path.write_bytes(file_bytes(2, 3, 1790, bytes(data), version=2, block=10))
+    with pytest.raises(GateTableError, match="bits beyond the 179 blocks of width 1790 are set"):
+        GateTable.load(path, mmap=mmap)
+    path.write_bytes(file_bytes(2, 3, 1791, bytes(data), version=2, block=10))
     assert GateTable.load(path, mmap=mmap).to_bool().nonzero().tolist() == [[1, 1, 179]]
 
 

@@ -9,7 +9,7 @@ from multiprocessing.reduction import ForkingPickler
 import numpy as np
 import pytest
 import torch
-from cases.tables import PRINT, SIZES, random_mask, random_table, same
+from cases.tables import PRINT, SIZES, neurons, random_mask, random_table, same
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -125,6 +125,117 @@ def test_density_and_hamming_count_the_mask(monkeypatch, layers, n, width, seed)
 def test_whole_and_empty_density():
     assert GateTable.from_bool(torch.ones(2, 3, 130, dtype=torch.bool)).density() == 1.0
     assert GateTable.from_bool(torch.zeros(2, 3, 130, dtype=torch.bool)).density() == 0.0
+
+
+# Gates that blocks of neurons share
+
+WIDTHS_AND_BLOCKS = st.integers(1, 300).flatmap(lambda width: st.tuples(st.just(width), st.integers(1, width)))
+
+
+@settings(max_examples=60)
+@given(sizes=WIDTHS_AND_BLOCKS, n=SIZES, seed=st.integers(0, 9), mmap=st.booleans())
+@example(sizes=(130, 64), n=5, seed=0, mmap=True)
+@example(sizes=(128, 32), n=5, seed=0, mmap=False)
+@example(sizes=(7, 7), n=1, seed=0, mmap=True)
+def test_a_block_table_is_its_expansion(tmp_path, sizes, n, seed, mmap):
+    (width, block), columns = sizes, -(-sizes[0] // sizes[1])
+    mask = random_mask(2, n, columns, seed)
+    table = GateTable.from_bool(mask, block, width)
+    assert (table.layers, table.n, table.width, table.block, table.units) == (2, n, width, block, columns)
+    assert table.bits.shape == (2, n, ops.row_bytes(columns))
+    assert torch.equal(table.to_bool(), mask)
+    single = table.expand()
+    assert same(single, GateTable.from_bool(neurons(mask, width, block)))
+    assert (single is table) == (block == 1)
+    assert torch.equal(single.bits, reference.expand_bits(table.bits, width, block))
+    assert torch.equal(table.neuron_major(1), single.neuron_major(1))
+    assert same(table[::-2].expand(), single[::-2])
+    path = tmp_path / "gates"
+    table.save(path)
+    loaded = GateTable.load(path, mmap=mmap)
+    for twin in (loaded, pickle.loads(pickle.dumps(loaded)), copy.deepcopy(loaded), loaded.to("cpu"), loaded[:]):
+        assert same(twin, table)
+
+
+@settings(max_examples=60)
+@given(sizes=WIDTHS_AND_BLOCKS, other_block=st.integers(1, 300), n=SIZES.filter(bool), seed=st.integers(0, 9))
+def test_means_of_a_block_table_count_neurons(monkeypatch, sizes, other_block, n, seed):
+    monkeypatch.setattr(blocks, "_BLOCK_BYTES", 1000)  # several steps a layer
+    width, block = sizes
+    table = random_table(2, n, width, seed, block=block)
+    twin, other = (random_table(2, n, width, seed + 1, block=size) for size in (block, min(other_block, width)))
+    assert table.density() == table.expand().density() == float(table.expand().to_bool().double().mean())
+    for second in (twin, other):
+        expected = (table.expand().to_bool() != second.expand().to_bool()).double().mean((1, 2))
+        torch.testing.assert_close(table.hamming(second), expected, rtol=1e-14, atol=0)
+        assert torch.equal(second.hamming(table), table.hamming(second))
+
+
+def test_layers_of_blocks_keep_their_bits_unit_major(path):
+    table = random_table(3, 9, 130, block=32)
+    layer = table.layer(1)
+    assert (layer.n, layer.width, layer.block, layer.units) == (9, 130, 32, 5)
+    (unit_major,) = layer.plans
+    assert torch.equal(reference.unpack_bits(unit_major, 9), table.to_bool()[1].T)
+    assert layer.plans[0] is unit_major
+    assert repr(layer) == "GateLayer(n=9, width=130, block=32)"
+    unit_major.zero_()
+    assert layer.plans[0].any()
+
+
+def test_a_table_keeps_its_fingerprint_when_it_is_expanded():
+    table = random_table(3, 9, 130, block=32)
+    assert table.expand().fingerprint == table.fingerprint == PRINT
+    assert repr(table) == f"GateTable(layers=3, n=9, width=130, block=32, fingerprint={PRINT[:12]}...)"
+
+
+def test_an_expanded_table_in_inference_mode_can_be_trained_with():
+    with torch.inference_mode():
+        single = random_table(2, 5, 40, block=8).expand()
+    assert not single.bits.is_inference()
+
+
+MASK = torch.ones(2, 3, 4, dtype=torch.bool)
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "call"),
+    [
+        (ValueError, "block: expected an integer of at least 1, got 0", lambda: GateTable.from_bool(MASK, 0)),
+        (ValueError, "block: expected an integer of at least 1, got -2", lambda: GateTable.from_bool(MASK, -2)),
+        (TypeError, "block: expected an integer, got float 2.0", lambda: GateTable.from_bool(MASK, 2.0)),
+        (TypeError, "block: expected an integer, got bool True", lambda: GateTable.from_bool(MASK, True)),
+        (
+            ValueError,
+            "width: expected 4 blocks of 8 neurons as mask has columns, got 33, which is 5",
+            lambda: GateTable.from_bool(MASK, 8, 33),
+        ),
+        (ValueError, "width: expected 4 blocks of 8 .* got 24, which is 3", lambda: GateTable.from_bool(MASK, 8, 24)),
+        (TypeError, "width: expected an integer, got float 32.0", lambda: GateTable.from_bool(MASK, 8, 32.0)),
+        (
+            ValueError,
+            "block: expected at most width=20, got 32",
+            lambda: GateTable.from_bool(MASK[..., :1], 32, 20),
+        ),
+        (ValueError, "block: expected at most width=4, got 5", lambda: GateTable(BITS[..., :16], 4, None, 5)),
+        (ValueError, "block: expected an integer of at least 1", lambda: GateTable(BITS[..., :16], 4, None, 0)),
+        (
+            ValueError,
+            r"bits: expected shape \(layers, n, 16\) for width 130 in blocks of 32, got .*\(3, 4, 32\)",
+            lambda: GateTable(BITS, 130, None, 32),
+        ),
+        (
+            ValueError,
+            "bits: expected zeros in the padding of rows of width 130 in blocks of 32",
+            lambda: GateTable(BITS[..., :16] | 32, 130, None, 32),
+        ),
+        (ValueError, "block: expected at most width=130, got 131", lambda: GateLayer(BITS[0], 130, 131)),
+        (ValueError, "block: expected an integer of at least 1, got 0", lambda: GateLayer(BITS[0], 130, 0)),
+    ],
+)
+def test_blocks_that_do_not_fit(error, message, call):
+    with pytest.raises(error, match=message):
+        call()
 
 
 @pytest.mark.parametrize("sizes", [(0, 2, 3), (2, 0, 3), (2, 3, 0)])

@@ -148,7 +148,7 @@ def grelu_to_relu(
     x = as_tensor("x", x, gnet.input_weight.dtype)
     check_samples("x", x)
     with torch.no_grad(), without_autocast():
-        patterns = [layer.bits for layer in gnet.gate_layers(x, gates)]
+        patterns = gnet.gate_layers(x, gates)
         check_as_built("gnet", gnet, x, gates, patterns)
         rnet = ReLUNetwork(
             gnet.d_in,

@@ -13,7 +13,7 @@ from gatentk import ops
 from gatentk.checks import Samples, as_tensor, check_finite, check_integer, check_samples, describe
 from gatentk.convert.norms import frobenius_norm, ratio
 from gatentk.convert.precise import check_as_built, check_precise
-from gatentk.convert.predicted_gates import LowRankGated, gate_activations, gate_weights
+from gatentk.convert.predicted_gates import LowRankGated, gate_activations, gate_block, gate_weights
 from gatentk.gates import GateTable
 from gatentk.nn import GReLUNetwork, ReLUNetwork
 from gatentk.ops.autocast import without_autocast
@@ -75,7 +75,8 @@ def low_rank_gates(
 
     Of all U V of the rank, the factors of layer k minimise the mean of `|Psi_k z - U V z|^2` over the samples,
     z = z_{k-1}: U is the leading left singular vectors of Psi_k M^{1/2}, M the second moment of z, and V = U^T Psi_k.
-    A ReLU network is its own gate network: Psi = W, z = relu(h), layers with a ReLU only. [G, Sec. 4.4] proposes a
+    A ReLU network is its own gate network: Psi = W, z = relu(h), layers with a ReLU only. Gates that neurons
+    share are predicted by block, and the z of shallow gates are the centred samples. [G, Sec. 4.4] proposes a
     non-negative factorisation, which cannot represent Psi. What is predicted well depends on the data: the report has
     the agreement with the exact gates on x, which for isotropic data and a small rank is near one half. Wrong gates
     cost a ReLU network little, because its values are small where gates are easily mistaken; those of a GReLU network
@@ -86,7 +87,8 @@ def low_rank_gates(
         net: the network; the result uses its weights, without a copy. Factors of a ReLU network are of its weights as
             they are now, and do not follow if it is trained further.
         x: (n, d_in) samples of the network's dtype, tensor or numpy array, like those to come.
-        rank: 1 .. width; `sqrt(width) / 2` rounded, at least 1, if left out.
+        rank: at least 1 and at most the rows and the columns of Psi_k, the width in a ReLU network;
+            `sqrt(width) / 2` rounded, within these, if left out (of gates that blocks share their number is the width).
 
     Returns:
         A `LowRankGated`, and a `LowRankReport` for x.
@@ -107,16 +109,15 @@ def low_rank_gates(
     if not isinstance(net, (GReLUNetwork, ReLUNetwork)):
         raise TypeError(f"net: expected a GReLUNetwork or ReLUNetwork, got {describe(net)}")
     check_precise("net", net)
-    rank = max(1, round(net.width**0.5 / 2)) if rank is None else check_integer("rank", rank, 1)
-    if rank > net.width:
-        raise ValueError(f"rank: expected at most the width {net.width}, got {rank}")
+    rank = _checked_rank(net, rank)
     x = as_tensor("x", x, net.input_weight.dtype)
     check_samples("x", x)
     net.check_input(x)
     bits, factors, energies = [], [], []
     with torch.no_grad(), without_autocast():
         check_as_built("net", net, x)
-        before = x
+        shallow = isinstance(net, GReLUNetwork) and net.gate_net.kind == "shallow"
+        before = net.gate_net.centred(x) if isinstance(net, GReLUNetwork) else x
         for k, z in enumerate(gate_activations(net, x)):
             check_finite(f"net: activations of layer {k}", z)
             bits.append(ops.pack_bits(z > 0))
@@ -124,12 +125,13 @@ def low_rank_gates(
                 u, v, energy = _factors(gate_weights(net)[k - 1], before, rank)
                 factors.append((u, v))
                 energies.append(energy)
-            before = z
-        exact = GateTable(torch.stack(bits), net.width)
+            before = before if shallow else z
+        block = gate_block(net)
+        exact = GateTable(torch.stack(bits), net.width, block=block)
         y = net(x, gates=exact) if isinstance(net, GReLUNetwork) else net(x)
         fast = LowRankGated(net, factors)
         y_fast, predicted = fast.outputs_and_gates(x)
-    agreements = 1 - exact.hamming(GateTable(torch.stack(predicted), net.width))
+    agreements = 1 - exact.hamming(GateTable(torch.stack(predicted), net.width, block=block))
     layers = tuple(
         GatePrediction(k, float(agreements[k]), f, 1 - math.acos(math.sqrt(f)) / math.pi)
         for k, f in enumerate(energies, 1)
@@ -137,13 +139,28 @@ def low_rank_gates(
     return fast, LowRankReport(rank, len(x), net.width, layers, ratio(frobenius_norm(y_fast - y), frobenius_norm(y)))
 
 
+def _checked_rank(net: GReLUNetwork | ReLUNetwork, rank: int | None) -> int:
+    """The rank of the factors: the one asked for, if Psi can have it, or one that suits its size."""
+    rows, columns, what = net.width, net.width, "the width"
+    if isinstance(net, GReLUNetwork) and not net.gate_net.shares_input_weight:
+        rows, columns = net.gate_net.weights[0].shape
+        what = f"the smaller side of its gate weights, {rows} x {columns},"
+    most: int = min(rows, columns)
+    if rank is None:
+        return min(most, max(1, round(math.sqrt(rows) / 2)))
+    rank = check_integer("rank", rank, 1)
+    if rank > most:
+        raise ValueError(f"rank: expected at most {what} {most}, got {rank}")
+    return rank
+
+
 def _factors(psi: Tensor, z: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
-    """U (m, rank), V (rank, m) with the least sum of |psi z - U V z|^2 over the rows of z, and the captured energy f.
+    """U (m, rank), V (rank, columns) with the least sum of |psi z - U V z|^2 over rows of z, and the captured energy f.
 
     The best prediction of rank r is the projection of psi z on its r leading principal directions: V = U^T psi. They
     come from the second moment of psi z, or from its Gram matrix where the samples are fewer than the neurons.
     """
-    n, m = z.shape
+    n, m = len(z), len(psi)
     psi64 = psi.double()
     if rank <= n < m:
         pre = z.double() @ psi64.T
@@ -154,7 +171,7 @@ def _factors(psi: Tensor, z: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
     else:
         moment = _second_moment(psi64, z)
         if rank > n:
-            moment.addmm_(psi64, psi64.T, alpha=_ISOTROPIC * frobenius_norm(z) ** 2 / m)
+            moment.addmm_(psi64, psi64.T, alpha=_ISOTROPIC * frobenius_norm(z) ** 2 / z.shape[1])
         total, (values, u) = float(moment.trace()), _leading(moment, rank)
     energy = min(1.0, float(values.clamp_min(0).sum()) / total) if total > 0 else 1.0
     return u.to(psi.dtype), (u.T @ psi64).to(psi.dtype), energy

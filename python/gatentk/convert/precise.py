@@ -11,7 +11,7 @@ from gatentk import ops
 from gatentk.checks import FLOATS
 from gatentk.convert.predicted_gates import gate_activations
 from gatentk.errors import UnsupportedModuleError
-from gatentk.gates import GateTable
+from gatentk.gates import GateLayer, GateTable
 from gatentk.nn import GReLUNetwork, ReLUNetwork
 from gatentk.ntk.alterations import alteration
 from gatentk.ntk.calls import as_not_compiled
@@ -33,7 +33,7 @@ def check_as_built(
     net: GReLUNetwork | ReLUNetwork,
     x: Tensor,
     gates: GateTable | None = None,
-    bits: Sequence[Tensor] | None = None,
+    layers: Sequence[GateLayer] | None = None,
 ) -> None:
     """Refuse a network that computes something else than its matrices say, by hooks, replaced methods or a subclass.
 
@@ -44,10 +44,10 @@ def check_as_built(
         net: the network.
         x: checked samples; the first ones are taken.
         gates: for a call of a GReLU network.
-        bits: packed gates of x for what its matrices give, layer by layer; those of its gate network if left out.
+        layers: gates of x for what its matrices give, layer by layer; those of its gate network if left out.
     """
     rows = x[:COMPARED]
-    taken = None if bits is None else [layer[:COMPARED] for layer in bits]
+    taken = None if layers is None else [GateLayer(layer.bits[:COMPARED], net.width, layer.block) for layer in layers]
     keywords = {} if gates is None else {"gates": gates[:COMPARED]}
     with as_not_compiled(net):
         found = net(rows.clone(), **keywords)
@@ -67,13 +67,14 @@ def check_as_built(
         )
 
 
-def _grelu_values(net: GReLUNetwork, x: Tensor, bits: Sequence[Tensor] | None) -> Tensor:
+def _grelu_values(net: GReLUNetwork, x: Tensor, layers: Sequence[GateLayer] | None) -> Tensor:
     """t_depth, by the matrices of the network."""
-    if bits is None:
+    if layers is None:
         bits = [ops.pack_bits(z > 0) for z in gate_activations(net, x)]
-    t = ops.masked_linear(x, net.input_weight, None, bits[0], net.method)
+        layers = [GateLayer(layer, net.width, net.gate_net.block) for layer in bits]
+    t = ops.masked_linear(x, net.input_weight, None, layers[0], net.method)
     for k, weight in enumerate(net.weights):
-        t = ops.masked_linear(t, weight, bits[k], bits[k + 1], net.method)
+        t = ops.masked_linear(t, weight, layers[k], layers[k + 1], net.method)
     return t
 
 

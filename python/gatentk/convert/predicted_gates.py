@@ -24,14 +24,15 @@ _GATHER_SAMPLES = 40
 class LowRankGated(nn.Module):
     """Inference of a network with gates that low-rank factors predict, `Psi_k ~ U_k V_k` ([G], Sec. 4.4).
 
-    The gates of layer 0 are exact. Those of a GReLU network come from the recursion `z_k = relu(U_k V_k z_{k-1})`,
-    those of a ReLU network from the activations that this module computes, `U_k V_k z_{k-1} > 0`. Zeros of a layer's
-    inputs are skipped, and neurons predicted off for all samples of a batch are not computed where that pays. No
-    gradients.
+    The gates of layer 0 are exact. Those of a GReLU network come from the recursion `z_k = relu(U_k V_k z_{k-1})`, or
+    from the sample itself if its gates are shallow, those of a ReLU network from the activations that this module
+    computes, `U_k V_k z_{k-1} > 0`. Zeros of a layer's inputs are skipped, and neurons predicted off for all samples of
+    a batch are not computed where that pays. No gradients.
 
     Args:
         net: GReLUNetwork or ReLUNetwork; not copied, its weights are those in use.
-        factors: (U_k, V_k), (width, rank) and (rank, width), for layers 1, 2, ...; one for each ReLU or gate there is.
+        factors: (U_k, V_k), (units, rank) and (rank, inputs) as Psi_k is (units, inputs), for layers 1, 2, ...; one for
+            each ReLU or gate there is.
 
     Attributes:
         net: as given.
@@ -60,7 +61,7 @@ class LowRankGated(nn.Module):
         >>> fast.gate_table(torch.eye(10)).layers
         3
         """
-        return GateTable(torch.stack(self.outputs_and_gates(x)[1]), self.net.width)
+        return GateTable(torch.stack(self.outputs_and_gates(x)[1]), self.net.width, block=gate_block(self.net))
 
     @torch.no_grad()
     def outputs_and_gates(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -69,14 +70,17 @@ class LowRankGated(nn.Module):
         return self._run_grelu(self.net, x) if isinstance(self.net, GReLUNetwork) else self._run_relu(self.net, x)
 
     def _run_grelu(self, net: GReLUNetwork, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        block, samples = net.gate_net.block, net.gate_net.centred(x)
         z = next(gate_activations(net, x))
         bits = [ops.pack_bits(z > 0)]
-        t = ops.masked_linear(x, net.input_weight, None, bits[0], net.method)
+        gate = _gate_of(bits[0], net.width, block)
+        t = ops.masked_linear(x, net.input_weight, None, gate, net.method)
         for k, weight in enumerate(net.weights, 1):
-            z = torch.relu(self._predict(k, z))
+            z = torch.relu(self._predict(k, samples if net.gate_net.kind == "shallow" else z))
             bits.append(ops.pack_bits(z > 0))
-            t = self._product(t, weight, bits[-2], z > 0)
-        return ops.masked_linear(t, net.output_weight, bits[-1], None, net.method), bits
+            t = self._product(t, weight, gate, z > 0, block)
+            gate = _gate_of(bits[k], net.width, block)
+        return ops.masked_linear(t, net.output_weight, gate, None, net.method), bits
 
     def _run_relu(self, net: ReLUNetwork, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         z = next(gate_activations(net, x))
@@ -94,20 +98,26 @@ class LowRankGated(nn.Module):
         with without_autocast():  # gates are the same with it and without
             return nn.functional.linear(nn.functional.linear(z.to(v.dtype), v), u)
 
-    def _product(self, z: Tensor, weight: Tensor, gate_in: Tensor | None, on: Tensor) -> Tensor:
-        """`on o (z @ weight.T)`, without the neurons that are off for all samples if they are many."""
-        n, width = on.shape
-        rows = on.any(0).nonzero().squeeze(1)
+    def _product(self, z: Tensor, weight: Tensor, gate_in: ops.Gate, on: Tensor, block: int = 1) -> Tensor:
+        """`on o (z @ weight.T)`, without the neurons that are off for all samples if they are many.
+
+        `on` has a column for each block of outputs.
+        """
+        n, width = len(on), len(weight)
+        units = on.any(0)
+        rows = units.repeat_interleave(block)[:width].nonzero().squeeze(1)
         off = width - len(rows)
         if off < _LEAST_OFF * width or off * n < _GATHER_SAMPLES * len(rows):
-            return ops.masked_linear(z, weight, gate_in, ops.pack_bits(on), self.net.method)
+            return ops.masked_linear(z, weight, gate_in, _gate_of(ops.pack_bits(on), width, block), self.net.method)
         memory = self._rows.pop() if self._rows else weight.new_empty(0)
         # A tensor made in inference mode may not be written to outside of it.
         inference = torch.is_inference_mode_enabled()
         if (memory.shape, memory.dtype, memory.is_inference()) != (weight.shape, weight.dtype, inference):
             memory = torch.empty_like(weight)
         used = torch.index_select(weight, 0, rows, out=memory[: len(rows)])
-        outputs = ops.masked_linear(z, used, gate_in, ops.pack_bits(on[:, rows]), self.net.method)
+        # All blocks but the last are whole, and stay so; it may be the only one.
+        gate_out = _gate_of(ops.pack_bits(on[:, units]), len(rows), min(block, max(1, len(rows))))
+        outputs = ops.masked_linear(z, used, gate_in, gate_out, self.net.method)
         self._rows.append(memory)
         return outputs.new_zeros(n, width).index_copy_(1, rows, outputs)
 
@@ -119,6 +129,16 @@ class LowRankGated(nn.Module):
         return f"rank={self.get_buffer('u_1').shape[1]}" if self.predicted else "no predicted layers"
 
 
+def _gate_of(bits: Tensor, width: int, block: int) -> ops.Gate:
+    """Gates for one product or two, for which plans of single neurons do not pay."""
+    return bits if block == 1 else ops.GateLayer(bits, width, block)
+
+
+def gate_block(net: GReLUNetwork | ReLUNetwork) -> int:
+    """Neurons that share a gate."""
+    return net.gate_net.block if isinstance(net, GReLUNetwork) else 1
+
+
 def gate_weights(net: GReLUNetwork | ReLUNetwork) -> list[Tensor]:
     """Psi_1, Psi_2, ... of all layers whose outputs are gated."""
     if isinstance(net, GReLUNetwork):
@@ -127,11 +147,12 @@ def gate_weights(net: GReLUNetwork | ReLUNetwork) -> list[Tensor]:
 
 
 def gate_activations(net: GReLUNetwork | ReLUNetwork, x: Tensor) -> Iterator[Tensor]:
-    """z_0, z_1, ..., whose signs are the exact gates, each (n, width)."""
+    """z_0, z_1, ..., whose signs are the exact gates, each (n, units)."""
     if isinstance(net, GReLUNetwork):
-        z = x.to(net.gate_net.input_weight.dtype)
+        # By the matrices, whatever a subclass may do: factors are of them.
+        z = x = net.gate_net.centred(x)
         for weight in (net.gate_net.input_weight, *gate_weights(net)):
-            z = ops.ordered_linear(z, weight, relu=True)
+            z = ops.ordered_linear(x if net.gate_net.kind == "shallow" else z, weight, relu=True)
             yield z
     else:
         z = x

@@ -164,9 +164,24 @@ class GateNetwork(nn.Module):
     def gates(self, x: Tensor) -> Tensor:
         """Gates of one batch, without checks: (n, d_in) to uint8 (depth + 1, n, row_bytes(units)) on x's device."""
         # Not z > 0: a sample that is no number has its gates on and shows in the outputs.
-        return torch.stack([ops.pack_bits(z != 0) for z in self._activations(self._centred(x))])
+        return torch.stack([ops.pack_bits(z != 0) for z in self.activations(x)])
 
-    def _centred(self, x: Tensor) -> Tensor:
+    def activations(self, x: Tensor) -> Iterator[Tensor]:
+        """z_0 .. z_depth of samples (n, d_in), without checks: each (n, units), positive where the gate is on.
+
+        >>> net = GateNetwork(2, 4, 1, block=2, kind="shallow")
+        >>> [tuple(z.shape) for z in net.activations(torch.eye(2))]
+        [(2, 2), (2, 2)]
+        """
+        return self._activations(self.centred(x))
+
+    def centred(self, x: Tensor) -> Tensor:
+        """Samples (..., d_in) as the weights meet them: in their dtype, less the center if there is one.
+
+        >>> GateNetwork(2, 4, 1, center=torch.tensor([1.0, 0.0])).centred(torch.eye(2))
+        tensor([[ 0.,  0.],
+                [-1.,  1.]])
+        """
         x = x.to(self.input_weight.dtype)
         return x if self.center is None else x - self.center
 
@@ -255,7 +270,7 @@ class GateNetwork(nn.Module):
     ) -> Iterator[Tensor]:
         """Gates of consecutive rows of x; how far they are goes to `show`."""
         for start in range(0, len(x), batch_size):
-            rows = self._centred(as_tensor("x", x[start : start + batch_size]))
+            rows = self.centred(as_tensor("x", x[start : start + batch_size]))
             _check_overflow("values", rows, start)
             patterns = []
             for k, z in enumerate(self._activations(rows)):

@@ -14,6 +14,7 @@ from gatentk.errors import UnsupportedModuleError
 from gatentk.ntk.calls import as_not_compiled
 from gatentk.ntk.outputs import check_index, mirror
 from gatentk.ntk.stages import GateStage, LinearStage, Stage, stages_of
+from gatentk.ops.bits import expand_bits
 
 # With fewer rows, packing the weight for a masked product costs more than skipping saves.
 MASKED_ROWS = 64
@@ -87,7 +88,7 @@ def _forward(stages: Sequence[Stage], name: str, x: Tensor) -> Pass:
         elif isinstance(stage, GateStage):
             if table is None:
                 table = stage.net.gate_table(samples)
-            kept.gates[index] = table.bits[stage.layer]
+            kept.gates[index] = expand_bits(table.bits[stage.layer], table.width, table.block)
             kept.slopes[index] = ops.unpack_bits(kept.gates[index], table.width)
             x = x * kept.slopes[index]
         else:
