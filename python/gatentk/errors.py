@@ -41,6 +41,10 @@ class GateTableError(GateNTKError, ValueError):
     """A gate table or its file does not fit: foreign, damaged, or of another gate network."""
 
 
+class NetworkFileError(GateNTKError, ValueError):
+    """Files of a network do not fit: damaged, of another network or of none, or of a newer version of this package."""
+
+
 class CudaMissingError(GateNTKError, RuntimeError):
     """A CUDA tensor came and this installation has no CUDA kernels; the message says how to get them."""
 

@@ -1,9 +1,11 @@
 """Networks of every kind of gates to deploy, and samples whose gates are clear of rounding."""
 
+from functools import partial
+
 import torch
 
 from gatentk.gates import GateNetwork
-from gatentk.nn import GReLUNetwork
+from gatentk.nn import MLP, GatedLinear, GReLUNetwork, ReLUNetwork
 
 D_IN, WIDTH, DEPTH, D_OUT = 7, 70, 2, 3
 
@@ -46,3 +48,27 @@ def clear_samples(plain_gates, n=20, dtype=torch.float32):
     clear = torch.stack([z.abs().amin(1) for z in sums]).amin(0) > 1e4 * torch.finfo(dtype).eps
     assert clear.sum() >= n
     return x[clear][:n]
+
+
+def saved_networks():
+    """A builder of each class and form of networks that have files."""
+    sizes = D_IN, WIDTH, DEPTH, D_OUT
+    found = {f"grelu, {form}": partial(gated, form) for form in FORMS}
+    found["grelu with ends"] = partial(gated, "shallow", torch.float32, train_ends=True)
+    found["grelu in bfloat16"] = lambda: gated("deep, blocks", torch.float32).bfloat16()
+    found["grelu with wider gates"] = partial(gated, "shallow", torch.float32, torch.float64)
+    found["mlp"] = lambda: MLP(*sizes, generator=generator())
+    found["linear mlp"] = lambda: MLP(*sizes, "linear", generator(), torch.float64)
+    found["mlp of depth 0"] = lambda: MLP(D_IN, WIDTH, 0, generator=generator())
+    found["relu"] = lambda: with_method(ReLUNetwork(*sizes, generator=generator()), "masked")
+    found["relu without the last"] = lambda: ReLUNetwork(*sizes, False, generator(), torch.float64, train_ends=True)
+    found["layer"] = lambda: GatedLinear(D_IN, WIDTH, generator=generator())
+    found["deep layer of other features"] = lambda: GatedLinear(
+        D_IN, WIDTH, False, 16, "deep", torch.ones(5), 5, generator(), torch.float64
+    )
+    return found
+
+
+def with_method(net, method):
+    net.method = method
+    return net

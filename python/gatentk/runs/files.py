@@ -68,7 +68,11 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def leftovers(folder: Path, names: Collection[str]) -> list[Path]:
-    """What processes that were killed while they wrote files of these names have left in a folder."""
+def leftovers(folder: Path, names: Collection[str] | re.Pattern[str]) -> list[Path]:
+    """What processes that were killed while they wrote files of these names, or this form, have left in a folder."""
     found = ((path, _ASIDE.fullmatch(path.name)) for path in folder.iterdir())
-    return sorted(path for path, match in found if match is not None and match["name"] in names)
+    return sorted(path for path, match in found if match is not None and _is_one(match["name"], names))
+
+
+def _is_one(name: str, names: Collection[str] | re.Pattern[str]) -> bool:
+    return names.fullmatch(name) is not None if isinstance(names, re.Pattern) else name in names
