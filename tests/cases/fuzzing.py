@@ -2,10 +2,13 @@
 
 import contextlib
 import gzip
+import hashlib
 import io
 import json
+import tempfile
 import zipfile
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,13 +19,14 @@ from gatentk import data
 from gatentk.data.formats.cifar_binary import read_cifar10_binary
 from gatentk.data.formats.idx import read_idx
 from gatentk.data.formats.matlab import read_matlab
-from gatentk.errors import DataError, GateTableError, RunError
+from gatentk.errors import DataError, GateTableError, NetworkFileError, RunError
 from gatentk.gates import GateTable
+from gatentk.nn import MLP, from_pretrained, save_pretrained
 from gatentk.study.journal import Journal as StudyJournal
 from gatentk.train.checkpoints import read_checkpoint, write_checkpoint
 from gatentk.train.journal import Journal as TrainingJournal
 
-EXPECTED = (DataError, GateTableError, RunError)
+EXPECTED = (DataError, GateTableError, NetworkFileError, RunError)
 IDENTITY = {"format": 1, "data": "digits", "width": 8}
 
 
@@ -68,6 +72,34 @@ def _checkpoint(path):
     read_checkpoint(path, IDENTITY)
 
 
+def _network(path):
+    path.rename(path.parent / "config.json")
+    content = _saved_network()["weights"]
+    name = f"model-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
+    (path.parent / name).write_bytes(content)
+    from_pretrained(path.parent)
+
+
+def _network_weights(path):
+    """As if the configuration were of these weights, which no checksum protects then."""
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    document = json.loads(_saved_network()["config"])
+    document["weights"] = {"file": f"model-{digest[:16]}.safetensors", "bytes": len(content), "sha256": digest}
+    path.rename(path.parent / document["weights"]["file"])
+    (path.parent / "config.json").write_text(json.dumps(document))
+    from_pretrained(path.parent)
+
+
+@cache
+def _saved_network():
+    """The files of a small network."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_pretrained(MLP(2, 3, 1, generator=torch.Generator().manual_seed(0)), folder)
+        (weights,) = Path(folder).glob("model-*")
+        return {"config": (Path(folder) / "config.json").read_bytes(), "weights": weights.read_bytes()}
+
+
 READERS = {
     "csv": _csv,
     "npy": _npy,
@@ -80,6 +112,8 @@ READERS = {
     "study-journal": _study,
     "training-journal": _training,
     "checkpoint": _checkpoint,
+    "network": _network,
+    "network-weights": _network_weights,
 }
 
 
@@ -97,6 +131,8 @@ def seeds(name, folder):
         "study-journal": partial(_journal_files, StudyJournal),
         "training-journal": partial(_journal_files, TrainingJournal),
         "checkpoint": _checkpoint_files,
+        "network": lambda _: [_saved_network()["config"]],
+        "network-weights": lambda _: [_saved_network()["weights"]],
     }[name](folder)
 
 

@@ -32,6 +32,7 @@ from cases.file_operations import NEEDS_SPACE, Operations, full_from, killed_at
 from gatentk import papers, train
 from gatentk.cli import main
 from gatentk.errors import GateNTKError
+from gatentk.nn import MLP, from_pretrained, save_pretrained
 from gatentk.papers.frame.experiment import Scale
 from gatentk.papers.frame.run import prepare, run_experiment
 from gatentk.reporting import figures
@@ -70,6 +71,9 @@ class Scenario:
     def run(self, folder, attempt):
         """The run; the first attempt is 0."""
         raise NotImplementedError
+
+    def check_left(self, folder):
+        """What holds whenever the run was killed, before it goes on; nothing more unless it says so."""
 
 
 class Training(Scenario):
@@ -232,6 +236,23 @@ class Paper(Scenario):
         run_experiment(prepare(Toy(), Scale()), folder)
 
 
+class SavedNetwork(Scenario):
+    """Into the folder of another network."""
+
+    def before(self, folder):
+        self._save(folder, 3)
+
+    def run(self, folder, attempt):
+        self._save(folder, 4)
+
+    def check_left(self, folder):
+        assert from_pretrained(folder, MLP).depth in (3, 4)
+
+    def _save(self, folder, depth):
+        net = MLP(5, 7, depth, generator=torch.Generator().manual_seed(0))
+        save_pretrained(net, folder)
+
+
 SCENARIOS = {
     "training": Training,
     "switched training": lambda: Training(
@@ -251,6 +272,7 @@ SCENARIOS = {
     "papers": Papers,
     "forgotten papers": ForgottenPapers,
     "demo": Demo,
+    "saved network": SavedNetwork,
 }
 
 
@@ -433,6 +455,7 @@ def kills_at_operations(name, root, share=1, twice=False):
                 again = draw.randrange(min(len(operations), 40))
                 when += f", and before operation {again} of the next run"
                 kills += place.struck(folder, killed_at(again), 1) == signal.SIGKILL
+            place.scenario.check_left(folder)
             place.go_on(folder)
             place.check(folder, users, expected, when)
     return {"operations": len(operations), "strikes": len(strikes), "kills": kills}

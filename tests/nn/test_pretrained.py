@@ -131,17 +131,19 @@ def test_a_reader_finds_what_took_the_place_meanwhile(folder, monkeypatch):
     assert repr(from_pretrained(folder)) == repr(net)
 
 
-def test_what_stops_the_configuration_leaves_the_network_before(folder, monkeypatch):
+@pytest.mark.parametrize("file", ["config.json", ".safetensors"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_what_stops_a_file_leaves_the_network_before(folder, monkeypatch, file, error):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     replace = os.replace
 
     def stop(source, target):
-        if str(target).endswith("config.json"):
-            raise KeyboardInterrupt
+        if str(target).endswith(file):
+            raise error
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", stop)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(error):
         save_pretrained(MLP(3, 8, 1), folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
