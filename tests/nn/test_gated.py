@@ -179,6 +179,13 @@ def test_patterns_of_a_gated_network_are_its_gates():
         assert not value[~gate].any()
 
 
+def test_transforms_of_functions_take_tables():
+    net, x = build(GReLUNetwork), rows(6)
+    table = net.gate_table(x)
+    expected = torch.autograd.grad(net(x.requires_grad_(), table).sum(), x)[0]
+    torch.testing.assert_close(torch.func.grad(lambda x: net(x, table).sum())(x.detach()), expected)
+
+
 # Tables and inference mode
 
 

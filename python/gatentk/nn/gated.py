@@ -13,6 +13,7 @@ from gatentk.checks import check_choice, check_dtype, describe
 from gatentk.errors import GateTableError
 from gatentk.gates import GateLayer, GateNetwork, GateTable
 from gatentk.gates.weights import beside, gaussian
+from gatentk.nn.block_chain import BlockChain, chain_is_faster
 from gatentk.nn.fixed_ends import FixedEndsNetwork
 
 
@@ -125,7 +126,12 @@ class GReLUNetwork(FixedEndsNetwork):
             GateTableError: gates of another gate network; inside torch.compile this is not noticed.
         """
         layers = self.gate_layers(x, gates)
-        for t in self._values(x, layers):  # noqa: B007 (no list: without gradients only the last one is kept)
+        if chain_is_faster(x, self.output_weight, layers[0], self.method):
+            chain = BlockChain(layers, [self.input_weight, *self.weights])
+            for t in chain.values(x):  # noqa: B007 (no list: without gradients only the last one is kept)
+                pass
+            return chain.output(t, self.output_weight)
+        for t in self._values(x, layers):  # noqa: B007 (as above)
             pass
         return ops.masked_linear(t, self.output_weight, layers[-1], None, self.method)
 
@@ -135,7 +141,11 @@ class GReLUNetwork(FixedEndsNetwork):
         >>> [tuple(t.shape) for t in GReLUNetwork(4, 64, 2).intermediate(torch.eye(4))]
         [(4, 64), (4, 64), (4, 64)]
         """
-        return list(self._values(x, self.gate_layers(x, gates)))
+        layers = self.gate_layers(x, gates)
+        if chain_is_faster(x, self.output_weight, layers[0], self.method):
+            chain = BlockChain(layers, [self.input_weight, *self.weights])
+            return [chain.rows(k, t) for k, t in enumerate(chain.values(x))]
+        return list(self._values(x, layers))
 
     def activations(self, x: Tensor, gates: GateTable | None = None) -> list[Tensor]:
         """t_0 .. t_depth, as `intermediate`: there is nothing between them and the next weight."""
@@ -151,6 +161,7 @@ class GReLUNetwork(FixedEndsNetwork):
         return self.gate_table(x) if gates is None else gates
 
     def _values(self, x: Tensor, layers: list[GateLayer]) -> Iterator[Tensor]:
+        """t_0 .. t_depth, layer by layer."""
         t = ops.masked_linear(x, self.input_weight, None, layers[0], self.method)
         yield t
         for k, weight in enumerate(self.weights):

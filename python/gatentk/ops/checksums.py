@@ -33,8 +33,11 @@ def checksum(tensors: Sequence[Tensor]) -> int:
     total = 0
     for tensor in tensors:
         check_memory(tensor)
-        plain = tensor.detach()
-        values = (plain if plain.device.type == "cpu" else signature(plain).cpu()).contiguous()
+        values = tensor
+        # Nothing is done to weights as they mostly are: inside torch.func's transforms what is done has no memory.
+        if tensor.device.type != "cpu" or not tensor.is_contiguous():
+            plain = tensor.detach()
+            values = (plain if plain.device.type == "cpu" else signature(plain).cpu()).contiguous()
         total = _core.checksum(values.data_ptr(), values.nbytes, total, torch.get_num_threads())
     return total
 
