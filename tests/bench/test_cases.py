@@ -20,6 +20,18 @@ ELSEWHERE = [case for case in CASES if "neural-tangents" in case.peer]
 HERE = [case for case in CASES if case not in ELSEWHERE]
 
 
+# Sides that compute different things: a network with gates of its own beside a ReLU network, plans beside a step.
+DIFFERENT = (
+    "plan-building",
+    "block-plan-building",
+    "block-training-step-f32",
+    "block-training-step-on-the-fly-f32",
+    "block-inference-f32",
+    "block-inference-one-sample-g64-f32",
+    "block-inference-one-sample-g32-f32",
+)
+
+
 def tolerance(case: Case) -> float:
     if case.family == "spectra":
         return 1e-8
@@ -45,11 +57,26 @@ def test_names_are_distinct_and_rows_have_their_thresholds():
         "training-step-f32": (1.7, 2.2),
         "relu-inference-exact-f32": (1.4, 1.8),
         "relu-inference-low-rank-f32": (1.5, 2.2),
+        **{f"block-forward-{width}-g64-f32": (3.0, 3.6) for width in (2048, 3072, 4096)},
+        **{f"block-forward-{width}-g32-f32": (2.6, 3.2) for width in (2048, 3072, 4096)},
+        **{f"block-forward-{width}-g16-f32": (1.9, 2.4) for width in (2048, 3072, 4096)},
+        **{f"block-input-grad-{width}-g64-f32": (2.8, 3.5) for width in (2048, 3072, 4096)},
+        **{f"block-weight-grad-{width}-g64-f32": (2.8, 3.5) for width in (2048, 3072, 4096)},
+        "block-forward-2048-g64-f64": (2.8, 3.5),
+        "block-training-step-f32": (2.6, 3.2),
+        "block-training-step-on-the-fly-f32": (2.4, 3.0),
+        "block-inference-f32": (2.4, 3.0),
+        "block-inference-one-sample-g64-f32": (2.2, 3.5),
+        "block-plan-building": (0.03, 0.01),
+        "skip-zeros-2048-f32": (1.1, 1.3),
+        "skip-zeros-4096-f32": (1.25, 1.5),
         "gate-gram": (30, 60),
         "plan-building": (0.05, 0.02),
     }
     sizes = {
-        case.name: (case.shape.n, case.shape.width) for case in CASES if case.family in ("masked_matmul", "gate_gram")
+        case.name: (case.shape.n, case.shape.width)
+        for case in CASES
+        if case.family in ("masked_matmul", "block_matmul", "gate_gram")
     }
     rows = {4096: 512, 3072: 512, 2048: 1024}
     assert sizes == {
@@ -59,6 +86,25 @@ def test_names_are_distinct_and_rows_have_their_thresholds():
             for width, n in rows.items()
         },
         "masked-linear-forward-2048-f64": (512, 2048),
+        "masked-linear-overhead": (4, 16),
+        **{
+            f"block-{product}-{width}-{block}-f32": (n, width)
+            for product, block in (
+                *(("forward", block) for block in ("g64", "g32", "g16")),
+                ("input-grad", "g64"),
+                ("weight-grad", "g64"),
+            )
+            for width, n in rows.items()
+        },
+        "block-forward-2048-g64-f64": (512, 2048),
+        "block-training-step-f32": (512, 4096),
+        "block-training-step-on-the-fly-f32": (512, 4096),
+        "block-inference-f32": (512, 4096),
+        "block-inference-one-sample-g64-f32": (1, 4096),
+        "block-inference-one-sample-g32-f32": (1, 4096),
+        "block-plan-building": (512, 4096),
+        "skip-zeros-2048-f32": (512, 2048),
+        "skip-zeros-4096-f32": (512, 4096),
         "training-step-f32": (512, 4096),
         "relu-inference-exact-f32": (512, 4096),
         "relu-inference-low-rank-f32": (512, 4096),
@@ -79,7 +125,7 @@ def test_both_sides_compute_the_same(case):
     ours = job.ours()
     assert job.peers
     if job.comparable is None:
-        assert case.name == "plan-building"
+        assert case.name in DIFFERENT
         return
     for peer in job.peers.values():
         assert run.relative_difference(job.comparable(ours), job.peer_comparable(peer())) <= tolerance(case)
@@ -97,19 +143,45 @@ def test_cases_of_neural_tangents_say_what_to_compute(case):
 
 
 @pytest.mark.parametrize("product", ["forward", "input-grad", "weight-grad"])
-def test_masked_products_skip_by_cached_plans(product):
+@pytest.mark.parametrize("block", [1, 64])
+def test_masked_products_skip_by_cached_plans(product, block):
     """What is off would change the result if it were looked at."""
-    case = named(f"masked-linear-{product}-4096-f32").small()
+    name = f"masked-linear-{product}-4096-f32" if block == 1 else f"block-{product}-4096-g{block}-f32"
+    case = named(name).small()
     job = case.prepare(case)
-    a, *_, gate_a, gate_b, gate_out, method = job.ours.args
-    assert [len(gate) for gate in (gate_a, gate_b, gate_out)] in ([3, 0, 3], [3, 3, 0])
+    a, *_, gate_a, gate_b, gate_out, method, blocks = job.ours.args
+    cached = 3 if block == 1 else 2
+    assert [len(gate) for gate in (gate_a, gate_b, gate_out)] in ([cached, 0, cached], [cached, cached, 0])
+    assert [block if gate else 1 for gate in (gate_a, gate_b, gate_out)] == list(blocks)
     assert ops.METHODS[method] == "masked"
-    off = ~ops.unpack_bits(gate_a[0], a.shape[1])
+    off = ~ops.unpack_bits(ops.expand_bits(gate_a[0], a.shape[1], block), a.shape[1])
     assert torch.equal(a == 0, off)
     assert 0.4 < off.float().mean() < 0.6
     expected = job.ours()
     a[off] = math.nan
     assert torch.equal(job.ours(), expected)
+
+
+@pytest.mark.parametrize("name", ["block-training-step-f32", "block-training-step-on-the-fly-f32"])
+def test_block_gates_train_on_the_batches_of_the_peer(name):
+    case = named(name).small()
+    job = case.prepare(case)
+    before = [weight.detach().clone() for weight in job.ours.weights]
+    (peer,) = job.peers.values()
+    assert job.ours().shape == peer().shape == (case.shape.n, 10)
+    assert [weight.shape for weight in job.ours.weights] == [weight.shape for weight in peer.weights]
+    for weight, start in zip(job.ours.weights, before, strict=True):
+        assert not torch.equal(weight, start)
+    assert job.ours._generator.get_state().equal(peer._generator.get_state())
+
+
+def test_skipping_networks_are_those_of_torch():
+    case = named("skip-zeros-4096-f32").small()
+    job = case.prepare(case)
+    assert job.ours().shape == (case.shape.n, 10)
+    state = torch.get_rng_state()
+    case.prepare(case)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_training_step_takes_the_gradient_of_the_same_function():

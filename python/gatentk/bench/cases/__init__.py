@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gatentk.bench.cases import bits, gram, infinite, networks, products, spectra
+from gatentk.bench.cases import bits, blocks, gram, infinite, networks, products, skipping, spectra
 
 CASES = (
     *infinite.CASES,
@@ -11,6 +11,8 @@ CASES = (
     bits.PACK_BITS,
     *products.CASES,
     *networks.CASES,
+    *blocks.CASES,
+    *skipping.CASES,
     bits.GATE_GRAM,
     networks.PLAN_BUILDING,
 )

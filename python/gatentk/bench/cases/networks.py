@@ -18,18 +18,19 @@ CLASSES = 10  # outputs of networks
 BATCHES = 4  # as many times the samples of a step are drawn from
 
 
-def _relu_network(case: Case) -> nn.ReLUNetwork:
+def relu_network(case: Case) -> nn.ReLUNetwork:
+    """With random weights."""
     shape, generator = case.shape, torch.Generator().manual_seed(1)
     net = nn.ReLUNetwork(shape.d, shape.width, shape.depth, CLASSES, generator=generator, dtype=case.dtype)
     return net.to(case.device)
 
 
-def _network_work(case: Case, products: int) -> Work:
+def network_work(case: Case, products: int, skipped: float = 0.5) -> Work:
     """Some products with the square weights, and one with each of the fixed ends, which count as dense."""
     shape = case.shape
     ends = 2 * shape.n * shape.width * (shape.d + CLASSES)
     hidden = products * 2 * shape.n * shape.width**2
-    return Work(hidden + ends, hidden / 2 + ends)
+    return Work(hidden + ends, hidden * (1 - skipped) + ends)
 
 
 class _Training(NamedTuple):
@@ -44,12 +45,10 @@ def _training(case: Case) -> _Training:
     n = BATCHES * shape.n
     x = functional.normalize(gaussian(case, n, shape.d))
     targets = gaussian(case, n, CLASSES, seed=1)
-    relu = _relu_network(case)
+    relu = relu_network(case)
     dense, grelu = torch_peers.DenseReLUNetwork(relu), convert.relu_to_grelu(relu)
     table = grelu.gate_table(x)
-    # Far on the stable side: on unit rows the kernel's diagonal is depth width^2 / (d CLASSES), and the Hessian is at
-    # most 2 / CLASSES times that.
-    rate = shape.d / (shape.depth * shape.width**2)
+    rate = stable_rate(case)
     return _Training(
         ours=Descent(lambda rows: grelu(x[rows], gates=table[rows]), grelu.weights, targets, shape.n, rate),
         peer=Descent(lambda rows: dense(x[rows]), dense.weights, targets, shape.n, rate),
@@ -57,10 +56,19 @@ def _training(case: Case) -> _Training:
     )
 
 
+def stable_rate(case: Case) -> float:
+    """A learning rate for unit rows.
+
+    Far on the stable side: the kernel's diagonal is depth width^2 / (d CLASSES), and the Hessian is at most
+    2 / CLASSES times that.
+    """
+    return case.shape.d / (case.shape.depth * case.shape.width**2)
+
+
 def _training_step(case: Case) -> Job:
     training = _training(case)
     # The inputs of the first square weight need no gradient.
-    work = _network_work(case, 3 * case.shape.depth - 1)
+    work = network_work(case, 3 * case.shape.depth - 1)
     return Job(ours=training.ours, work=work, peers={"F.linear and relu": training.peer})
 
 
@@ -75,7 +83,9 @@ def _plan_building(case: Case) -> Job:
     return Job(ours=build, work=Work(0, 0), peers={"training step": training.ours}, comparable=None)
 
 
-def _inference(network: Callable[[Tensor], Tensor], x: Tensor) -> Evaluation:
+def inference(network: Callable[[Tensor], Tensor], x: Tensor) -> Evaluation:
+    """One call in inference mode."""
+
     def evaluate() -> Tensor:
         with torch.inference_mode():
             return network(x)
@@ -84,12 +94,12 @@ def _inference(network: Callable[[Tensor], Tensor], x: Tensor) -> Evaluation:
 
 
 def _relu_inference(case: Case) -> Job:
-    x, relu = gaussian_samples(case), _relu_network(case)
+    x, relu = gaussian_samples(case), relu_network(case)
     relu.method = "masked"
     return Job(
-        ours=_inference(relu, x),
-        work=_network_work(case, case.shape.depth),
-        peers={"F.linear and relu": _inference(torch_peers.DenseReLUNetwork(relu), x)},
+        ours=inference(relu, x),
+        work=network_work(case, case.shape.depth),
+        peers={"F.linear and relu": inference(torch_peers.DenseReLUNetwork(relu), x)},
     )
 
 
@@ -98,7 +108,7 @@ def _low_rank_inference(case: Case) -> Job:
     n = case.shape.n
     images = data.load("mnist", n=(BATCHES + 1) * n).x.to(case.dtype)
     seen, x = images[n:], images[:n]
-    relu = _relu_network(case)
+    relu = relu_network(case)
     relu.method = "masked"
     fast, report = convert.low_rank_gates(relu, seen)
     with torch.no_grad():
@@ -112,9 +122,9 @@ def _low_rank_inference(case: Case) -> Job:
         f"layer {agreements}, relative output error {error:.2g}"
     )
     return Job(
-        ours=_inference(fast, x),
+        ours=inference(fast, x),
         work=_low_rank_work(case, predicted, report.rank),
-        peers={"F.linear and relu": _inference(torch_peers.DenseReLUNetwork(relu), x)},
+        peers={"F.linear and relu": inference(torch_peers.DenseReLUNetwork(relu), x)},
         notes=(note,),
     )
 
@@ -122,20 +132,20 @@ def _low_rank_inference(case: Case) -> Job:
 def _low_rank_work(case: Case, predicted: gates.GateTable, rank: int) -> Work:
     """Predictions, and products of inputs that are predicted on with neurons that are on for some sample."""
     shape, masks = case.shape, predicted.to_bool()
-    dense, ends = _network_work(case, shape.depth).dense, 2 * shape.n * shape.width * (shape.d + CLASSES)
+    dense, ends = network_work(case, shape.depth).dense, 2 * shape.n * shape.width * (shape.d + CLASSES)
     inputs, outputs = masks[:-1].sum((1, 2)), masks[1:].any(1).sum(1)
     hidden = 2 * int(inputs @ outputs) + shape.depth * 2 * shape.n * 2 * shape.width * rank
     return Work(dense, hidden + ends)
 
 
-_DENSE_NETWORK = "torch, F.linear and relu"
+DENSE_NETWORK = "torch, F.linear and relu"
 
 CASES = (
     Case(
         name="training-step-f32",
         family="masked_matmul",
         ours="GReLU training step, plans built in it",
-        peer=f"ReLU training step, {_DENSE_NETWORK}",
+        peer=f"ReLU training step, {DENSE_NETWORK}",
         shape=Shape(n=512, d=784, width=4096, depth=4),
         quick=Shape(n=64, d=20, width=128, depth=2),
         dtype=torch.float32,
@@ -147,7 +157,7 @@ CASES = (
         name="relu-inference-exact-f32",
         family="masked_matmul",
         ours="nn.ReLUNetwork, zeros skipped",
-        peer=_DENSE_NETWORK,
+        peer=DENSE_NETWORK,
         shape=Shape(n=512, d=784, width=4096, depth=4),
         quick=Shape(n=64, d=20, width=128, depth=2),
         dtype=torch.float32,
@@ -159,7 +169,7 @@ CASES = (
         name="relu-inference-low-rank-f32",
         family="masked_matmul",
         ours="convert.low_rank_gates, MNIST",
-        peer=_DENSE_NETWORK,
+        peer=DENSE_NETWORK,
         shape=Shape(n=512, d=784, width=4096, depth=4),
         quick=Shape(n=64, d=784, width=128, depth=2),
         dtype=torch.float32,
