@@ -92,3 +92,13 @@ def test_a_batch_of_rectangles_is_the_symmetric_result_off_the_diagonal(quantity
     rectangular = reference.infinite_ntk(x, x, [3], quantity)
     torch.testing.assert_close(rectangular, symmetric, rtol=1e-12, atol=1e-12)
     assert torch.equal(rectangular[:, 1], reference.infinite_ntk(x[1], x[1], [3], quantity))
+
+
+def test_expanded_bits_and_gates_of_either_kind_by_hand():
+    bits = reference.pack_bits(torch.tensor([[True, False, True]]))
+    assert reference.unpack_bits(reference.expand_bits(bits, 5, 2), 5).tolist() == [[True, True, False, False, True]]
+    x, c = torch.tensor([[2.0, 1.0]]), torch.tensor([[1.0, 0.0], [0.0, -1.0]])
+    psi, center = torch.tensor([[1.0, 9.0], [-1.0, 0.0]]), torch.tensor([3.0, 0.0])
+    assert [g.tolist() for g in reference.gate_network(x, [c, psi])] == [[[True, False]], [[True, False]]]
+    shallow = reference.gate_network(x, [c, psi], "shallow", center)  # of (-1, 1)
+    assert [g.tolist() for g in shallow] == [[[False, False]], [[True, True]]]

@@ -1,7 +1,9 @@
 """Networks to convert, their values in plain torch, and what their gate networks read."""
 
 import torch
+from cases.tables import neurons
 
+from gatentk.gates import GateNetwork
 from gatentk.nn import GReLUNetwork, ReLUNetwork
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
@@ -16,12 +18,29 @@ def samples(n, d, generator, dtype=torch.float64):
 
 
 def plain_gates(net, x):
-    """D_0 .. D_L as bools, by plain products in float64."""
-    z, gates = x.double(), []
-    for weight in (net.gate_net.input_weight, *net.gate_net.weights):
-        z = (z @ weight.double().T).relu()
-        gates.append(z > 0)
+    """D_0 .. D_L as bools (n, width), by plain products in float64."""
+    gate_net = net.gate_net
+    x = x.double() if gate_net.center is None else x.double() - gate_net.center.double()
+    z, gates = x, []
+    for weight in (gate_net.input_weight, *gate_net.weights):
+        z = ((x if gate_net.kind == "shallow" else z) @ weight.double().T).relu()
+        gates.append(neurons(z > 0, net.width, gate_net.block))
     return gates
+
+
+# Other gates than those of the paper: of blocks, shallow, of centred samples.
+GATE_KINDS = [
+    {"block": 9},
+    {"kind": "shallow"},
+    {"block": 16, "kind": "shallow", "center": True},
+]
+
+
+def grelu_of_kind(options, d, m, depth, generator, dtype=torch.float64):
+    """A network with gates of a kind, and a center of halves where one is asked for."""
+    center = torch.full((d,), 0.5) if options.get("center") else None
+    gates = GateNetwork(d, m, depth, generator, dtype, **{**options, "center": center})
+    return GReLUNetwork(d, m, depth, 3, gates, generator, dtype)
 
 
 def plain_grelu(net, x):

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from gatentk.gates import GateNetwork
 from gatentk.nn import MLP, GReLUNetwork, ReLUNetwork
 
 D_IN = 5
@@ -137,6 +138,23 @@ for kind in (GReLUNetwork, ReLUNetwork):
     NETWORKS[f"wide {kind.__name__}"] = fixed_ends(kind, 150, 2)
     NETWORKS[f"{kind.__name__} with frozen ends"] = fixed_ends(kind, 9, 4, 0, 3)
     NETWORKS[f"{kind.__name__} with a frozen middle"] = fixed_ends(kind, 9, 3, 1)
+
+
+def gated(width, depth, **kind):
+    """A gated network with gates of another kind than the paper's."""
+
+    def build():
+        generator = torch.Generator().manual_seed(2)
+        gates = GateNetwork(D_IN, width, depth, generator, torch.float64, **kind)
+        return GReLUNetwork(D_IN, width, depth, 2, gates, generator, torch.float64)
+
+    return build
+
+
+NETWORKS["GReLUNetwork with blocks"] = gated(23, 3, block=4)
+NETWORKS["GReLUNetwork with shallow centred blocks"] = gated(
+    150, 2, block=64, kind="shallow", center=torch.full((D_IN,), 0.3)
+)
 NETWORKS["ReLUNetwork without last relu"] = fixed_ends(ReLUNetwork, 9, 2, last_relu=False)
 for activation in ("relu", "linear"):
     for depth in range(5):

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from cases.conversions import TOLERANCE, grelu, plain_grelu, plain_relu, relative, samples
+from cases.conversions import GATE_KINDS, TOLERANCE, grelu, grelu_of_kind, plain_grelu, plain_relu, relative, samples
 
 from gatentk import convert
 from gatentk.errors import GateTableError
@@ -205,3 +205,15 @@ def test_trained_ends_stay_trained(generator):
         assert made.train_ends
         assert torch.equal(made.input_weight, net.input_weight)
     assert relative(rnet(x).detach(), net(x).detach()) < TOLERANCE[torch.float64]
+
+
+@pytest.mark.parametrize("options", GATE_KINDS)
+def test_gates_of_any_kind_are_converted(options, generator):
+    net, x = grelu_of_kind(options, 20, 160, 2, generator), samples(30, 20, generator)
+    rnet, report = convert.grelu_to_relu(net, x, net.gate_table(x))
+    t, h = plain_grelu(net, x), plain_relu(rnet, x)
+    for t_k, h_k in zip(t[1:], h[1:], strict=True):
+        assert relative(h_k, t_k) < TOLERANCE[torch.float64]
+    assert report.residual < TOLERANCE[torch.float64]
+    assert torch.equal(rnet.input_weight, net.input_weight)
+    torch.testing.assert_close(rnet(x), net(x))

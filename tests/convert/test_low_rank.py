@@ -5,9 +5,11 @@ import math
 
 import pytest
 import torch
-from cases.conversions import gate_inputs, grelu, network, samples
+from cases.conversions import GATE_KINDS, gate_inputs, grelu, grelu_of_kind, network, samples
 
 from gatentk import convert
+from gatentk.gates import GateNetwork
+from gatentk.nn import GReLUNetwork
 
 
 @pytest.mark.parametrize("n", [15, 60])
@@ -119,3 +121,34 @@ def test_activations_that_overflow_are_refused(generator):
     net = network("relu", 5, 16, 2, generator, torch.float32)
     with pytest.raises(ValueError, match=r"net: activations of layer \d: expected finite values, got inf"):
         convert.low_rank_gates(net, 1e38 * samples(8, 5, generator, torch.float32))
+
+
+@pytest.mark.parametrize("n", [15, 60])
+@pytest.mark.parametrize("options", GATE_KINDS)
+def test_full_rank_reproduces_gates_of_any_kind(options, n, generator):
+    net, x = grelu_of_kind(options, 8, 70, 3, generator), samples(n, 8, generator)
+    full = min(net.gate_net.psi_1.shape)
+    fast, report = convert.low_rank_gates(net, x, rank=full)
+    assert [(p.layer, p.agreement) for p in report.layers] == [(1, 1.0), (2, 1.0), (3, 1.0)]
+    assert report.output_error < 1e-12
+    other = samples(20, 8, generator)
+    torch.testing.assert_close(fast(other), net(other).detach(), rtol=1e-10, atol=1e-10)
+    table = fast.gate_table(other)
+    assert (table.block, table.units) == (net.gate_net.block, net.gate_net.units)
+    assert torch.equal(table.bits, net.gate_table(other).bits)
+    with pytest.raises(ValueError, match=rf"rank: expected at most the smaller side of its gate weights.* {full}, got"):
+        convert.low_rank_gates(net, x, full + 1)
+    assert convert.low_rank_gates(net, x)[1].rank == min(full, max(1, round(net.gate_net.units**0.5 / 2)))
+
+
+@pytest.mark.parametrize("width", [64, 67])
+def test_blocks_that_are_off_for_a_whole_batch_are_left_out(width, generator):
+    """Among them, or alone on, the last one of three neurons; and layers without any that are on."""
+    gates = GateNetwork(5, width, 1, generator, torch.float64, block=8, kind="shallow")
+    net, x = GReLUNetwork(5, width, 1, 2, gates, generator, torch.float64), samples(300, 5, generator).abs()
+    gates.input_weight.abs_()
+    for on in ([], [0], [1, 3, gates.units - 1], [gates.units - 1]):
+        gates.psi_1.abs_().neg_()
+        gates.psi_1[on] *= -1
+        fast, _ = convert.low_rank_gates(net, x, rank=5)
+        torch.testing.assert_close(fast(x), net(x).detach(), rtol=1e-10, atol=1e-10)

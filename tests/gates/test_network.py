@@ -24,14 +24,20 @@ from gatentk.gates import GateNetwork, GateTable, network
 def numpy_gates(net, x):
     """Pre-activations in float64, and how far rounding can move those of the network: per layer."""
     unit = torch.finfo(net.input_weight.dtype).eps
-    z, error = np.asarray(x, np.float64), np.zeros(x.shape)
+    x = np.asarray(x, np.float64)
+    if net.center is not None:
+        x = x - net.center.numpy().astype(np.float64)
+    z, first_error = x, np.zeros(x.shape) if net.center is None else unit * np.abs(x)
+    error = first_error
     for weight in [net.input_weight, *net.weights]:
+        if net.kind == "shallow":
+            z, error = x, first_error
         weight = weight.numpy().astype(np.float64)
         pre = z @ weight.T
         # Chains of k additions in this precision and in float64, on top of what the factors are off.
         error = error @ np.abs(weight).T + (z.shape[1] + 2) * unit * (np.abs(z) + error) @ np.abs(weight).T
         yield pre, error
-        z = np.maximum(pre, 0)
+        z, error = np.maximum(pre, 0), np.where(pre <= -error, 0, error)  # what is off for certain is exactly 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -490,3 +496,163 @@ def test_gates_compile_without_graph_breaks(generator):
     net, x = GateNetwork(5, 130, 2, generator), torch.randn(6, 5, generator=generator)
     compiled = torch.compile(net.gates, backend="aot_eager", fullgraph=True)
     assert torch.equal(compiled(x), net.gates(x))
+
+
+# Blocks, kinds and centers
+
+OTHER_KINDS = [
+    {"block": 32},
+    {"kind": "shallow"},
+    {"center": torch.linspace(-1, 1, 7)},
+    {"block": 130},
+    {"block": 9, "kind": "shallow", "center": torch.full((7,), 0.5)},
+]
+
+
+def other_kind(options, depth=2, dtype=None, seed=0):
+    return GateNetwork(7, 130, depth, torch.Generator().manual_seed(seed), dtype, **options)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("options", OTHER_KINDS)
+def test_gates_of_other_kinds_are_those_of_the_definition(options, dtype, generator):
+    net, x = other_kind(options, dtype=dtype), torch.randn(25, 7, generator=generator, dtype=dtype)
+    block = options.get("block", 1)
+    units = -(-130 // block)
+    table = net.table(x)
+    assert (table.layers, table.n, table.width, table.block, table.units) == (3, 25, 130, block, units)
+    assert table.fingerprint == net.fingerprint
+    assert [len(weight) for weight in (net.input_weight, *net.weights)] == [units] * 3
+    certain = 0
+    for mask, (pre, error) in zip(table.to_bool().numpy(), numpy_gates(net, x), strict=True):
+        sure = (np.abs(pre) > error) | (error == 0)  # of few units all may be off
+        certain += sure.mean() / 3
+        np.testing.assert_array_equal(mask[sure], pre[sure] > 0)
+    assert certain > 0.95
+    expected = reference.gate_network(x, [net.input_weight, *net.weights], net.kind, net.center)
+    assert torch.equal(table.to_bool(), torch.stack(expected))
+
+
+@pytest.mark.parametrize("options", OTHER_KINDS)
+def test_every_path_of_other_kinds_has_the_same_bits(path, options, generator):
+    net, x = other_kind(options), torch.randn(31, 7, generator=generator)
+    expected = torch.stack([net.gates(row[None])[:, 0] for row in x], 1)
+    assert torch.equal(net.gates(x), expected)
+    for batch_size in (1, 3, None):
+        assert torch.equal(net.table(x, batch_size=batch_size).bits, expected)
+    mapped = net.table(x.numpy(), path, batch_size=4)
+    assert same(mapped, net.table(x))
+    assert same(GateTable.load(path), mapped)
+    compiled = torch.compile(net.gates, backend="aot_eager", fullgraph=True)
+    assert torch.equal(compiled(x), expected)
+
+
+def test_weights_of_other_kinds_are_gaussian_and_drawn_in_order():
+    for kind, columns in (("deep", 100), ("shallow", 50)):
+        net = GateNetwork(50, 397, 2, torch.Generator().manual_seed(5), block=4, kind=kind, center=torch.zeros(50))
+        same_draws = torch.Generator().manual_seed(5)
+        for weight, fan_in in ((net.input_weight, 50), (net.psi_1, columns), (net.psi_2, columns)):
+            assert torch.equal(weight, torch.randn(100, fan_in, generator=same_draws) * math.sqrt(2 / fan_in))
+        assert [name for name, _ in net.named_buffers()] == ["input_weight", "psi_1", "psi_2", "center"]
+        assert net.units == 100
+
+
+def test_only_the_gates_of_the_paper_share_their_input_weight():
+    assert GateNetwork(7, 130, 2).shares_input_weight
+    assert not any(other_kind(options).shares_input_weight for options in OTHER_KINDS)
+
+
+def test_a_center_is_copied_and_rounded_to_the_weights_dtype(generator):
+    center = torch.full((7,), 1 / 3, dtype=torch.float64)
+    net = other_kind({"center": center})
+    assert net.center.dtype == torch.float32
+    assert torch.equal(net.center, center.float())
+    center.zero_()
+    assert net.center.all()
+    assert torch.equal(other_kind({"center": np.full(7, 1 / 3)}).center, net.center)
+    net.double()
+    assert net.center.dtype == torch.float32
+    assert net.to("meta").center.is_meta
+    meta = GateNetwork(7, 130, 2, center=np.ones(7), device="meta")
+    assert {tensor.device.type for tensor in meta.buffers()} == {"meta"}
+    x = torch.randn(5, 7, generator=generator)
+    net = other_kind({"center": x[2]})
+    assert net.table(x).to_bool()[:, 2].any().item() is False
+
+
+def test_the_fingerprint_is_of_block_kind_and_center_too():
+    nets = [other_kind(options) for options in ({}, *OTHER_KINDS, {"center": torch.zeros(7)}, {"block": 33})]
+    nets += [other_kind({}, depth=0), other_kind({"kind": "shallow"}, depth=0)]
+    assert len({net.fingerprint for net in nets}) == len(nets)
+    net = other_kind(OTHER_KINDS[-1], dtype=torch.float64)
+    content = b"gatentk gate network 2\n" + struct.pack("<QQQQ", 7, 130, 2, 9) + b"shallow\ncentred\nfloat64\n"
+    for tensor in (net.input_weight, net.psi_1, net.psi_2, net.center):
+        content += tensor.numpy().tobytes()
+    assert net.fingerprint == hashlib.sha256(content).hexdigest()
+    before = net.fingerprint
+    net.center.data[3] += 1e-9
+    assert net.fingerprint != before
+
+
+@pytest.mark.parametrize("options", OTHER_KINDS)
+@pytest.mark.parametrize("make", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_copies_of_other_kinds_have_the_same_gates(make, options, generator):
+    net, x = other_kind(options), torch.randn(6, 7, generator=generator)
+    twin = make(net)
+    assert same(twin.table(x), net.table(x))
+    again = other_kind(options, seed=1)
+    again.load_state_dict(net.state_dict())
+    assert again.fingerprint == net.fingerprint
+
+
+def test_networks_that_were_pickled_before_there_were_blocks(generator):
+    net, x = GateNetwork(5, 30, 2, generator), torch.randn(6, 5, generator=generator)
+    old = GateNetwork.__new__(GateNetwork)
+    state = copy.deepcopy(net.__getstate__())
+    del state["block"], state["kind"], state["_buffers"]["center"]
+    old.__setstate__(state)
+    assert same(old.table(x), net.table(x))
+    assert repr(old) == repr(net)
+
+
+def test_samples_that_are_no_numbers_show_on_the_fly():
+    x = torch.full((1, 7), math.nan)
+    assert GateTable(other_kind({"block": 32}).gates(x), 130, block=32).density() == 1.0
+    with pytest.raises(ValueError, match="x: expected finite values, got nan"):
+        other_kind({"block": 32}).table(x)
+
+
+def test_samples_that_overflow_on_the_way_to_the_center():
+    net = other_kind({"center": torch.full((7,), -3e38)})
+    with pytest.raises(ValueError, match=r"x: values exceed torch.float32 at row 1; scale x down"):
+        net.table(torch.tensor([[0.0] * 7, [3e38] * 7]))
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "options"),
+    [
+        (ValueError, "block: expected an integer of at least 1, got 0", {"block": 0}),
+        (ValueError, "block: expected an integer of at least 1, got -3", {"block": -3}),
+        (ValueError, "block: expected at most width=130, got 131", {"block": 131}),
+        (TypeError, "block: expected an integer, got float 2.0", {"block": 2.0}),
+        (ValueError, "kind: expected one of 'deep', 'shallow', got 'wide'", {"kind": "wide"}),
+        (ValueError, "kind: expected one of 'deep', 'shallow', got None", {"kind": None}),
+        (ValueError, r"center: expected shape \(7,\), got a tensor of shape \(6,\)", {"center": torch.ones(6)}),
+        (ValueError, r"center: expected shape \(7,\)", {"center": torch.ones(1, 7)}),
+        (ValueError, r"center: expected shape \(7,\)", {"center": torch.tensor(1.0)}),
+        (ValueError, "center: expected finite values, got nan", {"center": torch.full((7,), math.nan)}),
+        (ValueError, "center: expected finite values, got inf", {"center": torch.full((7,), math.inf)}),
+        (ValueError, "center: expected finite values, got inf", {"center": np.full(7, 1e300)}),
+        (TypeError, "center: expected float32 or float64, got .*int64", {"center": torch.ones(7, dtype=torch.int64)}),
+        (ValueError, "center: expected numbers, got .*meta", {"center": torch.ones(7, device="meta")}),
+        (ValueError, r"input_weight: expected shape \(5, 7\)", {"block": 32, "input_weight": torch.ones(130, 7)}),
+    ],
+)
+def test_bad_blocks_kinds_and_centers_are_refused(error, message, options):
+    with pytest.raises(error, match=message):
+        GateNetwork(7, 130, 2, **options)
+
+
+def test_repr_tells_the_kind():
+    net = other_kind({"block": 9, "kind": "shallow", "center": torch.zeros(7)})
+    assert repr(net) == "GateNetwork(d_in=7, width=130, depth=2, block=9, kind='shallow', centred)"

@@ -4,9 +4,12 @@ import pickle
 import pytest
 import torch
 from cases.networks import build, plain, rows
+from cases.tables import neurons
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 
-from gatentk import GateTableError, ntk, ops
+from gatentk import GateTableError, ntk, ops, reference
 from gatentk.gates import GateNetwork, GateTable
 from gatentk.nn import GReLUNetwork
 
@@ -261,3 +264,105 @@ def test_gates_packed_in_inference_mode_serve_a_later_gradient():
         torch.autograd.grad(ops.gram_ntk([z], [z], gates=[gates]).sum(), z)[0] for gates in (bits[1], table.bits[1])
     )
     assert torch.equal(found, exact)
+
+
+# Gates of any kind
+
+KINDS_OF_GATES = [
+    {"block": 16},
+    {"kind": "shallow"},
+    {"center": torch.linspace(-1, 1, 7)},
+    {"block": 9, "kind": "shallow", "center": torch.full((7,), 0.5)},
+]
+
+
+def with_gates(options, dtype=torch.float64, **more):
+    gates = GateNetwork(7, 70, 3, torch.Generator().manual_seed(4), **options)
+    return GReLUNetwork(7, 70, 3, 2, gates, torch.Generator().manual_seed(0), dtype, **more)
+
+
+def outputs_by_definition(net, x):
+    """With a gate for each neuron, in plain torch, and the gates of the reference."""
+    gate_net, block = net.gate_net, net.gate_net.block
+    weights = [gate_net.input_weight, *gate_net.weights]
+    gates = reference.gate_network(x.to(weights[0].dtype), weights, gate_net.kind, gate_net.center)
+    gates = [neurons(gate, net.width, block) for gate in gates]
+    return reference.grelu_network(x, gates, list(net.weights), net.input_weight, net.output_weight)
+
+
+@pytest.mark.parametrize("method", ["auto", "masked", "dense"])
+@pytest.mark.parametrize("options", KINDS_OF_GATES)
+def test_networks_take_gates_of_any_kind(options, method):
+    net, x = with_gates(options), rows(20, dtype=torch.float64)
+    net.method = method
+    table = net.gate_table(x)
+    assert (table.block, table.width) == (net.gate_net.block, 70)
+    expected = outputs_by_definition(net, x)
+    torch.testing.assert_close(net(x), expected)
+    assert torch.equal(net(x[3:9], gates=table[3:9]), net(x[3:9]))
+    found = torch.autograd.grad(net(x, gates=table).square().sum(), list(net.parameters()))
+    torch.testing.assert_close(found, torch.autograd.grad(expected.square().sum(), list(net.parameters())))
+    mask = table.expand().to_bool()
+    for t, on in zip(net.intermediate(x), mask, strict=True):
+        assert not t[~on].any()
+
+
+@pytest.mark.parametrize("options", KINDS_OF_GATES)
+def test_a_network_draws_c_itself_unless_the_gates_are_those_of_the_paper(options):
+    net, plain_net = with_gates(options), build(GReLUNetwork, dtype=torch.float64)
+    assert torch.equal(net.input_weight, plain_net.input_weight)
+    assert torch.equal(net.output_weight, plain_net.output_weight)
+    assert all(torch.equal(a, b) for a, b in zip(net.weights, plain_net.weights, strict=True))
+
+
+def test_c_of_its_own_lies_beside_the_gates():
+    gates = GateNetwork(7, 70, 3, block=10, device="meta")
+    net = GReLUNetwork(7, 70, 3, gates=gates)
+    assert {tensor.device.type for tensor in (*net.parameters(), *net.buffers())} == {"meta"}
+    with pytest.raises(ValueError, match="device: expected that of gates, meta, got cpu"):
+        GReLUNetwork(7, 70, 3, gates=gates, device="cpu")
+
+
+@settings(max_examples=25, deadline=None)
+@given(width=st.integers(1, 90), block=st.integers(1, 90), n=st.integers(1, 9), seed=st.integers(0, 9))
+def test_a_block_table_gives_what_its_expansion_gives(width, block, n, seed):
+    block = min(block, width)
+    gates = GateNetwork(7, width, 2, torch.Generator().manual_seed(seed), block=block)
+    net = GReLUNetwork(7, width, 2, 2, gates, dtype=torch.float64)
+    single = GReLUNetwork(7, width, 2, 2, dtype=torch.float64)
+    single.load_state_dict(net.state_dict() | {f"gate_net.{k}": v for k, v in single.gate_net.state_dict().items()})
+    x, table = rows(n, dtype=torch.float64), net.gate_table(rows(n, dtype=torch.float64))
+    expanded = GateTable(table.expand().bits, width)
+    torch.testing.assert_close(net(x, gates=table), single(x, gates=expanded), rtol=1e-12, atol=1e-12)
+
+
+BLOCKS = with_gates({"block": 16}, torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("net", "gates", "message"),
+    [
+        (NET, BLOCKS.gate_table(X), "gates: expected a table of block 1 as the gate network's, got one of block 16"),
+        (BLOCKS, TABLE, "gates: expected a table of block 16 as the gate network's, got one of block 1"),
+        (BLOCKS, BLOCKS.gate_table(X).expand(), "gates: expected a table of block 16 .*, got one of block 1"),
+        (BLOCKS, GateTable.from_bool(torch.ones(4, 6, 7, dtype=torch.bool), 10), "block 16 .* got one of block 10"),
+    ],
+)
+def test_tables_of_another_block_are_refused(net, gates, message):
+    with pytest.raises(ValueError, match=message):
+        net(X, gates=gates)
+
+
+def test_a_table_of_another_kind_is_refused():
+    other = with_gates({"block": 16, "kind": "shallow"}, torch.float32)
+    with pytest.raises(GateTableError, match="gates: expected a table of this network's gate network"):
+        BLOCKS(X, gates=other.gate_table(X))
+
+
+def test_a_sample_that_is_no_number_shows_in_its_outputs():
+    x = X.clone()
+    x[2, 0] = torch.nan
+    for net in (NET, BLOCKS):
+        outputs = net(x)
+        assert outputs[2].isnan().all()
+        torch.testing.assert_close(outputs[:2], net(X)[:2])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from cases.bits import LAYOUTS, counts, draw, scatter_bits
+from cases.tables import neurons
 from cases.tensors import DENSITIES, SEEDS, with_threads
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -156,3 +157,39 @@ def test_vmap(isa):
 def test_bad_bits_are_refused_by_name(error, message, call):
     with pytest.raises(error, match=message):
         call()
+
+
+# Layers, whose blocks count all their neurons
+
+
+@settings(max_examples=40)
+@given(n=st.tuples(st.integers(1, 20), st.integers(1, 20)), width=st.integers(1, 300), seed=SEEDS, data=st.data())
+def test_layers_count_neurons(n, width, seed, data):
+    block_a, block_b = data.draw(st.integers(1, width)), data.draw(st.integers(1, width))
+    a, twin, b = (
+        draw(seed + k, rows, -(-width // block), 0.5)
+        for k, (rows, block) in enumerate([(n[0], block_a), (n[1], block_a), (n[1], block_b)])
+    )
+    layer, same_block = (ops.GateLayer(ops.pack_bits(mask), width, block_a) for mask in (a, twin))
+    other = ops.GateLayer(ops.pack_bits(b), width, block_b)
+    a, twin, b = neurons(a, width, block_a), neurons(twin, width, block_a), neurons(b, width, block_b)
+    assert ops.gate_gram(layer).dtype == torch.int32
+    assert torch.equal(ops.gate_gram(layer), counts(a, a))
+    assert torch.equal(ops.gate_gram(layer, same_block), counts(a, twin))
+    assert torch.equal(ops.gate_gram(layer, other), counts(a, b))
+
+
+LAYER = ops.GateLayer(ops.pack_bits(torch.ones(2, 5, dtype=torch.bool)), 20, 4)
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "left", "right"),
+    [
+        (TypeError, "bits_b: expected a layer of a gate table as bits_a, got a tensor", LAYER, LAYER.bits),
+        (TypeError, "bits_b: expected packed bits as bits_a, got GateLayer", LAYER.bits, LAYER),
+        (ValueError, "bits_b: expected .* width 20 .* got one of width 5", LAYER, ops.GateLayer(LAYER.bits, 5)),
+    ],
+)
+def test_layers_that_do_not_fit(error, message, left, right):
+    with pytest.raises(error, match=message):
+        ops.gate_gram(left, right)
