@@ -5,6 +5,7 @@ from gatentk.convert.low_rank import GatePrediction, LowRankReport, low_rank_gat
 from gatentk.convert.onnx_file import save_onnx
 from gatentk.convert.plain_forms import to_torch
 from gatentk.convert.predicted_gates import LowRankGated
+from gatentk.convert.predicted_sequences import LowRankSequential
 from gatentk.convert.zeros import skip_zeros
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "LayerFit",
     "LowRankGated",
     "LowRankReport",
+    "LowRankSequential",
     "grelu_to_relu",
     "low_rank_gates",
     "relu_to_grelu",

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast, overload
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gatentk import ops
 from gatentk.checks import Samples, as_tensor, check_finite, check_integer, check_samples, describe
+from gatentk.convert.factors import fit_factors
 from gatentk.convert.norms import frobenius_norm, ratio
 from gatentk.convert.precise import check_as_built, check_precise
 from gatentk.convert.predicted_gates import LowRankGated, gate_activations, gate_block, gate_weights
+from gatentk.convert.predicted_sequences import LowRankSequential, check_rows
+from gatentk.convert.sequences import check_plain
 from gatentk.gates import GateTable
 from gatentk.nn import GReLUNetwork, ReLUNetwork
 from gatentk.ops.autocast import without_autocast
-
-_BLOCK = 512  # samples at a time, so that float64 copies stay small
-
-# Where no sample reaches, directions of Psi are taken as if the inputs were isotropic, with this share of the energy.
-_ISOTROPIC = 1e-10
 
 
 @dataclass(frozen=True)
@@ -47,8 +45,8 @@ class LowRankReport:
     """What `low_rank_gates` predicts and what it costs in accuracy, measured on its samples; printed as a table.
 
     Attributes:
-        rank: of the factors.
-        n, width: samples and neurons of a layer.
+        rank: of the factors; layers of a sequence that are smaller have theirs.
+        n, width: samples and neurons of a layer, of the widest one of a sequence.
         layers: one entry for each layer whose gates are predicted.
         output_error: `|y_fast - y|_F / |y|_F`.
     """
@@ -68,9 +66,17 @@ class LowRankReport:
         return "\n".join([title, "layer  agreement  estimate  energy", *rows])
 
 
+@overload
 def low_rank_gates(
     net: GReLUNetwork | ReLUNetwork, x: Samples, rank: int | None = None
-) -> tuple[LowRankGated, LowRankReport]:
+) -> tuple[LowRankGated, LowRankReport]: ...
+@overload
+def low_rank_gates(
+    net: nn.Sequential, x: Samples, rank: int | None = None
+) -> tuple[LowRankSequential, LowRankReport]: ...
+def low_rank_gates(
+    net: GReLUNetwork | ReLUNetwork | nn.Sequential, x: Samples, rank: int | None = None
+) -> tuple[LowRankGated | LowRankSequential, LowRankReport]:
     """Predict gates by low-rank factors fitted on data, for inference that knows a layer's gates before its product.
 
     Of all U V of the rank, the factors of layer k minimise the mean of `|Psi_k z - U V z|^2` over the samples,
@@ -85,13 +91,15 @@ def low_rank_gates(
 
     Args:
         net: the network; the result uses its weights, without a copy. Factors of a ReLU network are of its weights as
-            they are now, and do not follow if it is trained further.
+            they are now, and do not follow if it is trained further. Also an `nn.Sequential` with biases and layers of
+            any widths, of the modules that `relu_to_grelu` takes: biases are added to what the factors predict.
         x: (n, d_in) samples of the network's dtype, tensor or numpy array, like those to come.
         rank: at least 1 and at most the rows and the columns of Psi_k, the width in a ReLU network;
             `sqrt(width) / 2` rounded, within these, if left out (of gates that blocks share their number is the width).
+            Of a sequence the widest layer counts, and smaller ones get the rank that they can have.
 
     Returns:
-        A `LowRankGated`, and a `LowRankReport` for x.
+        A `LowRankGated`, of a sequence a `LowRankSequential`, and a `LowRankReport` for x.
 
     Raises:
         TypeError, ValueError: samples that do not fit the network or are not finite, a rank out of range.
@@ -106,8 +114,10 @@ def low_rank_gates(
     >>> gt.convert.low_rank_gates(net, x)[1].rank
     4
     """
+    if isinstance(net, nn.Sequential):
+        return _of_sequence(net, x, rank)
     if not isinstance(net, (GReLUNetwork, ReLUNetwork)):
-        raise TypeError(f"net: expected a GReLUNetwork or ReLUNetwork, got {describe(net)}")
+        raise TypeError(f"net: expected a GReLUNetwork, a ReLUNetwork or an nn.Sequential, got {describe(net)}")
     check_precise("net", net)
     rank = _checked_rank(net, rank)
     x = as_tensor("x", x, net.input_weight.dtype)
@@ -122,7 +132,7 @@ def low_rank_gates(
             check_finite(f"net: activations of layer {k}", z)
             bits.append(ops.pack_bits(z > 0))
             if k > 0:
-                u, v, energy = _factors(gate_weights(net)[k - 1], before, rank)
+                u, v, energy = fit_factors(gate_weights(net)[k - 1], before, rank)
                 factors.append((u, v))
                 energies.append(energy)
             before = before if shallow else z
@@ -132,11 +142,51 @@ def low_rank_gates(
         fast = LowRankGated(net, factors)
         y_fast, predicted = fast.outputs_and_gates(x)
     agreements = 1 - exact.hamming(GateTable(torch.stack(predicted), net.width, block=block))
-    layers = tuple(
-        GatePrediction(k, float(agreements[k]), f, 1 - math.acos(math.sqrt(f)) / math.pi)
-        for k, f in enumerate(energies, 1)
-    )
-    return fast, LowRankReport(rank, len(x), net.width, layers, ratio(frobenius_norm(y_fast - y), frobenius_norm(y)))
+    layers = tuple(_prediction(k, float(agreements[k]), f) for k, f in enumerate(energies, 1))
+    return fast, LowRankReport(rank, len(x), net.width, layers, _output_error(y_fast, y))
+
+
+def _of_sequence(net: nn.Sequential, x: Samples, rank: int | None) -> tuple[LowRankSequential, LowRankReport]:
+    flatten, steps = check_plain("net", net)
+    linears = [cast(nn.Linear, net.get_submodule(step.name)) for step in steps]
+    predicted = [k for k, step in enumerate(steps) if step.relu][1:]
+    width = max(linear.out_features for linear in linears)
+    rank = max(1, round(math.sqrt(width) / 2)) if rank is None else check_integer("rank", rank, 1)
+    if rank > width:
+        raise ValueError(f"rank: expected at most the width {width} of the widest layer, got {rank}")
+    x = as_tensor("x", x, linears[0].weight.dtype)
+    check_samples("x", x)
+    z, factors, energies, bits = x.flatten(1) if flatten else x, {}, [], []
+    check_rows(z, linears[0])
+    with torch.no_grad(), without_autocast():
+        for k, (linear, step) in enumerate(zip(linears, steps, strict=True)):
+            if k in predicted:
+                most = min(rank, linear.out_features, linear.in_features)
+                u, v, energy = fit_factors(linear.weight.detach(), z, most)
+                factors[k] = u, v
+                energies.append(energy)
+            z = nn.functional.linear(z, linear.weight, linear.bias)
+            if step.relu:
+                z = torch.relu(z)
+                bits.append(ops.pack_bits(z > 0))
+            check_finite(f"net: values of layer {step.name}", z)
+        fast = LowRankSequential(net, factors)
+        y_fast, found = fast.outputs_and_gates(x)
+    widths = [linears[k].out_features for k, step in enumerate(steps) if step.relu]
+    agreements = [
+        1 - float(GateTable(a[None], w).hamming(GateTable(b[None], w)))
+        for a, b, w in zip(bits, found, widths, strict=True)
+    ]
+    layers = tuple(_prediction(k, agreements[k], f) for k, f in enumerate(energies, 1))
+    return fast, LowRankReport(rank, len(x), width, layers, _output_error(y_fast, z))
+
+
+def _prediction(layer: int, agreement: float, energy: float) -> GatePrediction:
+    return GatePrediction(layer, agreement, energy, 1 - math.acos(math.sqrt(energy)) / math.pi)
+
+
+def _output_error(y_fast: Tensor, y: Tensor) -> float:
+    return ratio(frobenius_norm(y_fast - y), frobenius_norm(y))
 
 
 def _checked_rank(net: GReLUNetwork | ReLUNetwork, rank: int | None) -> int:
@@ -152,54 +202,3 @@ def _checked_rank(net: GReLUNetwork | ReLUNetwork, rank: int | None) -> int:
     if rank > most:
         raise ValueError(f"rank: expected at most {what} {most}, got {rank}")
     return rank
-
-
-def _factors(psi: Tensor, z: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
-    """U (m, rank), V (rank, columns) with the least sum of |psi z - U V z|^2 over rows of z, and the captured energy f.
-
-    The best prediction of rank r is the projection of psi z on its r leading principal directions: V = U^T psi. They
-    come from the second moment of psi z, or from its Gram matrix where the samples are fewer than the neurons.
-    """
-    n, m = len(z), len(psi)
-    psi64 = psi.double()
-    if rank <= n < m:
-        pre = z.double() @ psi64.T
-        gram = pre @ pre.T
-        total, (values, vectors) = float(gram.trace()), _leading(gram, rank)
-        # QR, because rounding leaves directions of little energy neither of length 1 nor orthogonal to the others.
-        u = torch.linalg.qr(pre.T @ vectors).Q
-    else:
-        moment = _second_moment(psi64, z)
-        if rank > n:
-            moment.addmm_(psi64, psi64.T, alpha=_ISOTROPIC * frobenius_norm(z) ** 2 / z.shape[1])
-        total, (values, u) = float(moment.trace()), _leading(moment, rank)
-    energy = min(1.0, float(values.clamp_min(0).sum()) / total) if total > 0 else 1.0
-    return u.to(psi.dtype), (u.T @ psi64).to(psi.dtype), energy
-
-
-def _second_moment(psi: Tensor, z: Tensor) -> Tensor:
-    """Sum of (psi z)(psi z)^T over the rows of z, (m, m)."""
-    moment = psi.new_zeros(len(psi), len(psi))
-    for start in range(0, len(z), _BLOCK):
-        pre = z[start : start + _BLOCK].double() @ psi.T
-        moment.addmm_(pre.T, pre)
-    return moment
-
-
-def _leading(moment: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The largest eigenvalues of a symmetric matrix, in any order, and their eigenvectors.
-
-    Of 1024 rows Lanczos finds 16 in 0.05 s where a full decomposition takes 2.5 s (2 cores).
-    """
-    from scipy.sparse.linalg import ArpackError, eigsh
-
-    if 4 * count <= len(moment):
-        # A random start, so that no structure of the matrix is orthogonal to it; the seed is private.
-        start = np.random.default_rng(20210401).standard_normal(len(moment))
-        try:
-            values, vectors = eigsh(moment.cpu().numpy(), count, v0=start)
-            return torch.from_numpy(values), torch.from_numpy(vectors).to(moment.device)
-        except ArpackError:
-            pass  # eigenvalues crowd together, or all are zero: only the full decomposition tells
-    values, vectors = torch.linalg.eigh(moment)
-    return values[-count:], vectors[:, -count:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,7 +21,63 @@ _LEAST_OFF = 0.1
 _GATHER_SAMPLES = 40
 
 
-class LowRankGated(nn.Module):
+class PredictedGates(nn.Module):
+    """What predicts gates by factors and multiplies where they are on.
+
+    Args:
+        factors: (U_k, V_k) by the number k of a layer.
+
+    Attributes:
+        u_1, v_1, u_2, ...: buffers with the factors.
+    """
+
+    def __init__(self, factors: Mapping[int, tuple[Tensor, Tensor]]) -> None:
+        super().__init__()
+        for k, (u, v) in factors.items():
+            self.register_buffer(f"u_{k}", u)
+            self.register_buffer(f"v_{k}", v)
+        # Memory for gathered rows by their shape; lists, so that calls from several threads each take their own.
+        self._rows: dict[torch.Size, list[Tensor]] = {}
+
+    def _predict(self, k: int, z: Tensor) -> Tensor:
+        u, v = self.get_buffer(f"u_{k}"), self.get_buffer(f"v_{k}")
+        with without_autocast():  # gates are the same with it and without
+            return nn.functional.linear(nn.functional.linear(z.to(v.dtype), v), u)
+
+    def _product(self, z: Tensor, weight: Tensor, gate_in: ops.Gate, on: Tensor, method: str, block: int = 1) -> Tensor:
+        """`on o (z @ weight.T)`, without the neurons that are off for all samples if they are many.
+
+        `on` has a column for each block of outputs.
+        """
+        n, width = len(on), len(weight)
+        units = on.any(0)
+        rows = units.repeat_interleave(block)[:width].nonzero().squeeze(1)
+        off = width - len(rows)
+        if off < _LEAST_OFF * width or off * n < _GATHER_SAMPLES * len(rows):
+            return ops.masked_linear(z, weight, gate_in, _gate_of(ops.pack_bits(on), width, block), method)
+        pool = self._rows.setdefault(weight.shape, [])
+        memory = pool.pop() if pool else weight.new_empty(0)
+        # A tensor made in inference mode may not be written to outside of it.
+        inference = torch.is_inference_mode_enabled()
+        if (memory.shape, memory.dtype, memory.is_inference()) != (weight.shape, weight.dtype, inference):
+            memory = torch.empty_like(weight)
+        used = torch.index_select(weight, 0, rows, out=memory[: len(rows)])
+        # All blocks but the last are whole, and stay so; it may be the only one.
+        gate_out = _gate_of(ops.pack_bits(on[:, units]), len(rows), min(block, max(1, len(rows))))
+        outputs = ops.masked_linear(z, used, gate_in, gate_out, method)
+        pool.append(memory)
+        return outputs.new_zeros(n, width).index_copy_(1, rows, outputs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_rows": {}}
+
+    def extra_repr(self) -> str:
+        """The rank of the factors."""
+        ranks = [buffer.shape[1] for name, buffer in self.named_buffers(recurse=False) if name.startswith("u_")]
+        return f"rank={max(ranks)}" if ranks else "no predicted layers"
+
+
+class LowRankGated(PredictedGates):
     """Inference of a network with gates that low-rank factors predict, `Psi_k ~ U_k V_k` ([G], Sec. 4.4).
 
     The gates of layer 0 are exact. Those of a GReLU network come from the recursion `z_k = relu(U_k V_k z_{k-1})`, or
@@ -40,14 +96,9 @@ class LowRankGated(nn.Module):
     """
 
     def __init__(self, net: GReLUNetwork | ReLUNetwork, factors: Sequence[tuple[Tensor, Tensor]]) -> None:
-        super().__init__()
+        super().__init__(dict(enumerate(factors, 1)))
         self.net = net
         self.predicted = len(factors)
-        for k, (u, v) in enumerate(factors, 1):
-            self.register_buffer(f"u_{k}", u)
-            self.register_buffer(f"v_{k}", v)
-        # Memory for gathered rows; a list, so that calls from several threads each take their own.
-        self._rows: list[Tensor] = []
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs (n, d_out) of samples (n, d_in) of the network's dtype."""
@@ -78,7 +129,7 @@ class LowRankGated(nn.Module):
         for k, weight in enumerate(net.weights, 1):
             z = torch.relu(self._predict(k, samples if net.gate_net.kind == "shallow" else z))
             bits.append(ops.pack_bits(z > 0))
-            t = self._product(t, weight, gate, z > 0, block)
+            t = self._product(t, weight, gate, z > 0, net.method, block)
             gate = _gate_of(bits[k], net.width, block)
         return ops.masked_linear(t, net.output_weight, gate, None, net.method), bits
 
@@ -88,45 +139,10 @@ class LowRankGated(nn.Module):
         for k, weight in enumerate(list(net.weights)[: self.predicted], 1):
             on = self._predict(k, z) > 0
             bits.append(ops.pack_bits(on))
-            z = torch.relu(self._product(z, weight, None, on))
+            z = torch.relu(self._product(z, weight, None, on, net.method))
         for weight in list(net.weights)[self.predicted :]:
             z = ops.masked_linear(z, weight, method=net.method)
         return ops.masked_linear(z, net.output_weight, method=net.method), bits
-
-    def _predict(self, k: int, z: Tensor) -> Tensor:
-        u, v = self.get_buffer(f"u_{k}"), self.get_buffer(f"v_{k}")
-        with without_autocast():  # gates are the same with it and without
-            return nn.functional.linear(nn.functional.linear(z.to(v.dtype), v), u)
-
-    def _product(self, z: Tensor, weight: Tensor, gate_in: ops.Gate, on: Tensor, block: int = 1) -> Tensor:
-        """`on o (z @ weight.T)`, without the neurons that are off for all samples if they are many.
-
-        `on` has a column for each block of outputs.
-        """
-        n, width = len(on), len(weight)
-        units = on.any(0)
-        rows = units.repeat_interleave(block)[:width].nonzero().squeeze(1)
-        off = width - len(rows)
-        if off < _LEAST_OFF * width or off * n < _GATHER_SAMPLES * len(rows):
-            return ops.masked_linear(z, weight, gate_in, _gate_of(ops.pack_bits(on), width, block), self.net.method)
-        memory = self._rows.pop() if self._rows else weight.new_empty(0)
-        # A tensor made in inference mode may not be written to outside of it.
-        inference = torch.is_inference_mode_enabled()
-        if (memory.shape, memory.dtype, memory.is_inference()) != (weight.shape, weight.dtype, inference):
-            memory = torch.empty_like(weight)
-        used = torch.index_select(weight, 0, rows, out=memory[: len(rows)])
-        # All blocks but the last are whole, and stay so; it may be the only one.
-        gate_out = _gate_of(ops.pack_bits(on[:, units]), len(rows), min(block, max(1, len(rows))))
-        outputs = ops.masked_linear(z, used, gate_in, gate_out, self.net.method)
-        self._rows.append(memory)
-        return outputs.new_zeros(n, width).index_copy_(1, rows, outputs)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_rows": []}
-
-    def extra_repr(self) -> str:
-        """The rank of the factors."""
-        return f"rank={self.get_buffer('u_1').shape[1]}" if self.predicted else "no predicted layers"
 
 
 def _gate_of(bits: Tensor, width: int, block: int) -> ops.Gate:
