@@ -1,10 +1,15 @@
 """Settings and fixtures shared by all tests."""
 
+import os
+
 import hypothesis
 import pytest
 import torch
 
 from gatentk import ops
+
+# Results must not depend on how fast this machine was in some moment; processes that tests start inherit it.
+os.environ["GATENTK_CALIBRATION"] = "off"
 
 # Asserts in what tests share tell as much as those of tests.
 pytest.register_assert_rewrite("cases")

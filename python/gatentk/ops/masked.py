@@ -10,29 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatentk import _core
 from gatentk.checks import FLOATS, check_integer, describe
 from gatentk.ops import cuda
 from gatentk.ops.arguments import check_bits, check_device, check_matrix
 from gatentk.ops.autocast import as_matmul, same_dtype, without_autocast
-from gatentk.ops.bits import expand_bits, gate_in_place, gated
-from gatentk.ops.blocks import multiply_rows, weight_gradient_of_rows
-from gatentk.ops.layouts import MaskedProduct, contiguous_rows, gate_view, units, view
-from gatentk.ops.plans import GateRows, block_of, checked_plans, plan_address
+from gatentk.ops.cpu_products import PATHS, dense_product, has_block_kernel, of_neurons
+from gatentk.ops.layouts import MaskedProduct, units
+from gatentk.ops.paths import path
+from gatentk.ops.plans import GateRows, block_of, checked_plans
 from gatentk.ops.registration import batch_dims, below_autograd, recordable, register, sliced
 
 Gate = Tensor | GateRows | None
 METHODS = ("auto", "masked", "dense")
 CUDA_DTYPES = (*FLOATS, torch.bfloat16)
-
-# Where the dense product is chosen, measured in float32 against torch's (MKL, AVX2, 2 cores, loaded). With gates it has
-# to mask its factors first: at 4 to 1,024 rows of 16 to 1,024 neurons at 50%, and at 512 rows up to density 1, it took
-# at least 1.04 times as long as the masked forward product and 0.8 times as long as the weight gradient. A single row
-# takes dot products with the weights whose output is on, if these lie in rows; otherwise packing them costs 3 to 25
-# times as much as a dense matrix-vector product. Without gates the zeros must be found: dense wins from 65% of
-# non-zeros on (width 1,024), and at width 256.
-DENSE_DENSITY = 0.65
-SMALLEST_UNGATED = 512
 
 
 def masked_linear(
@@ -127,57 +117,13 @@ def _multiply_on_cpu(*arguments: Any) -> Tensor:
         wide = product._replace(a=product.a.float(), b=product.b.float())
         return _multiply_on_cpu(*wide).bfloat16()
     method = METHODS[product.method]
-    if method == "dense" or (method == "auto" and _dense_is_faster(product)):
-        return _dense_product(product)
-    return _block_product(product) if has_block_kernel(product) else _neuron_product(_of_neurons(product))
-
-
-def has_block_kernel(product: MaskedProduct) -> bool:
-    """Whether gates are shared by blocks, and mask what the kernels for blocks mask: activations, never a weight."""
-    if max(product.blocks) == 1:
-        return False
-    return not (product.transpose_b or product.gate_out) if product.transpose_a else not product.gate_b
-
-
-def _block_product(p: MaskedProduct) -> Tensor:
-    """By the kernels for blocks, which take a side without a block neuron by neuron."""
-    of_a, of_b, of_out = p.blocks
-    # Plans of single neurons are of no use there.
-    gate_a, gate_b, gate_out = (gate[: 1 if block == 1 else 2] for gate, block in zip(p.gates, p.blocks, strict=True))
-    if p.transpose_a:
-        return weight_gradient_of_rows(p.a, p.b, gate_a, gate_b, of_a, of_b)
-    return multiply_rows(p.a, p.b, not p.transpose_b, gate_a, gate_out, of_a, of_out)
-
-
-def _neuron_product(product: MaskedProduct) -> Tensor:
-    """By the kernels that skip neuron by neuron."""
-    out = product.result()
-    run = _core.masked_matmul_f32 if out.dtype == torch.float32 else _core.masked_matmul_f64
-    a, b = contiguous_rows(product.a), contiguous_rows(product.b)
-    bits_a, bits_b, bits_out = (None if bits is None else contiguous_rows(bits) for bits in product.bits)
-    plan = plan_address(product.gate_a, a, product.transpose_a)
-    run(
-        view(a, bits_a, product.transpose_a),
-        plan,
-        view(b, bits_b, not product.transpose_b),
-        out.data_ptr(),
-        out.stride(0),
-        gate_view(bits_out),
-        torch.get_num_threads(),
-    )
-    return out
-
-
-def _of_neurons(product: MaskedProduct) -> MaskedProduct:
-    """The same product with a bit for every neuron; bits that were shared come without plans then."""
-    if max(product.blocks) == 1:
-        return product
-    widths = product.a.shape[1], product.b.shape[1], product.shape[1]
-    gate_a, gate_b, gate_out = (
-        [expand_bits(gate[0], width, block)] if gate and block > 1 else gate
-        for gate, width, block in zip(product.gates, widths, product.blocks, strict=True)
-    )
-    return product._replace(gate_a=gate_a, gate_b=gate_b, gate_out=gate_out, blocks=(1, 1, 1))
+    if method == "auto":
+        name, product = path(product)
+    elif method == "dense":
+        name = "dense"
+    else:
+        name = "blocks" if has_block_kernel(product) else "neurons"
+    return PATHS[name](product)
 
 
 @cache
@@ -192,30 +138,11 @@ def say_that_bfloat16_is_slow() -> None:
 
 
 def _multiply_on_cuda(*arguments: Any) -> Tensor:
-    product = _of_neurons(MaskedProduct(*arguments))
+    product = of_neurons(MaskedProduct(*arguments))
     method = METHODS[product.method]
     if method == "dense" or (method == "auto" and not (product.gate_a or product.gate_b or product.gate_out)):
-        return _dense_product(product)
+        return dense_product(product)
     return cuda.kernels().masked_matmul(*product)
-
-
-def _dense_is_faster(product: MaskedProduct) -> bool:
-    """The measured rule of method "auto" on the CPU."""
-    rows, columns = product.shape
-    if rows == 1 or product.gate_a:
-        row_wise = product.transpose_b and not product.gate_b
-        return rows == 1 and not row_wise
-    if min(product.a.numel() // max(rows, 1), columns) < SMALLEST_UNGATED:
-        return True
-    return int(torch.count_nonzero(product.a)) > DENSE_DENSITY * product.a.numel()
-
-
-def _dense_product(product: MaskedProduct) -> Tensor:
-    bits_a, bits_b, bits_out = product.bits
-    of_a, of_b, of_out = product.blocks
-    left, right = gated(product.a, bits_a, of_a), gated(product.b, bits_b, of_b)
-    out = (left.T if product.transpose_a else left) @ (right.T if product.transpose_b else right)
-    return out if bits_out is None else gate_in_place(out, bits_out, of_out)
 
 
 # Each factor's gradient is a masked product again: the gates travel with the matrices that they mask.
