@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gatentk import ops
-from gatentk.activations import ACTIVATIONS, FUNCTIONS, LABELS, MODELS
+from gatentk.activations import ACTIVATIONS, FUNCTIONS, GATE_KINDS, LABELS, MODELS
 
 WITH_FUNCTIONS = pytest.mark.parametrize("row", [ACTIVATIONS[name] for name in FUNCTIONS], ids=lambda row: row.name)
 
@@ -16,7 +16,9 @@ def test_every_row_goes_by_its_name_and_every_quantity_belongs_to_at_most_one():
     assert set(MODELS) <= set(ACTIVATIONS)
     own = [quantity for row in ACTIVATIONS.values() for quantity in row.quantities]
     assert len(own) == len(set(own))
-    assert {*own, *(row.angle for row in ACTIVATIONS.values())} == set(ops.QUANTITIES)
+    gated = [quantity for row in GATE_KINDS.values() for quantity in row.quantities]
+    assert len(gated) == len(set(gated))
+    assert {*own, *(row.angle for row in ACTIVATIONS.values()), *gated} == set(ops.QUANTITIES)
 
 
 @WITH_FUNCTIONS

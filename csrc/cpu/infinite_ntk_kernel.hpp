@@ -1,111 +1,17 @@
 // Infinite-width kernels of pairs of samples: all layers of a pair stay in registers, every depth from one pass.
 //
-// Carried are complements, never cosines: eps_l = 1 - cos theta_l and T_l = (l+1) - S_l. With r = sqrt(eps_l),
-//   theta_l / pi = tau_l = r arc(eps_l),   eps_{l+1} = eps_l - eps_l r drop(eps_l),
+// Sums of layers are kept in complements as the angles are, T_l = (l+1) - S_l:
 //   T_{l+1} = T_l + tau_l (l + 1 - T_l) + eps_{l+1},
 // sums of non-negative terms throughout, so small angles keep their relative accuracy at any depth.
 #pragma once
 
 #include <cstdint>
 
+#include "cpu/infinite_ntk_layers.hpp"
 #include "cpu/kernel_table.hpp"
-#include "cpu/packing_kernel.hpp"
-#include "cpu/simd.hpp"
 #include "gatentk/angles.hpp"
-#include "gatentk/arc_polynomials.hpp"
 
 namespace gatentk::cpu::GATENTK_ISA {
-
-// Pairs are taken in strips of six vectors, two rows of a tile or one of the widest: the two polynomials of a layer
-// are then twelve independent chains, enough to keep two FMA units busy.
-constexpr int strip_vectors = 6;
-constexpr int strip_rows = strip_vectors / panel_vectors;
-
-template <class T>
-using Strip = Vector<T>[strip_vectors];
-
-template <class T>
-struct Coefficients;
-template <>
-struct Coefficients<double> {
-  static constexpr const auto& arc = arc_f64;
-  static constexpr const auto& drop = drop_f64;
-  static constexpr const auto& arc_degree = arc_f64_degree;
-  static constexpr const auto& drop_degree = drop_f64_degree;
-};
-template <>
-struct Coefficients<float> {
-  static constexpr const auto& arc = arc_f32;
-  static constexpr const auto& drop = drop_f32;
-  static constexpr const auto& arc_degree = arc_f32_degree;
-  static constexpr const auto& drop_degree = drop_f32_degree;
-};
-
-// Horner for all vectors of a strip at once.
-template <class T, int degree>
-static GATENTK_INLINE void polynomial(const T* coefficient, const Strip<T>& x, Strip<T>& y) {
-#pragma GCC unroll 8
-  for (int v = 0; v < strip_vectors; ++v) y[v] = broadcast(coefficient[0]);
-#pragma GCC unroll 32
-  for (int power = 1; power <= degree; ++power) {
-    const Vector<T> next = broadcast(coefficient[power]);
-#pragma GCC unroll 8
-    for (int v = 0; v < strip_vectors; ++v) y[v] = y[v] * x[v] + next;
-  }
-}
-
-// tau = theta/pi and the eps of the next layer; `level` names the polynomials for the range of eps. The roots come
-// first: the divider then works beside the polynomials instead of after them.
-template <class T, int level>
-static GATENTK_INLINE void advance_level(const Strip<T>& eps, Strip<T>& tau, Strip<T>& next) {
-  using C = Coefficients<T>;
-  Strip<T> root, arc, drop;
-#pragma GCC unroll 8
-  for (int v = 0; v < strip_vectors; ++v) {
-    root[v] = square_root(eps[v]);
-    keep_order(root[v]);
-  }
-  polynomial<T, C::drop_degree[level]>(C::drop[level], eps, drop);
-#pragma GCC unroll 8
-  for (int v = 0; v < strip_vectors; ++v) drop[v] *= eps[v] * root[v];
-  polynomial<T, C::arc_degree[level]>(C::arc[level], eps, arc);
-#pragma GCC unroll 8
-  for (int v = 0; v < strip_vectors; ++v) {
-    tau[v] = root[v] * arc[v];
-    next[v] = eps[v] - drop[v];
-  }
-}
-
-// Layer l to l + 1, for l >= 1 (angles of at most pi/2; eps_l of layers 0 and 1 may be anything up to 1).
-template <class T>
-static GATENTK_INLINE void advance(std::int64_t layer, Strip<T>& eps, Strip<T>& tau) {
-  static_assert(arc_levels == 5);
-  Strip<T> next;
-  if (layer >= 5)
-    advance_level<T, 4>(eps, tau, next);
-  else if (layer == 4)
-    advance_level<T, 3>(eps, tau, next);
-  else if (layer == 3)
-    advance_level<T, 2>(eps, tau, next);
-  else if (layer == 2)
-    advance_level<T, 1>(eps, tau, next);
-  else
-    advance_level<T, 0>(eps, tau, next);
-  for (int v = 0; v < strip_vectors; ++v) eps[v] = next[v];
-}
-
-// Layer 0 to 1: `eps` comes as 1 - |cos theta_0|, and angles above pi/2 are seen from pi.
-template <class T>
-static GATENTK_INLINE void advance_input(const Strip<T>& cosine, Strip<T>& eps, Strip<T>& tau) {
-  Strip<T> next;
-  advance_level<T, 0>(eps, tau, next);
-  const Vector<T> one = broadcast(T(1));
-  for (int v = 0; v < strip_vectors; ++v) {
-    const auto obtuse = cosine[v] < 0;
-    tau[v] = obtuse ? one - tau[v] : tau[v];
-    eps[v] = obtuse ? one - (eps[v] - next[v]) : next[v];
-  }
-}
 
 // 1 - |cos| of the angle between two rows, relatively accurate for close (or nearly opposite) samples:
 // with d = z -+ x and w = d - x (x.d)/|x|^2 orthogonal to x, p = |x| + x.d/|x| the part along x,
@@ -197,6 +103,7 @@ struct StripWriter {
   GATENTK_INLINE void angle(std::int64_t output, int v, Vector<T> tau) const {
     store(at(output, v), broadcast(T(pi)) * tau);
   }
+  GATENTK_INLINE void plain(std::int64_t output, int v, Vector<T> value) const { store(at(output, v), value); }
 };
 
 // Calls write(k) whenever layer `l` is the k-th wanted depth.
@@ -281,6 +188,66 @@ static void grelu_strip(const PairTile<T>& tile, std::int64_t first) {
   }
 }
 
+// What a chain of gates that share no matrix with the network starts from: 1 - cos theta_0 of the kernel
+// l x.z prod (1 - tau_s), whose matrix C is drawn apart, and 0 where only the product of the gates is wanted.
+template <class T, bool kernel>
+static GATENTK_INLINE void gate_deficit(const Strip<T>& cosine, const Strip<T>& eps, Strip<T>& deficit) {
+  if constexpr (kernel)
+    first_deficit<T>(cosine, eps, deficit);
+  else
+    for (int v = 0; v < strip_vectors; ++v) deficit[v] = broadcast(T(0));
+}
+
+template <class T, bool kernel>
+static GATENTK_INLINE void write_gates(const StripWriter<T>& writer, std::int64_t k, T scale, const Strip<T>& deficit) {
+  if constexpr (kernel)
+    write_deficit<T, false>(writer, k, scale, deficit);
+  else
+    for (int v = 0; v < strip_vectors; ++v) writer.plain(k, v, deficit[v]);
+}
+
+// Gates of a deep network: the product is that of all layers, s = 0..l.
+template <class T, bool kernel>
+static void deep_gates_strip(const PairTile<T>& tile, std::int64_t first) {
+  const StripWriter<T> writer{tile, first};
+  DepthCursor depth{tile.depths, tile.depth_count};
+  const std::int64_t last = tile.depths[tile.depth_count - 1];
+  Strip<T> cosine, eps, tau, deficit;
+  input_angles(tile, first, cosine, eps);
+  gate_deficit<T, kernel>(cosine, eps, deficit);
+  advance_input<T>(cosine, eps, tau);
+  for (int v = 0; v < strip_vectors; ++v) deficit[v] += tau[v] * (T(1) - deficit[v]);
+  for (std::int64_t layer = 1; layer <= last; ++layer) {
+    advance<T>(layer, eps, tau);
+    for (int v = 0; v < strip_vectors; ++v) deficit[v] += tau[v] * (T(1) - deficit[v]);
+    depth.reach(layer, [&](int k) { write_gates<T, kernel>(writer, k, T(layer), deficit); });
+  }
+}
+
+// Gates that are half-spaces of the samples: (1 - tau_0)^{l+1}, by squaring: a power's deficit is 1 - (1 - u)^2 =
+// u + u (1 - u).
+template <class T, bool kernel>
+static void shallow_gates_strip(const PairTile<T>& tile, std::int64_t first) {
+  const StripWriter<T> writer{tile, first};
+  Strip<T> cosine, eps, tau, start;
+  input_angles(tile, first, cosine, eps);
+  gate_deficit<T, kernel>(cosine, eps, start);
+  advance_input<T>(cosine, eps, tau);
+  for (int k = 0; k < tile.depth_count; ++k) {
+    Strip<T> deficit, power;
+    for (int v = 0; v < strip_vectors; ++v) {
+      deficit[v] = start[v];
+      power[v] = tau[v];
+    }
+    for (std::int64_t left = tile.depths[k] + 1; left; left /= 2) {
+      if (left % 2)
+        for (int v = 0; v < strip_vectors; ++v) deficit[v] += power[v] * (T(1) - deficit[v]);
+      for (int v = 0; v < strip_vectors; ++v) power[v] += power[v] * (T(1) - power[v]);
+    }
+    write_gates<T, kernel>(writer, k, T(tile.depths[k]), deficit);
+  }
+}
+
 template <class T>
 static void embedding_angle_strip(const PairTile<T>& tile, std::int64_t first) {
   const StripWriter<T> writer{tile, first};
@@ -350,6 +317,18 @@ static void pairs(const PairTile<T>& tile) {
         break;
       case Quantity::embedding_angle:
         embedding_angle_strip<T>(tile, first);
+        break;
+      case Quantity::grelu_deep:
+        deep_gates_strip<T, true>(tile, first);
+        break;
+      case Quantity::grelu_deep_deficit:
+        deep_gates_strip<T, false>(tile, first);
+        break;
+      case Quantity::grelu_shallow:
+        shallow_gates_strip<T, true>(tile, first);
+        break;
+      case Quantity::grelu_shallow_deficit:
+        shallow_gates_strip<T, false>(tile, first);
         break;
     }
 }

@@ -83,6 +83,39 @@ ACTIVATIONS: dict[str, Activation] = {
     )
 }
 
+
+@dataclass(frozen=True)
+class GateKind:
+    """What sets one kind of gates of a GReLU network apart, where its kernel of infinite width is asked for.
+
+    Attributes:
+        name: as arguments have it, such as "shallow".
+        label: as tables and figures have it, behind the activation's.
+        kernel: quantity of `gatentk.ops.infinite_ntk` that is the kernel of gates of the samples themselves.
+        deficit: quantity by which the inner product of two samples falls short of their kernel, for gates of the
+            samples' differences from a center; None where the gates share the network's first matrix, and so have none.
+    """
+
+    name: str
+    label: str
+    kernel: str
+    deficit: str | None
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """Those of `gatentk.ops.infinite_ntk` that belong to this kind."""
+        return (self.kernel,) if self.deficit is None else (self.kernel, self.deficit)
+
+
+GATE_KINDS: dict[str, GateKind] = {
+    row.name: row
+    for row in (
+        GateKind("paper", "as in [G]", "grelu", None),
+        GateKind("deep", "deep gates", "grelu_deep", "grelu_deep_deficit"),
+        GateKind("shallow", "shallow gates", "grelu_shallow", "grelu_shallow_deficit"),
+    )
+}
+
 LABELS = {name: row.label for name, row in ACTIVATIONS.items()}
 
 # Those of `gatentk.nn.MLP`, which a study compares.

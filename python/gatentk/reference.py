@@ -84,7 +84,7 @@ def infinite_ntk(x: Tensor, z: Tensor | None, depths: Sequence[int], quantity: s
     else:
         values = [_value(thetas, deficits, depth, quantity) for depth in depths]
     result = torch.stack(values)
-    if "angle" in quantity:
+    if quantity.endswith(("angle", "deficit")):
         diagonal = torch.zeros_like(result[0])
     else:
         result = result * x.norm(dim=-1).unsqueeze(-1) * right.norm(dim=-1).unsqueeze(-2)
@@ -132,8 +132,13 @@ def _value(thetas: list[Tensor], deficits: list[Tensor], depth: int, quantity: s
     """One depth of a quantity, between unit vectors."""
     if quantity == "embedding_angle" or (quantity == "relu_angle" and depth == 0):
         return thetas[depth]
+    if quantity.startswith(("grelu_deep", "grelu_shallow")):
+        gates = thetas[: depth + 1] if "deep" in quantity else [thetas[0]] * (depth + 1)
+        start = torch.zeros_like(deficits[0]) if quantity.endswith("deficit") else deficits[0]
+        deficit = _gate_deficit(start, gates)
+        return deficit if quantity.endswith("deficit") else depth * (1 - deficit)
     if quantity.startswith("grelu"):
-        layers, deficit = depth, _grelu_deficit(thetas, deficits, depth)
+        layers, deficit = depth, _gate_deficit(deficits[1], thetas[1 : depth + 1])
     else:
         layers, deficit = depth + 1, _relu_deficit(thetas, deficits, depth) / (depth + 1)
     return 2 * torch.asin((deficit / 2).sqrt()) if quantity.endswith("angle") else layers * (1 - deficit)
@@ -148,11 +153,10 @@ def _relu_deficit(thetas: list[Tensor], deficits: list[Tensor], depth: int) -> T
     return total
 
 
-def _grelu_deficit(thetas: list[Tensor], deficits: list[Tensor], depth: int) -> Tensor:
-    """1 - cos(theta_1) prod_{s=1..L} (1 - theta_s/pi)."""
-    deficit = deficits[1]
-    for layer in range(1, depth + 1):
-        deficit = deficit + thetas[layer] / math.pi * (1 - deficit)
+def _gate_deficit(deficit: Tensor, thetas: list[Tensor]) -> Tensor:
+    """1 - (1 - deficit) prod (1 - theta/pi) over layers of gates."""
+    for theta in thetas:
+        deficit = deficit + theta / math.pi * (1 - deficit)
     return deficit
 
 
@@ -169,7 +173,7 @@ def _components(thetas: list[Tensor], deficits: list[Tensor], depth: int) -> lis
 
 def _diagonal_scale(quantity: str, depth: int) -> int:
     """K(x, x) / |x|^2."""
-    return {"relu": depth + 1, "grelu": depth}.get(quantity, 1)
+    return {"relu": depth + 1, "relu_components": 1}.get(quantity, depth)
 
 
 # Gated networks

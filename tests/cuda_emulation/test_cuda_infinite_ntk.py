@@ -7,6 +7,7 @@ import torch
 
 from gatentk import reference
 from gatentk.ops import QUANTITIES
+from gatentk.ops.infinite import OF_DIRECTIONS
 
 DEVICE = (90, 132, 0)
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
@@ -14,7 +15,7 @@ DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["
 CONFIGURATIONS = pytest.mark.parametrize(
     ("dtype", "configuration"), [(torch.float32, 0), (torch.float32, 1), (torch.float64, 2), (torch.float64, 3)]
 )
-KERNELS = ("relu", "grelu")
+KERNELS = ("relu", "grelu", "grelu_deep", "grelu_shallow")
 
 
 def samples(n, d, dtype=torch.float64, seed=0):
@@ -64,7 +65,7 @@ def assert_close(out, x, z, depths, quantity):
     expected = reference.infinite_ntk(x.double(), None if z is None else z.double(), depths, quantity)
     eps = torch.finfo(x.dtype).eps
     size = float(x.double().norm(dim=-1).max() * right.double().norm(dim=-1).max())
-    tolerance = max(1e-11, 100 * eps) if "angle" in quantity else 20 * eps * (max(depths) + 1) * size
+    tolerance = max(1e-11, 100 * eps) if quantity in OF_DIRECTIONS else 20 * eps * (max(depths) + 1) * size
     torch.testing.assert_close(out.double(), expected, rtol=0, atol=tolerance)
 
 
@@ -96,7 +97,7 @@ def test_close_opposite_and_identical_samples(emulated, dtype, configuration, qu
     x = hard_samples(dtype)
     z = torch.cat([samples(3, 3, dtype, seed=4), x[1:8]])
     depths = depths_of(quantity, [0, 1, 4, 20])
-    eps, angle = torch.finfo(dtype).eps, "angle" in quantity
+    eps, angle = torch.finfo(dtype).eps, quantity in OF_DIRECTIONS
     for other in (None, z):
         right = x if other is None else other
         out = infinite(emulated, x, other, depths, quantity, configuration).double()
@@ -113,8 +114,8 @@ def test_small_angles_are_relatively_accurate(emulated, dtype):
     x = torch.zeros(5, 4, dtype=dtype)
     x[:, 0] = 1
     x[1:, 1] = torch.tensor([1e-12, 1e-7, 1e-3, 0.2], dtype=dtype)
-    for quantity in ("embedding_angle", "relu_angle"):
-        depths = [0, 1, 5, 30]
+    for quantity in ("embedding_angle", "relu_angle", "grelu_deep_deficit", "grelu_shallow_deficit"):
+        depths = depths_of(quantity, [0, 1, 5, 30])
         out = infinite(emulated, x, None, depths, quantity).double()
         expected = reference.infinite_ntk(x.double(), None, depths, quantity)
         torch.testing.assert_close(out, expected, rtol=20 * torch.finfo(dtype).eps, atol=0)
@@ -123,7 +124,7 @@ def test_small_angles_are_relatively_accurate(emulated, dtype):
 @DTYPES
 def test_parallel_samples_have_the_angle_zero(emulated, dtype):
     x = samples(3, 5, dtype)
-    for quantity in ("embedding_angle", "relu_angle", "grelu_angle"):
+    for quantity in ("embedding_angle", "relu_angle", "grelu_angle", "grelu_deep_deficit", "grelu_shallow_deficit"):
         angles = infinite(emulated, x, torch.cat([x, 2 * x]), [1, 9], quantity)
         assert (angles[:, range(3), range(3)] == 0).all()
         assert (angles[:, range(3), range(3, 6)] == 0).all()
@@ -163,14 +164,16 @@ def test_diagonal_is_analytic(emulated, dtype):
     kernels = infinite(emulated, x, None, [0, 1, 7], "relu")
     for kernel, layers in zip(kernels, (1, 2, 8), strict=True):
         torch.testing.assert_close(kernel.diagonal(), layers * squared, rtol=eps, atol=0)
-    torch.testing.assert_close(infinite(emulated, x, None, [3], "grelu")[0].diagonal(), 3 * squared, rtol=eps, atol=0)
+    for quantity in ("grelu", "grelu_deep", "grelu_shallow"):
+        kernel = infinite(emulated, x, None, [3], quantity)[0]
+        torch.testing.assert_close(kernel.diagonal(), 3 * squared, rtol=eps, atol=0)
     for part in infinite(emulated, x, None, [3], "relu_components"):
         torch.testing.assert_close(part.diagonal(), squared, rtol=eps, atol=0)
     assert not infinite(emulated, x, None, [2], "grelu_angle")[0].diagonal().any()
 
 
 @DTYPES
-@pytest.mark.parametrize("quantity", ["relu", "relu_angle", "grelu", "grelu_angle", "embedding_angle"])
+@pytest.mark.parametrize("quantity", [q for q in QUANTITIES if q != "relu_components"])
 def test_sweep_equals_single_depths_bit_for_bit(emulated, dtype, quantity):
     x, z = samples(12, 4, dtype), samples(9, 4, dtype, seed=1)
     depths = depths_of(quantity, [0, 1, 2, 3, 4, 5, 6, 20])
@@ -250,7 +253,7 @@ def test_what_the_kernels_do_not_take_is_refused(emulated):
         )
 
     with pytest.raises(ValueError, match="quantity"):
-        run(quantity=6)
+        run(quantity=len(QUANTITIES))
     with pytest.raises(ValueError, match="depth below 2"):
         run(depth=2**31)
     with pytest.raises(ValueError, match="samples in rows"):

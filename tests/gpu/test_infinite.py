@@ -5,6 +5,7 @@ import torch
 from cases.tensors import DTYPES, factor, scatter
 
 from gatentk import ntk, ops, reference
+from gatentk.ops.infinite import OF_DIRECTIONS
 
 QUANTITIES = pytest.mark.parametrize("quantity", ops.QUANTITIES)
 
@@ -16,7 +17,7 @@ def assert_equals_plain_torch(out, x, z, depths, quantity):
     assert out.dtype == x.dtype
     eps = torch.finfo(x.dtype).eps
     size = float(x.norm(dim=-1).max() * (x if z is None else z).norm(dim=-1).max()) if expected.numel() else 0.0
-    tolerance = max(1e-11, 100 * eps) if "angle" in quantity else 20 * eps * (max(depths) + 1) * size
+    tolerance = max(1e-11, 100 * eps) if quantity in OF_DIRECTIONS else 20 * eps * (max(depths) + 1) * size
     torch.testing.assert_close(out.cpu().double(), expected, rtol=0, atol=tolerance)
 
 

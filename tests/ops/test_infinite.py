@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatentk import ops, reference
+from gatentk.ops.infinite import OF_DIRECTIONS
 
 
 @DTYPES
@@ -26,7 +27,7 @@ def test_infinite_ntk_equals_plain_torch(isa, dtype, n, n_z, d, layout, seed):
         assert out.shape == expected.shape
         assert out.dtype == dtype
         # Close samples of different norm determine their angle less well than 1e-12.
-        tolerance = max(1e-11, 100 * eps) if "angle" in quantity else 20 * eps * (max(depths) + 1) * size
+        tolerance = max(1e-11, 100 * eps) if quantity in OF_DIRECTIONS else 20 * eps * (max(depths) + 1) * size
         torch.testing.assert_close(out.double(), expected, rtol=0, atol=tolerance)
 
 
@@ -37,7 +38,7 @@ def test_zero_rows_have_kernels_that_are_zero_and_no_angles(isa, dtype, quantity
     kept = torch.tensor([0, 1, 3, 4])
     plain = ops.infinite_ntk(x[kept], z, [2], quantity)
     x[2] = 0
-    if "angle" in quantity:
+    if quantity in OF_DIRECTIONS:
         for arguments, name in (((x, None), "x"), ((x, z), "x"), ((z, x), "z")):
             with pytest.raises(ValueError, match=f"{name}: row 2 is all zero, so its angle"):
                 ops.infinite_ntk(*arguments, [2], quantity)
@@ -55,7 +56,7 @@ def test_rows_of_any_size_are_taken(isa, dtype, quantity):
     expected = ops.infinite_ntk(x, None, [2], quantity)
     for power in (-50, 50) if dtype == torch.float32 else (-480, 480):
         scaled = ops.infinite_ntk(x * 2.0**power, None, [2], quantity)
-        assert torch.equal(scaled, expected if "angle" in quantity else expected * 2.0**power * 2.0**power)
+        assert torch.equal(scaled, expected if quantity in OF_DIRECTIONS else expected * 2.0**power * 2.0**power)
 
 
 def op_cases():

@@ -45,11 +45,39 @@ __device__ __forceinline__ void deficit_angle(T scale, const Strip<T>& deficit, 
   for (int v = 0; v < strip; ++v) tau[v] = scale * deficit[v] > T(1) ? T(1) - tau[v] : tau[v];
 }
 
+__device__ __forceinline__ bool is_kernel(Quantity quantity) {
+  return quantity == Quantity::relu || quantity == Quantity::grelu || quantity == Quantity::grelu_deep ||
+         quantity == Quantity::grelu_shallow;
+}
+
+__device__ __forceinline__ bool is_deficit(Quantity quantity) {
+  return quantity == Quantity::grelu_deep_deficit || quantity == Quantity::grelu_shallow_deficit;
+}
+
+// 1 - cos theta_0 at any angle, of an eps that is 1 - |cos theta_0|.
+template <class T>
+__device__ __forceinline__ void whole_deficit(const Strip<T>& eps, unsigned obtuse, Strip<T>& total) {
+#pragma unroll
+  for (int v = 0; v < strip; ++v) total[v] = obtuse >> v & 1 ? T(2) - eps[v] : eps[v];
+}
+
+// 1 - (1 - total) (1 - other).
+template <class T>
+__device__ __forceinline__ void add_deficit(const Strip<T>& other, Strip<T>& total) {
+#pragma unroll
+  for (int v = 0; v < strip; ++v) total[v] += other[v] * (T(1) - total[v]);
+}
+
 // An output of a depth: from tau, or from the total of the deficits.
 template <class T>
 __device__ __forceinline__ void depth_value(Quantity quantity, int depth, const Strip<T>& tau, const Strip<T>& total,
                                             Strip<T>& value) {
-  if (quantity == Quantity::relu || quantity == Quantity::grelu) {
+  if (is_deficit(quantity)) {
+#pragma unroll
+    for (int v = 0; v < strip; ++v) value[v] = total[v] <= smallest_angle<T> ? T(0) : total[v];
+    return;
+  }
+  if (is_kernel(quantity)) {
     const T layers = static_cast<T>(quantity == Quantity::relu ? depth + 1 : depth);
     const T scale = quantity == Quantity::relu ? T(1) : layers;
 #pragma unroll
@@ -72,30 +100,37 @@ __device__ __forceinline__ void depth_value(Quantity quantity, int depth, const 
 //   grelu         l |x||z| (1 - u_l), u_0 = eps_1, u_s = u_{s-1} + tau_s (1 - u_{s-1}): the expected GReLU kernel
 //   grelu_angle   the angle whose cosine is 1 - u_l
 //   embedding_angle   pi tau_l
+//   grelu_deep    l |x||z| (1 - u_l), u_{-1} = 1 - cos theta_0, u_s as above from s = 0 on; its deficit is u_l of
+//                 u_{-1} = 0
 template <class T, int side>
 __device__ __forceinline__ void sweep_strip(const PairStrip<T, side>& pairs, Quantity quantity) {
   DepthCursor depths(pairs.a.depths);
   const bool relu = quantity == Quantity::relu || quantity == Quantity::relu_angle;
-  const bool kernel = quantity == Quantity::relu || quantity == Quantity::grelu;
+  const bool own = quantity == Quantity::grelu_deep || quantity == Quantity::grelu_deep_deficit;
+  const bool kernel = is_kernel(quantity);
   if (quantity == Quantity::relu && depths.reached(0)) pairs.write_patch(depths.next(), false);
   Strip<T> eps, tau, total;
   unsigned obtuse;
   pairs.input_angles(eps, obtuse);
+  whole_deficit<T>(eps, obtuse, total);
+  if (is_deficit(quantity)) {
 #pragma unroll
-  for (int v = 0; v < strip; ++v) total[v] = obtuse >> v & 1 ? T(2) - eps[v] : eps[v];
+    for (int v = 0; v < strip; ++v) total[v] = T(0);
+  }
   T number = 1;   // of the depth
   int layer = 0;  // the next one to be left
   for (int depth = quantity == Quantity::relu ? 1 : 0; depth <= depths.last(); ++depth) {
     // eps_l and tau_{l-1} serve relu at depth l (and tau_0 its angle at depth 0), tau_l the others.
     if (layer <= (relu ? depth - 1 : depth) || layer == 0) advance<T>(layer++, obtuse, eps, tau);
     if (depth == 0) {
-      if (!relu) {
+      if (own) {
+        add_deficit<T>(tau, total);
+      } else if (!relu) {
 #pragma unroll
         for (int v = 0; v < strip; ++v) total[v] = eps[v];
       }
     } else if (!relu) {
-#pragma unroll
-      for (int v = 0; v < strip; ++v) total[v] += tau[v] * (T(1) - total[v]);
+      add_deficit<T>(tau, total);
     } else {
 #pragma unroll
       for (int v = 0; v < strip; ++v) total[v] = (total[v] + eps[v]) + tau[v] * (number - total[v]);
@@ -106,6 +141,35 @@ __device__ __forceinline__ void sweep_strip(const PairStrip<T, side>& pairs, Qua
       depth_value<T>(quantity, depth, tau, total, value);
       pairs.write(depths.next(), value, kernel);
     }
+  }
+}
+
+// grelu_shallow l |x||z| cos theta_0 (1 - tau_0)^{l+1}, and 1 - (1 - tau_0)^{l+1}, its deficit: powers by squaring.
+template <class T, int side>
+__device__ __forceinline__ void shallow_strip(const PairStrip<T, side>& pairs, Quantity quantity) {
+  const Depths& depths = pairs.a.depths;
+  Strip<T> eps, tau, start;
+  unsigned obtuse;
+  pairs.input_angles(eps, obtuse);
+  whole_deficit<T>(eps, obtuse, start);
+  advance<T>(0, obtuse, eps, tau);
+#pragma unroll 1
+  for (int output = 0; output < depths.count; ++output) {
+    Strip<T> total, power;
+#pragma unroll
+    for (int v = 0; v < strip; ++v) {
+      total[v] = is_deficit(quantity) ? T(0) : start[v];
+      power[v] = tau[v];
+    }
+#pragma unroll 1
+    for (int left = depths.depth[output] + 1; left; left /= 2) {
+      if (left % 2) add_deficit<T>(power, total);
+#pragma unroll
+      for (int v = 0; v < strip; ++v) power[v] += power[v] * (T(1) - power[v]);
+    }
+    Strip<T> value;
+    depth_value<T>(quantity, depths.depth[output], tau, total, value);
+    pairs.write(output, value, is_kernel(quantity));
   }
 }
 
@@ -164,7 +228,13 @@ __device__ __forceinline__ void for_each_strip(const PairArguments<T>& a, Comput
 template <class T, int side>
 __global__ void __launch_bounds__(Layout<T, side>::threads, Layout<T, side>::sweep_blocks)
     infinite_sweep(const PairArguments<T> a, const Quantity quantity) {
-  for_each_strip<T, side>(a, [&](const PairStrip<T, side>& pairs) { sweep_strip<T, side>(pairs, quantity); });
+  const bool shallow = quantity == Quantity::grelu_shallow || quantity == Quantity::grelu_shallow_deficit;
+  for_each_strip<T, side>(a, [&](const PairStrip<T, side>& pairs) {
+    if (shallow)
+      shallow_strip<T, side>(pairs, quantity);
+    else
+      sweep_strip<T, side>(pairs, quantity);
+  });
 }
 
 template <class T, int side>

@@ -4,7 +4,18 @@
 
 namespace gatentk {
 
-enum class Quantity : int { relu, relu_components, relu_angle, grelu, grelu_angle, embedding_angle };
+enum class Quantity : int {
+  relu,
+  relu_components,
+  relu_angle,
+  grelu,
+  grelu_angle,
+  embedding_angle,
+  grelu_deep,
+  grelu_deep_deficit,
+  grelu_shallow,
+  grelu_shallow_deficit
+};
 
 struct NamedQuantity {
   const char* name;
@@ -19,6 +30,10 @@ inline constexpr NamedQuantity quantities[] = {
     {"grelu", Quantity::grelu},
     {"grelu_angle", Quantity::grelu_angle},
     {"embedding_angle", Quantity::embedding_angle},
+    {"grelu_deep", Quantity::grelu_deep},
+    {"grelu_deep_deficit", Quantity::grelu_deep_deficit},
+    {"grelu_shallow", Quantity::grelu_shallow},
+    {"grelu_shallow_deficit", Quantity::grelu_shallow_deficit},
 };
 
 constexpr bool quantities_are_in_order() {
@@ -34,7 +49,7 @@ constexpr bool by_layer(Quantity quantity) {
   return quantity == Quantity::relu_components;
 }
 
-// The quantity of a sample x and itself in units of |x|^2, exactly; an angle is 0.
+// The quantity of a sample x and itself in units of |x|^2, exactly; an angle or deficit is 0.
 constexpr double diagonal_factor(Quantity quantity, double depth) {
   switch (quantity) {
     case Quantity::relu:
@@ -42,6 +57,8 @@ constexpr double diagonal_factor(Quantity quantity, double depth) {
     case Quantity::relu_components:
       return 1;
     case Quantity::grelu:
+    case Quantity::grelu_deep:
+    case Quantity::grelu_shallow:
       return depth;
     default:
       return 0;

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gatentk import _core
-from gatentk.activations import ACTIVATIONS
+from gatentk.activations import ACTIVATIONS, GATE_KINDS
 from gatentk.checks import describe
 from gatentk.ops.arguments import check_device, check_rows
 from gatentk.ops.autocast import in_float32, same_dtype
@@ -19,7 +19,8 @@ from gatentk.ops.registration import register
 from gatentk.scaling import BalancedRows
 
 QUANTITIES = tuple(_core.Quantity.__members__)
-ANGLES = tuple(quantity for quantity in QUANTITIES if quantity.endswith("_angle"))
+# Numbers of two directions, whatever the norms of the samples.
+OF_DIRECTIONS = tuple(quantity for quantity in QUANTITIES if quantity.endswith(("_angle", "_deficit")))
 
 # Far beyond where kernels have reached their limits: they differ from them by a share of 1 / depth. The time of a pair
 # grows with depth, and nothing ends a sum that is under way.
@@ -27,25 +28,29 @@ LARGEST_DEPTH = 1 << 20
 
 # Quantities that are there from some depth on; the others are there from 0 on.
 _SMALLEST_DEPTH = {quantity: row.smallest_depth for row in ACTIVATIONS.values() for quantity in row.quantities}
+_SMALLEST_DEPTH |= {
+    quantity: ACTIVATIONS["grelu"].smallest_depth for row in GATE_KINDS.values() for quantity in row.quantities
+}
 
 
 def infinite_ntk(x: Tensor, z: Tensor | None, depths: Sequence[int], quantity: str) -> Tensor:
     """Kernels and angles of infinitely wide networks at several depths in one pass; see `gatentk.ntk`.
 
     Args:
-        x: (..., n, d), float32 or float64, of any size; a row may be zero where no angles are asked for.
+        x: (..., n, d), float32 or float64, of any size; a row may be zero where neither angles nor deficits are
+            asked for.
         z: (..., n_z, d), or None for x itself (then one triangle is computed).
-        depths: rising and distinct; a single one for "relu_components", at least 1 for "grelu" and "grelu_angle".
+        depths: rising and distinct; a single one for "relu_components", at least 1 for those of "grelu".
         quantity: one of `QUANTITIES`, such as "relu", "relu_components", "relu_angle" or "embedding_angle";
-            `gatentk.activations` says which of them belong to an activation.
+            `gatentk.activations` says which of them belong to an activation, and which to a kind of gates.
 
     Returns:
         (len(depths), ..., n, n_z); (depth + 1, ..., n, n_z) for "relu_components". Kernels with a row of zeros are 0.
 
     Raises:
         TypeError, ValueError: tensors that do not fit each other, an unknown quantity, depths that do not rise,
-            angles of a row of zeros, kernels that leave the range of the dtype. That rows are finite is checked by
-            `gatentk.ntk`, not here.
+            angles or deficits of a row of zeros, kernels that leave the range of the dtype. That rows are finite is
+            checked by `gatentk.ntk`, not here.
 
     >>> infinite_ntk(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), None, [0, 1], "relu")
     tensor([[[1.0000, 0.0000],
@@ -100,7 +105,7 @@ def _at_any_size(compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
         if x.is_cuda and torch.cuda.is_current_stream_capturing():  # nothing can be looked at
             return compute(x, z, depths, quantity)
         rows = BalancedRows(x, z, x.dtype)
-        if quantity not in ANGLES:
+        if quantity not in OF_DIRECTIONS:
             return rows.restore(compute(rows.x, rows.z, depths, quantity))
         rows.check_angles()
         return compute(rows.x, rows.z, depths, quantity)
