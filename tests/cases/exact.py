@@ -64,6 +64,25 @@ def kernel_factor(theta, depth, activation):
     return total
 
 
+@cache
+def gate_share(theta, depth, kind):
+    """prod (1 - theta_s/pi) over s = 0 .. depth: gates on for both of two samples that the gates see theta apart."""
+    if kind == "shallow":
+        return (1 - theta / mp.pi) ** (depth + 1)
+    return mp.fprod(1 - t / mp.pi for t in angles(theta, depth)[: depth + 1])
+
+
+def gated_kernel(x, z, depth, kind, center=None):
+    """The kernel of two rows of floats whose gates are those of x - center, of a gate network with a C of its own."""
+    mu = [0.0] * len(x) if center is None else list(map(float, center))
+    seen = [[mp.mpf(float(v)) - mp.mpf(c) for v, c in zip(row, mu, strict=True)] for row in (x, z)]
+    product = mp.fsum(a * b for a, b in zip(*seen, strict=True))
+    squares = [mp.fsum(a * a for a in row) for row in seen]
+    wedge = squares[0] * squares[1] - product**2
+    theta = mp.atan2(mp.sqrt(wedge if wedge > 0 else 0), product)
+    return depth * dot(x, z) * gate_share(theta, depth, kind)
+
+
 def gradient_angle(theta, depth, activation="relu"):
     if activation == "linear" or depth == 0 or theta == 0:
         return theta

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from gatentk import ops
 from gatentk.checks import as_tensor, check_finite, describe, like_input
+from gatentk.gates import GateNetwork
+from gatentk.ntk.gate_kinds import DEFAULT
 from gatentk.ntk.infinite import Samples, check_depth, checked_activation
 
 # Rows of a block of pairs in min_angle take at most this many bytes.
@@ -39,10 +41,12 @@ def embedding_angles(x: Any, depth: int) -> Any:
     >>> [round(float(gt.ntk.embedding_angles(x, depth)[0, 1].rad2deg()), 1) for depth in (0, 1, 10)]
     [90.0, 71.4, 29.4]
     """
-    return like_input(_angles(x, depth, "embedding_angle"), x)
+    samples = Samples(x, None, "relu", [check_depth("depth", depth)])
+    samples.rows.check_angles()
+    return like_input(ops.infinite_ntk(samples.x, None, [depth], "embedding_angle")[0], x)
 
 
-def gradient_angles(x: Any, depth: int, activation: str = "relu") -> Any:
+def gradient_angles(x: Any, depth: int, activation: str = "relu", *, gates: str | GateNetwork = DEFAULT) -> Any:
     """Angles phi between the gradients of an infinitely wide network at all pairs of samples ([S], Thm 4.4).
 
     ReLU: cos phi = S_L / (L + 1), as accurate as `embedding_angles`; linear: the angle of the samples at any depth;
@@ -52,6 +56,8 @@ def gradient_angles(x: Any, depth: int, activation: str = "relu") -> Any:
         x: samples (..., n, d) without zero rows, float32 or float64, tensor or numpy array.
         depth: number of hidden layers.
         activation: "relu", "linear" or "grelu".
+        gates: of "grelu", as in `gatentk.ntk.infinite`. Differences from a center are rounded once, so that their
+            angles are good to about 1e-16 absolute.
 
     Returns:
         (..., n, n), float64, zeros on the diagonal.
@@ -65,10 +71,11 @@ def gradient_angles(x: Any, depth: int, activation: str = "relu") -> Any:
     >>> [round(float(gt.ntk.gradient_angles(x, depth)[0, 1].rad2deg()), 1) for depth in (0, 1, 10)]
     [5.7, 11.7, 30.7]
     """
-    return like_input(_angles(x, *_quantity(depth, activation)), x)
+    gradients = _Gradients(x, depth, activation, gates)
+    return like_input(gradients.between(gradients.own, None, gradients.seen, None), x)
 
 
-def min_angle(x: Any, depth: int, activation: str = "relu") -> float:
+def min_angle(x: Any, depth: int, activation: str = "relu", *, gates: str | GateNetwork = DEFAULT) -> float:
     """The smallest of `gradient_angles` between two different rows, without an n x n array.
 
     Returns:
@@ -83,18 +90,18 @@ def min_angle(x: Any, depth: int, activation: str = "relu") -> float:
     >>> round(gt.ntk.min_angle(x, depth=0, activation="linear"), 4)
     0.7854
     """
-    depth, quantity = _quantity(depth, activation)
-    samples = _samples(x, depth)
-    if samples.dim() != 2:
-        raise ValueError(f"x: expected shape (n, d), got {describe(samples)}")
-    n = samples.shape[0]
+    gradients = _Gradients(x, depth, activation, gates)
+    own, seen = gradients.own, gradients.seen
+    if own.dim() != 2:
+        raise ValueError(f"x: expected shape (n, d), got {describe(own)}")
+    n = own.shape[0]
     if n < 2:
-        raise ValueError(f"x: expected at least two samples, got {describe(samples)}")
+        raise ValueError(f"x: expected at least two samples, got {describe(own)}")
     step = max(1, BLOCK_BYTES // (8 * n))
     smallest = math.inf
     for start in range(0, n, step):
-        block = samples[start : start + step]
-        angles = ops.infinite_ntk(block, samples[start:], [depth], quantity)[0]
+        block = slice(start, start + step)
+        angles = gradients.between(own[block], own[start:], seen[block], seen[start:])
         angles.fill_diagonal_(math.inf)
         smallest = min(smallest, float(angles.min()))
     return smallest
@@ -142,17 +149,33 @@ def angles_from_kernel(K: Any) -> Any:
     return like_input(angles, K)
 
 
-def _quantity(depth: int, activation: str) -> tuple[int, str]:
-    depth = check_depth("depth", depth)
-    row = checked_activation(activation, depth)
-    return 0 if row.kernel is None else depth, row.angle
+class _Gradients:
+    """Samples of one call and how the angles between their gradients follow.
 
+    Attributes:
+        own, seen: rows (..., n, d), as they are and as the gates see them.
+    """
 
-def _samples(x: Any, depth: int) -> Tensor:
-    rows = Samples(x, None, "relu", [check_depth("depth", depth)]).rows
-    rows.check_angles()
-    return rows.x
+    def __init__(self, x: Any, depth: int, activation: str, gates: object) -> None:
+        depth = check_depth("depth", depth)
+        row = checked_activation(activation, depth)
+        samples = Samples(x, None, activation, [depth], gates=gates)
+        samples.rows.check_angles()
+        self.own, self.seen = samples.x, samples.seen.x
+        self._depth = 0 if row.kernel is None else depth
+        self._angle = row.angle
+        self._deficit = samples.gates.kind.deficit
 
+    def between(self, x: Tensor, z: Tensor | None, seen_x: Tensor, seen_z: Tensor | None) -> Tensor:
+        """Angles between the gradients at rows of `own`, to which those of `seen` belong.
 
-def _angles(x: Any, depth: int, quantity: str) -> Tensor:
-    return ops.infinite_ntk(_samples(x, depth), None, [depth], quantity)[0]
+        Gates that share no matrix with the network: cos phi = cos theta prod (1 - theta_s/pi), theta the angle of the
+        samples themselves; in complements, of which none is a difference of large numbers.
+        """
+        if self._deficit is None:
+            return ops.infinite_ntk(x, z, [self._depth], self._angle)[0]
+        theta = ops.infinite_ntk(x, z, [0], "embedding_angle")[0]
+        eps = 2 * (theta / 2).sin_().square_()
+        of_gates = ops.infinite_ntk(seen_x, seen_z, [self._depth], self._deficit)[0]
+        deficit = eps + of_gates * (1 - eps)
+        return 2 * (deficit / 2).clamp_(max=1).sqrt_().asin_()

@@ -11,6 +11,8 @@ from torch import Tensor
 from gatentk import ops
 from gatentk.activations import ACTIVATIONS, Activation
 from gatentk.checks import as_tensor, check_choice, check_dtype, check_integer, check_samples, describe, like_input
+from gatentk.gates import GateNetwork
+from gatentk.ntk.gate_kinds import DEFAULT, chosen_gates, from_center
 from gatentk.ops.infinite import LARGEST_DEPTH
 from gatentk.scaling import BalancedRows
 
@@ -22,27 +24,40 @@ def infinite(
     activation: str = "relu",
     components: bool = False,
     dtype: torch.dtype | str = torch.float64,
+    *,
+    gates: str | GateNetwork = DEFAULT,
 ) -> Any:
     """NTK of an infinitely wide network.
 
     "relu": K = |x||z| S_L, exact to about 1e-14 of the diagonal even for samples that nearly coincide ([S], Thm 4.1
-    and 4.4, in complements). "linear": (L+1) x.z ([S], Cor. 3.2). "grelu": the expectation over gates and weights,
-    L |x||z| cos(theta_1) prod_s (1 - theta_s/pi), in units of m^2/(d_x d_y).
+    and 4.4, in complements). "linear": (L+1) x.z ([S], Cor. 3.2). "grelu": the expectation over gates and weights of
+    the kernel of one output over W_1 .. W_L, in units of m^2/(d_x d_y), by the gates:
+
+    - "paper", which share C with the network ([G], Sec. 2): L |x||z| cos(theta_1) prod_{s=1..L} (1 - theta_s/pi);
+    - "deep", of a gate network with a C of its own: L x.z prod_{s=0..L} (1 - theta_s/pi), for many units a layer (a
+      layer of w units is off by a share of the order of L/w; `given_gates` is not);
+    - "shallow": L x.z (1 - theta_0/pi)^(L+1), at every width and block size.
+
+    With a center, theta_0 is the angle between x - center and z - center; x.z stays that of the samples.
 
     Args:
         x: samples (..., n, d), float32 or float64, tensor or numpy array. The kernel of a zero row is 0.
         z: samples (..., n_z, d) for a rectangular kernel; x itself if left out.
         depth: number of hidden layers L, at most 2^20; 0 is the linear model (not for "grelu").
         activation: "relu", "linear" or "grelu".
-        components: one kernel for each trained matrix: (L+1, ..., n, n_z), for "grelu" (L, ..., n, n_z).
+        components: one kernel for each trained matrix: (L+1, ..., n, n_z), for "grelu" (L, ..., n, n_z): those of
+            W_1 .. W_L, which are all equal for all gates.
         dtype: in which K is computed and returned, torch.float64 or torch.float32 (or their names).
+        gates: of "grelu": "paper", "deep", "shallow", or a GateNetwork, whose kind and center are taken, and neither
+            its width nor its depth.
 
     Returns:
         (..., n, n_z) of `dtype`, numpy unless `x` is a tensor.
 
     Raises:
         TypeError, ValueError: empty, non-finite or integer samples, different d, a negative depth; samples so large
-            or small that kernels overflow or underflow `dtype`.
+            or small that kernels overflow or underflow `dtype`; gates of other samples, or a sample that equals their
+            center.
 
     >>> import torch
     >>> import gatentk as gt
@@ -52,9 +67,12 @@ def infinite(
             [0.3183, 2.0000]], dtype=torch.float64)
     >>> gt.ntk.infinite(x, depth=1, components=True).shape
     torch.Size([2, 2, 2])
+    >>> gt.ntk.infinite(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), depth=1, activation="grelu", gates="shallow")
+    tensor([[1.0000, 0.5625],
+            [0.5625, 2.0000]], dtype=torch.float64)
     """
     depth = check_depth("depth", depth)
-    samples = Samples(x, z, activation, [depth], dtype)
+    samples = Samples(x, z, activation, [depth], dtype, gates)
     if not components:
         return like_input(samples.kernels([depth])[0], x)
     quantity = samples.activation.components
@@ -71,11 +89,13 @@ def infinite_sweep(
     depths: Iterable[int] = range(11),
     activation: str = "relu",
     dtype: torch.dtype | str = torch.float64,
+    *,
+    gates: str | GateNetwork = DEFAULT,
 ) -> Any:
     """`infinite` at many depths in one pass over the pairs of samples.
 
     Args:
-        x, z, activation, dtype: as in `infinite`.
+        x, z, activation, dtype, gates: as in `infinite`.
         depths: numbers of hidden layers, in any order.
 
     Returns:
@@ -93,7 +113,7 @@ def infinite_sweep(
     wanted = [check_depth("depths", depth) for depth in depths]
     if not wanted:
         raise ValueError("depths: expected at least one depth")
-    samples = Samples(x, z, activation, wanted, dtype)
+    samples = Samples(x, z, activation, wanted, dtype, gates)
     return like_input(samples.kernels(wanted), x)
 
 
@@ -120,7 +140,13 @@ class Samples:
     """Checked samples of one call, balanced."""
 
     def __init__(
-        self, x: Any, z: Any, activation: str, depths: Sequence[int], dtype: torch.dtype | str = torch.float64
+        self,
+        x: Any,
+        z: Any,
+        activation: str,
+        depths: Sequence[int],
+        dtype: torch.dtype | str = torch.float64,
+        gates: object = DEFAULT,
     ) -> None:
         self.activation = checked_activation(activation, min(depths))
         self.dtype = check_dtype(dtype, torch.float64)
@@ -131,8 +157,14 @@ class Samples:
                 raise ValueError(f"{name}: expected a CPU or CUDA tensor, got {describe(tensor)}")
         if len(tensors) == 2:
             self._check_pair(*tensors)
-        self.rows = BalancedRows(tensors[0], tensors[1] if len(tensors) == 2 else None, self.dtype)
+        self.gates = chosen_gates(gates, activation, tensors[0].shape[-1])
+        right = tensors[1] if len(tensors) == 2 else None
+        self.rows = BalancedRows(tensors[0], right, self.dtype)
         self.x, self.z = self.rows.x, self.rows.z
+        # As the gates see them.
+        self.seen = self.rows
+        if self.gates.center is not None:
+            self.seen = from_center(tensors[0], right, self.gates.center, self.dtype)
 
     @staticmethod
     def _check_pair(x: Tensor, z: Tensor) -> None:
@@ -149,10 +181,26 @@ class Samples:
             factors = self.x.new_tensor([self.activation.trained(depth) for depth in depths])
             return self.rows.restore(factors.view(-1, *[1] * self.x.dim()) * self._gram())
         rising = sorted(set(depths))
-        kernels = ops.infinite_ntk(self.x, self.z, rising, self.activation.kernel)
+        kernels = self._gated(rising) if self.activation.function is None else self._plain(rising)
         if rising != list(depths):
             kernels = kernels[[rising.index(depth) for depth in depths]]
         return self.rows.restore(kernels)
+
+    def _plain(self, depths: list[int]) -> Tensor:
+        assert self.activation.kernel is not None
+        return ops.infinite_ntk(self.x, self.z, depths, self.activation.kernel)
+
+    def _gated(self, depths: list[int]) -> Tensor:
+        """Of gates that see other samples L x.z prod (1 - theta_s/pi), x.z in full digits and one triangle of each."""
+        kind = self.gates.kind
+        if self.seen is self.rows or kind.deficit is None:
+            return ops.infinite_ntk(self.x, self.z, depths, kind.kernel)
+        kernels = ops.infinite_ntk(self.seen.x, self.seen.z, depths, kind.deficit)
+        gram = self._gram()
+        for kernel, depth in zip(kernels, depths, strict=True):
+            of_all = gram * depth
+            torch.addcmul(of_all, kernel, of_all, value=-1, out=kernel)
+        return kernels
 
     def _gram(self) -> Tensor:
         ones = self.x[..., :0]
