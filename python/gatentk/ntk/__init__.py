@@ -2,12 +2,14 @@
 
 from gatentk.ntk.angles import angles_from_kernel, embedding_angles, gradient_angles, min_angle
 from gatentk.ntk.empirical import empirical
+from gatentk.ntk.given_gates import given_gates
 from gatentk.ntk.infinite import infinite, infinite_sweep
 
 __all__ = [
     "angles_from_kernel",
     "embedding_angles",
     "empirical",
+    "given_gates",
     "gradient_angles",
     "infinite",
     "infinite_sweep",
