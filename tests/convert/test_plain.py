@@ -4,8 +4,9 @@ import shutil
 import subprocess
 import sys
 
+import pytest
 import torch
-from cases.deployed import D_IN, D_OUT, DEPTH, WIDTH, gated, samples
+from cases.deployed import D_IN, D_OUT, DEPTH, FORMS, WIDTH, gated, samples
 
 from gatentk import convert
 from gatentk.convert import plain
@@ -40,3 +41,72 @@ def test_gates_repeat_over_their_blocks():
     on = torch.tensor([[True, False, True]])
     values = torch.tensor([[1.0, 2, torch.inf, torch.nan, -5]])
     assert plain.gated(values, on, 2).tolist() == [[1, 2, 0, 0, -5]]
+
+
+LOADED = """
+import sys, torch
+sys.modules["gatentk"] = None
+net = torch.export.load("net.pt2").module()
+torch.save([net(x) for x in torch.load("x.pt")], "y.pt")
+"""
+
+
+def exported(net, *inputs):
+    """For any number of samples: axis 0 of x, axis 1 of masks."""
+    count = torch.export.Dim("n")
+    shapes = {name: {axis: count} for name, axis in zip(("x", "masks")[: len(inputs)], (0, 1), strict=False)}
+    return torch.export.export(net, inputs, dynamic_shapes=shapes)
+
+
+@pytest.mark.filterwarnings("ignore:`isinstance:FutureWarning")
+@pytest.mark.parametrize("form", FORMS)
+def test_programs_take_any_number_of_samples_and_gates(form):
+    net, x = gated(form), samples()
+    plain_net, masks = convert.to_torch(net), net.gate_table(x).to_bool()
+    few = samples(2), net.gate_table(samples(2)).to_bool()
+    alone, given = exported(plain_net, few[0]).module(), exported(plain_net, *few).module()
+    for n in (1, 2, 20):
+        torch.testing.assert_close(alone(x[:n]), net(x[:n]))
+        torch.testing.assert_close(given(x[:n], masks[:, :n]), net(x[:n]))
+    called = {str(node.target) for node in alone.graph.nodes if node.op == "call_function"}
+    assert not any("gatentk" in target for target in called)
+
+
+@pytest.mark.filterwarnings("ignore:`isinstance:FutureWarning")
+def test_a_program_runs_in_a_process_without_gatentk(tmp_path):
+    net, batches = gated("deep, centred"), [samples(n) for n in (1, 5, 20)]
+    torch.export.save(exported(convert.to_torch(net), batches[1]), tmp_path / "net.pt2")
+    torch.save(batches, tmp_path / "x.pt")
+    subprocess.run([sys.executable, "-W", "ignore", "-c", LOADED], check=True, cwd=tmp_path)
+    for found, x in zip(torch.load(tmp_path / "y.pt"), batches, strict=True):
+        torch.testing.assert_close(found, net(x))
+
+
+COMPILED = """
+import sys, torch
+sys.modules["gatentk"] = None
+net = torch._inductor.aoti_load_package("net.pt2")
+torch.save([net(x) for x in torch.load("x.pt")], "y.pt")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gates_of_ragged_blocks_are_compiled_right(dtype):
+    net, x = gated("shallow, ragged blocks, centred", dtype), samples(dtype=dtype)
+    compiled = torch.compile(convert.to_torch(net), fullgraph=True, dynamic=True)
+    torch.testing.assert_close(compiled(x), net(x))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("form", ["deep", "shallow, ragged blocks, centred"])
+def test_a_compiled_package_runs_in_a_process_without_gatentk(form, tmp_path):
+    net, batches = gated(form), [samples(n) for n in (2, 5, 20)]
+    program = exported(convert.to_torch(net).eval(), batches[1])
+    torch._inductor.aoti_compile_and_package(program, package_path=str(tmp_path / "net.pt2"))
+    torch.save(batches, tmp_path / "x.pt")
+    subprocess.run([sys.executable, "-W", "ignore", "-c", COMPILED], check=True, cwd=tmp_path)
+    for found, x in zip(torch.load(tmp_path / "y.pt"), batches, strict=True):
+        torch.testing.assert_close(found, net(x).detach())

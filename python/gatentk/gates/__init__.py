@@ -2,7 +2,8 @@
 
 from gatentk.gates.index import Index
 from gatentk.gates.network import GateNetwork
+from gatentk.gates.samples import NumberedSamples
 from gatentk.gates.table import GateTable
 from gatentk.ops import GateLayer
 
-__all__ = ["GateLayer", "GateNetwork", "GateTable", "Index"]
+__all__ = ["GateLayer", "GateNetwork", "GateTable", "Index", "NumberedSamples"]
