@@ -259,6 +259,7 @@ SCENARIOS = {
         optimizer="adam", width=24, rates=(0.01,), switch=2, epochs=5, patience=1, diagnostics=("gradient", "patterns")
     ),
     "diverged training": lambda: Training(rates=(1e12,), epochs=20),
+    "training with gates of blocks": lambda: Training(block=3, gates="shallow", center=True),
     "grown training": GrownTraining,
     "restarted training": RestartedTraining,
     "forgotten training": ForgottenTraining,
