@@ -50,8 +50,9 @@ def masked_linear(
         weight: (out_features, in_features) of the same dtype.
         gate_in: (..., n, row_bytes(in_features)) packed bits, or a layer of a gate table, which caches its plans.
         gate_out: the same for out_features; outputs that are off are exact zeros.
-        method: "masked" skips, "dense" multiplies everything, "auto" chooses by size and density; on a CUDA device it
-            skips where there are gates, because zeros cannot be counted without waiting for the device.
+        method: "masked" skips, "dense" multiplies everything, "auto" chooses by sizes, densities and a calibration of
+            the processor (docs/skipping.md); on a CUDA device it skips where there are gates, because zeros cannot be
+            counted without waiting for the device.
         block: neighbouring neurons that share a bit, ceil(width / block) bits a row; left out, it is that of the
             layer, or 1 for packed bits.
 
