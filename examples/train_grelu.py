@@ -1,22 +1,9 @@
 """Train a gated ReLU network on the digits of scikit-learn: gates are computed once and looked up by sample."""
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 import gatentk as gt
-
-
-class Indexed(Dataset):
-    """Samples with their numbers, by which the loop finds their gates."""
-
-    def __init__(self, x, y):
-        self.x, self.y = x, y
-
-    def __len__(self):
-        return len(self.x)
-
-    def __getitem__(self, i):
-        return i, self.x[i], self.y[i]
 
 
 def main(epochs=5):
@@ -28,7 +15,7 @@ def main(epochs=5):
 
     net = gt.nn.GReLUNetwork(d_in=x.shape[1], width=512, depth=2, d_out=10)
     table = net.gate_table(x[train])
-    loader = DataLoader(Indexed(x[train], y[train]), batch_size=128, shuffle=True)
+    loader = DataLoader(gt.gates.NumberedSamples(x[train], y[train]), batch_size=128, shuffle=True)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
 
     for epoch in range(epochs):
