@@ -9,7 +9,8 @@ from torch import Tensor
 
 from gatentk import _core
 from gatentk.checks import FLOATS, describe
-from gatentk.ops.bits import gated, transpose_bits
+from gatentk.ops.arguments import check_bit_matrix
+from gatentk.ops.bits import gated, transpose_on_cpu
 from gatentk.ops.layouts import contiguous_rows, gate_view, row_bytes, units
 from gatentk.ops.registration import below_autograd, recordable, register, sliced
 
@@ -51,8 +52,11 @@ def with_unit_major(gate: Gate, width: int, block: int) -> Gate:
     """A gate list with rows of contiguous unit-major bits, which live as long as it does."""
     if not gate:
         return gate
-    bits = gate[1] if len(gate) == 2 else transpose_bits(gate[0], units(width, block))
-    return [gate[0], contiguous_rows(bits)]
+    if len(gate) == 2:
+        return [gate[0], contiguous_rows(gate[1])]
+    count = units(width, block)
+    check_bit_matrix("bits", gate[0], count)
+    return [gate[0], transpose_on_cpu(gate[0], count)]
 
 
 def check_blocks(name: str, blocks: Tensor, width: int) -> None:

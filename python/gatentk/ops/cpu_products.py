@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gatentk import _core
-from gatentk.ops.bits import expand_bits, gate_in_place, gated
+from gatentk.ops.bits import expand_bits, gate_in_place, gate_rows_on_cpu, gated
 from gatentk.ops.blocks import multiply_rows, weight_gradient_of_rows
 from gatentk.ops.layouts import MaskedProduct, contiguous_rows, gate_view, view
 from gatentk.ops.plans import plan_address
@@ -23,7 +23,9 @@ def dense_product(product: MaskedProduct) -> Tensor:
     """By torch, of masked factors; on any device."""
     bits_a, bits_b, bits_out = product.bits
     of_a, of_b, of_out = product.blocks
-    left, right = gated(product.a, bits_a, of_a), gated(product.b, bits_b, of_b)
+    mask = gate_rows_on_cpu if product.a.is_cpu else gated
+    left = product.a if bits_a is None else mask(product.a, bits_a, of_a)
+    right = product.b if bits_b is None else mask(product.b, bits_b, of_b)
     out = (left.T if product.transpose_a else left) @ (right.T if product.transpose_b else right)
     return out if bits_out is None else gate_in_place(out, bits_out, of_out)
 

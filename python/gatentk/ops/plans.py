@@ -90,6 +90,8 @@ def checked_plans(gate: GateRows, name: str, width: int, block: int = 1) -> tupl
     Raises:
         ValueError: they are not what is made of the bits; the message names the argument `name`.
     """
+    if isinstance(gate, GateLayer) and (gate.width, gate.block) == (width, block):
+        return gate.plans  # which nobody else made
     plans, bits = gate.plans, gate.bits
     if bits.dim() != 2:
         raise ValueError(f"{name}: expected bits of shape (n, row bytes) with their plans, got {describe(bits)}")
