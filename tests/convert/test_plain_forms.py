@@ -197,6 +197,26 @@ def test_parts_of_models_are_replaced_and_stay_shared():
     assert type(model.first) is GReLUNetwork
 
 
+@FORMS_OF_GATES
+def test_predicted_gates_of_gated_networks_agree(form):
+    fast, _ = convert.low_rank_gates(gated(form), samples(), rank=5)
+    plain = convert.to_torch(fast)
+    assert {part.__module__ for part in own_parts(plain)} == {PlainGReLUNetwork.__module__}
+    torch.testing.assert_close(plain(samples(9)), fast(samples(9)))
+    with torch.autocast("cpu"):
+        found = plain._gates(plain.net.gate_net, samples(9))
+    torch.testing.assert_close(found, fast.gate_table(samples(9)).to_bool())
+
+
+@pytest.mark.parametrize("last_relu", [True, False])
+def test_predicted_gates_of_relu_networks_agree(last_relu):
+    net = ReLUNetwork(D_IN, WIDTH, DEPTH, D_OUT, last_relu, generator(), torch.float64)
+    fast, _ = convert.low_rank_gates(net, samples(), rank=5)
+    plain = convert.to_torch(nn.Sequential(fast))
+    assert type(plain[0].net) is nn.Sequential
+    torch.testing.assert_close(plain(samples(9)), fast(samples(9)))
+
+
 def test_layers_that_skip_zeros_become_linear_again():
     model = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 5), nn.ReLU(), nn.Linear(5, 2)).double()
     parametrize.register_parametrization(model[4], "weight", nn.Tanh())

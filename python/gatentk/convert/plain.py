@@ -6,7 +6,7 @@ have the names that they have in what the modules stand for: the state_dict of o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -281,3 +281,56 @@ class PlainGReLULinear(nn.Module):
                 f"{tuple(gate.shape)}"
             )
         return gate
+
+
+class PlainLowRankGated(nn.Module):
+    """Inference with gates that low-rank factors predict, by plain operations; see `gatentk.convert.LowRankGated`.
+
+    Args:
+        net: the network, a `PlainGReLUNetwork`, or a sequence of Linear and ReLU.
+        factors: (U_k, V_k) of layers 1, 2, ...
+
+    Attributes:
+        net: as given.
+        u_1, v_1, u_2, ...: buffers with the factors.
+    """
+
+    def __init__(self, net: PlainGReLUNetwork | nn.Sequential, factors: Sequence[tuple[Tensor, Tensor]]) -> None:
+        super().__init__()
+        self.net = net
+        self.predicted = len(factors)
+        for k, (u, v) in enumerate(factors, 1):
+            self.register_buffer(f"u_{k}", u)
+            self.register_buffer(f"v_{k}", v)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs (n, d_out) of samples (n, d_in) of the dtype of the weights."""
+        if isinstance(self.net, PlainGReLUNetwork):
+            outputs: Tensor = self.net(x, self._gates(self.net.gate_net, x))
+            return outputs
+        first, *layers = (layer for layer in self.net if isinstance(layer, nn.Linear))
+        z = torch.relu(first(x))
+        for k, layer in enumerate(layers, 1):
+            z = torch.relu(gated(layer(z), self._predicted(k, z) > 0)) if k <= self.predicted else layer(z)
+        return z
+
+    def _gates(self, gates: PlainGateNetwork, x: Tensor) -> Tensor:
+        if torch.is_autocast_enabled(x.device.type):  # gates are the same with it and without
+            with torch.autocast(x.device.type, enabled=False):
+                return self._gates(gates, x)
+        x = x.to(gates.input_weight.dtype)
+        if gates.center is not None:
+            x = x - gates.center
+        z = torch.relu(linear(x, gates.input_weight))
+        on = [~(z <= 0)]
+        for k in range(1, self.predicted + 1):
+            z = torch.relu(self._predicted(k, x if gates.kind == "shallow" else z))
+            on.append(~(z <= 0))
+        return torch.stack(on)
+
+    def _predicted(self, k: int, z: Tensor) -> Tensor:
+        if torch.is_autocast_enabled(z.device.type):
+            with torch.autocast(z.device.type, enabled=False):
+                return self._predicted(k, z)
+        u, v = self.get_buffer(f"u_{k}"), self.get_buffer(f"v_{k}")
+        return linear(linear(z.to(v.dtype), v), u)

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from gatentk.checks import describe
-from gatentk.convert.plain import PlainGatedLinear, PlainGReLULinear, PlainGReLUNetwork
+from gatentk.convert.plain import PlainGatedLinear, PlainGReLULinear, PlainGReLUNetwork, PlainLowRankGated
+from gatentk.convert.predicted_gates import LowRankGated
 from gatentk.convert.tracing import copied
 from gatentk.errors import UnsupportedModuleError
 from gatentk.gates import GateNetwork
@@ -137,6 +138,13 @@ def _grelu_linear(layer: GReLULinear) -> nn.Module:
     return _with_tensors_of(layer, PlainGReLULinear(layer.in_features, layer.out_features, device="meta"))
 
 
+def _low_rank(fast: LowRankGated) -> nn.Module:
+    form = _PLAIN_FORMS[type(fast.net)](fast.net)
+    assert isinstance(form, (PlainGReLUNetwork, nn.Sequential))
+    factors = [(fast.get_buffer(f"u_{k}"), fast.get_buffer(f"v_{k}")) for k in range(1, fast.predicted + 1)]
+    return PlainLowRankGated(form, factors)
+
+
 def _form(gates: GateNetwork) -> dict[str, Any]:
     return {"block": gates.block, "kind": gates.kind, "centered": gates.center is not None}
 
@@ -161,6 +169,7 @@ _PLAIN_FORMS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     GReLUNetwork: _grelu_network,
     GReLULinear: _grelu_linear,
     GatedLinear: _gated_linear,
+    LowRankGated: _low_rank,
 }
 # Parts of those, converted with them.
 _CONTAINED = (GateNetwork,)
