@@ -88,18 +88,19 @@ def test_every_instruction_set_gives_the_network(isa, dtype):
 
 
 @pytest.mark.filterwarnings("ignore:bfloat16 on the CPU:UserWarning")
-def test_block_form_is_taken_where_it_can_be(monkeypatch):
+def test_block_form_is_taken_where_it_pays(monkeypatch):
     made = chained(monkeypatch)
     for net, expected in (
         (build(), 1),
         (build(block=1), 0),
         (build().double(), 1),
         (build().bfloat16(), 0),
-        (build(width=2048, depth=1, block=8), 1),
+        (build(width=1100, depth=1, block=64), 1),
         (build(width=128, depth=1, block=4), 0),
+        (build(width=1100, depth=1, block=2), 0),
     ):
         net.method = "auto"
-        x = rows(4, dtype=net.input_weight.dtype)
+        x = rows(100, dtype=net.input_weight.dtype)
         net(x)
         net.method = "dense"
         net(x)

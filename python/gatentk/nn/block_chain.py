@@ -9,13 +9,12 @@ from torch import Tensor
 
 from gatentk.checks import FLOATS
 from gatentk.gates import GateLayer
+from gatentk.ops import calibration, paths
 from gatentk.ops.autocast import is_cast
 
-# The smallest blocks for which "auto" keeps to block form, from widths on. Measured in float32 forward and with
-# gradients against dense products and masks at depth 2 (Zen 5, AVX-512, 2 cores, loaded): blocks of 16 take 0.3 to 0.9
-# of their time at widths 256 to 2048 and 64 to 1024 samples, blocks of 8 as much from width 1024 on and about the same
-# time below; blocks of 4 up to twice as much below width 1024.
-_SMALLEST_BLOCKS = ((0, 16), (1024, 8), (2048, 2))
+# Time of products in block form in that of the same kernels from rows to rows, which unpack and pack: 0.6 to 0.95 at
+# widths 256 to 2048 and 16 to 1024 samples (Zen 5, AVX-512, 2 cores, loaded).
+_UNPACKED = 0.9
 
 # Outputs up to here are one block, which is only a view of them.
 _WIDEST_OUTPUT_BLOCK = 256
@@ -58,20 +57,38 @@ class BlockChain:
         return out
 
 
-def chain_is_faster(x: Tensor, weight: Tensor, layer: GateLayer, method: str) -> bool:
-    """Whether values stay in block form: where kernels for blocks run, and skip more than they cost.
+def chain_is_faster(x: Tensor, layers: Sequence[GateLayer], weights: Sequence[Tensor], method: str) -> bool:
+    """Whether values stay in block form: by what `ops.paths` knows of the products that take most of the time.
 
     Args:
         x: samples.
-        weight: one of the network's.
-        layer: gates of the samples.
+        layers: their gates.
+        weights: C, W_1 .. W_depth.
         method: as in `gatentk.ops.masked_linear`.
     """
-    if layer.block == 1 or method not in ("auto", "masked") or x.device.type != "cpu":
+    gate, weight = layers[0], weights[-1]
+    if gate.block == 1 or method not in ("auto", "masked") or x.device.type != "cpu":
         return False
     if weight.dtype not in FLOATS and not is_cast(weight):
         return False
-    if method == "auto" and layer.block < min(b for w, b in _SMALLEST_BLOCKS if w <= layer.width):
-        return False
+    compiling = torch.compiler.is_compiling()
     # Products of blocks are batched member by member, those of rows all at once.
-    return torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active()
+    if not compiling and torch._C._are_functorch_transforms_active():
+        return False
+    if method == "masked":
+        return True
+    dtype = weight.dtype if weight.dtype in FLOATS else torch.float32
+    # A trace has no values, and measures nothing.
+    density = 0.5 if compiling else paths.share_on(gate.bits, gate.units)
+    trains = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *weights))
+    works = [
+        paths.Work(kind, dtype, gate.n, (gate.width,) * 2, (gate.block,) * 2, (density,) * 2)
+        for kind in (calibration.KINDS if trains else calibration.KINDS[:1])
+    ]
+    if compiling or works[0].small:
+        return all(paths.fixed_path(work, True) == "blocks" for work in works)
+    ways = [
+        [paths.cost(name, work, calibration.ratios(work.kind, dtype)) for name in ("blocks", "neurons")]
+        for work in works
+    ]
+    return _UNPACKED * sum(blocks for blocks, _ in ways) < sum(min(1.0, *costs) for costs in ways)

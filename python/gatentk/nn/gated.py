@@ -125,9 +125,9 @@ class GReLUNetwork(FixedEndsNetwork):
             TypeError, ValueError: samples or gates that do not fit the network.
             GateTableError: gates of another gate network; inside torch.compile this is not noticed.
         """
-        layers = self.gate_layers(x, gates)
-        if chain_is_faster(x, self.output_weight, layers[0], self.method):
-            chain = BlockChain(layers, [self.input_weight, *self.weights])
+        layers, weights = self.gate_layers(x, gates), [self.input_weight, *self.weights]
+        if chain_is_faster(x, layers, weights, self.method):
+            chain = BlockChain(layers, weights)
             for t in chain.values(x):  # noqa: B007 (no list: without gradients only the last one is kept)
                 pass
             return chain.output(t, self.output_weight)
@@ -141,9 +141,9 @@ class GReLUNetwork(FixedEndsNetwork):
         >>> [tuple(t.shape) for t in GReLUNetwork(4, 64, 2).intermediate(torch.eye(4))]
         [(4, 64), (4, 64), (4, 64)]
         """
-        layers = self.gate_layers(x, gates)
-        if chain_is_faster(x, self.output_weight, layers[0], self.method):
-            chain = BlockChain(layers, [self.input_weight, *self.weights])
+        layers, weights = self.gate_layers(x, gates), [self.input_weight, *self.weights]
+        if chain_is_faster(x, layers, weights, self.method):
+            chain = BlockChain(layers, weights)
             return [chain.rows(k, t) for k, t in enumerate(chain.values(x))]
         return list(self._values(x, layers))
 
