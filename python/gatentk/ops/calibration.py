@@ -240,10 +240,14 @@ def measure(kind: str, dtype: torch.dtype) -> Ratios | None:
     Ways take turns with the dense product, and the fastest of their turns count in which all threads worked all the
     time.
     """
+    found = []
     with torch.inference_mode(False), torch.no_grad():
-        found = [_measured(kind, dtype, n, width) for n, width in zip(SAMPLES, _widths(kind, dtype), strict=True)]
-    whole = [row for row in found if row is not None]
-    return {way: [row[way] for row in whole] for way in WAYS} if len(whole) == len(found) else None
+        for n, width in zip(SAMPLES, _widths(kind, dtype), strict=True):
+            row = _measured(kind, dtype, n, width)
+            if row is None:
+                return None
+            found.append(row)
+    return {way: [row[way] for row in found] for way in WAYS}
 
 
 def _widths(kind: str, dtype: torch.dtype) -> tuple[int, ...]:
