@@ -30,7 +30,8 @@ def interrupted_after(seed, epoch):
         ({"optimizer": "adam", "rates": (1e-3,), "width": 100, "switch": 2, "diagnostics": tuple(DIAGNOSTICS)}, 0, 3),
         ({"optimizer": "adam", "patience": 1, "rates": (0.003,), "test_fraction": 0.5, "epochs": 12}, 0, 7),
         ({"optimizer": "sgd", "width": 100, "switch": 2, "test_fraction": 0.2}, 0, 5),
-        ({"block": 5, "gates": "shallow", "center": True, "diagnostics": ("patterns", "dead", "linearised")}, 0, 3),
+        ({"block": 5, "gates": "shallow", "center": True, "diagnostics": tuple(DIAGNOSTICS)}, 0, 3),
+        ({"optimizer": "adam", "rates": (1e-3,), "width": 100, "block": 8, "center": True, "switch": 2}, 0, 3),
     ],
 )
 def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(tmp_path, options, seed, epoch):
