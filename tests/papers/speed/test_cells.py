@@ -20,6 +20,16 @@ def test_every_variant_is_timed_in_every_round(results, small):
         assert set(counted[1]["seconds"]) == {"dense", *cells.INFERENCE}
 
 
+def test_networks_that_share_gates_are_timed_beside_dense_ones(results, small):
+    for width in small["widths"]:
+        found = results[f"blocks of {min(cells.BLOCK, width)} width {width}"]
+        assert set(found["training"]["seconds"]) == {"dense", "blocks"}
+        for rows, rounds in ((1, 10), (16, 2)):
+            seconds = found["inference"][str(rows)]["seconds"]
+            assert set(seconds) == {"dense", "blocks", "blocks-new"}
+            assert all(len(times) == rounds and min(times) > 0 for times in seconds.values())
+
+
 def test_variants_take_turns_after_a_call_that_is_not_counted():
     calls = []
     seconds = cells.alternate({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3)

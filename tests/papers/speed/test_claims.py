@@ -36,6 +36,16 @@ def test_claims_about_times_follow_the_times(results, verdicts, factors, expecte
     assert verdicts(with_times(results, factors))[:4] == expected
 
 
+def test_blocks_are_faster_only_at_every_width_and_with_gates_computed(results, verdicts):
+    changed = copy.deepcopy(results)
+    for key in ("blocks of 32 width 32", "blocks of 64 width 64"):
+        for times in (changed[key]["training"], *changed[key]["inference"].values()):
+            times["seconds"] = {"dense": [2.0] * 2, **dict.fromkeys(list(times["seconds"])[1:], [1.0] * 2)}
+    assert verdicts(changed)[-1] is True
+    changed["blocks of 64 width 64"]["inference"]["16"]["seconds"]["blocks-new"] = [3.0] * 2
+    assert verdicts(changed)[-1] is False
+
+
 def test_faster_only_where_wide_does_not_agree(results, small):
     changed = with_times(results, {"grelu": 2.0})
     changed["training width 32"]["seconds"]["grelu"] = [0.9, 0.9]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gatentk import convert, data
-from gatentk.gates import GateTable
+from gatentk.gates import GateNetwork, GateTable
 from gatentk.nn import GReLUNetwork, ReLUNetwork
 from gatentk.papers.frame.experiment import Cell
 from gatentk.scaling import unit_rows
@@ -30,6 +30,7 @@ INFERENCE = {
     "grelu-low-rank": "GReLU, gates of low rank",
 }
 OUTPUTS = 10
+BLOCK = 64  # neurons that share a gate, where they do
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,56 @@ class InferenceCell(Cell[Settings, InferenceTimes]):
 
 
 @dataclass(frozen=True)
+class BlockTimes:
+    """Times with shallow gates that blocks of neurons share, of a step and of inference by numbers of samples."""
+
+    training: Times
+    inference: dict[int, Times]
+
+
+@dataclass(frozen=True)
+class BlockCell(Cell[Settings, BlockTimes]):
+    """A network whose neurons share gates, beside a dense ReLU network."""
+
+    width: int
+    block: int
+
+    KEY = "blocks of {block} width {width}"
+
+    def cost(self, settings: Settings) -> float:
+        """Floating-point operations."""
+        rows = sum(settings.rows) * 3
+        return settings.products(self.width) * (settings.batch * 3 + rows) * 1.5 * (settings.rounds + 1)
+
+    def compute(self, settings: Settings) -> BlockTimes:
+        """Times of a step, and of inference with gates looked up and computed."""
+        x = samples(settings.data, settings.batch)
+        sizes, generator = (x.shape[1], self.width, settings.depth), torch.Generator().manual_seed(0)
+        gates = GateNetwork(*sizes, generator, x.dtype, block=self.block, kind="shallow")
+        gnet = GReLUNetwork(*sizes, OUTPUTS, gates=gates, generator=generator, dtype=x.dtype)
+        rnet = ReLUNetwork(*sizes, OUTPUTS, generator=generator, dtype=x.dtype)
+        rnet.method = "dense"
+        table, targets = gnet.gate_table(x), torch.zeros(len(x), OUTPUTS)
+        training = alternate(
+            {"dense": lambda: _step(rnet, x, targets, None), "blocks": lambda: _step(gnet, x, targets, table)},
+            settings.rounds,
+        )
+        with torch.no_grad():
+            inference = {n: self._inference(settings, gnet, rnet, x[:n], table[:n]) for n in settings.rows}
+        return BlockTimes(Times(training), inference)
+
+    def _inference(
+        self, settings: Settings, gnet: GReLUNetwork, rnet: ReLUNetwork, rows: Tensor, gates: GateTable
+    ) -> Times:
+        calls: dict[str, Callable[[], Tensor]] = {
+            "dense": lambda: rnet(rows),
+            "blocks": lambda: gnet(rows, gates=gates),
+            "blocks-new": lambda: gnet(rows),
+        }
+        return Times(alternate(calls, settings.rounds * (1 if len(rows) > 8 else 5)))
+
+
+@dataclass(frozen=True)
 class Agreement:
     """How well gates of low rank agree with the exact ones, by layer, on samples that were not fitted.
 
@@ -257,9 +308,11 @@ class AgreementCell(Cell[Settings, Agreement]):
         )
 
 
-def cells(settings: Settings) -> Iterator[TrainingCell | InferenceCell | AgreementCell]:
+def cells(settings: Settings) -> Iterator[TrainingCell | InferenceCell | AgreementCell | BlockCell]:
     """Narrow networks first; in each width training, inference and agreement."""
     for width in settings.widths:
         yield TrainingCell(width)
         yield from (InferenceCell(width, rows) for rows in settings.rows)
         yield from (AgreementCell(name, model, width) for name in settings.compared for model in ("relu", "grelu"))
+    # No part of the settings, so that folders of runs without them go on.
+    yield from (BlockCell(width, min(BLOCK, width)) for width in settings.widths)

@@ -7,7 +7,7 @@ from statistics import median
 
 from gatentk.papers.frame.experiment import Cell, Results
 from gatentk.papers.frame.findings import Claim
-from gatentk.papers.speed.cells import AgreementCell, InferenceCell, Settings, Times, TrainingCell
+from gatentk.papers.speed.cells import BLOCK, AgreementCell, BlockCell, InferenceCell, Settings, Times, TrainingCell
 from gatentk.reporting.text import number
 
 
@@ -19,6 +19,7 @@ def claims(settings: Settings, results: Results) -> list[Claim]:
         _claim_lookup(settings, results),
         _claim_low_rank(settings, results),
         *_claims_agreement(settings, results),
+        _claim_blocks(settings, results),
     ]
 
 
@@ -116,6 +117,22 @@ def _claim_low_rank(settings: Settings, results: Results) -> Claim:
         f"against the dense ReLU network it is {_listed(by_model['grelu'])}, and a ReLU network with predicted gates "
         f"{_listed(by_model['relu'])}. Outputs of new samples are off by {errors} at the largest width.",
         _verdict(worst),
+    )
+
+
+def _claim_blocks(settings: Settings, results: Results) -> Claim:
+    times = {width: results[BlockCell(width, min(BLOCK, width))] for width in settings.widths}
+    many, few = max(settings.rows), min(settings.rows)
+    steps = {width: found.training.speedup("blocks") for width, found in times.items()}
+    computed = {n: {w: found.inference[n].speedup("blocks-new") for w, found in times.items()} for n in (many, few)}
+    known = {width: found.inference[many].speedup("blocks") for width, found in times.items()}
+    return Claim(
+        "new",
+        f"Where {BLOCK} neurons share a gate, training and inference of samples never seen are faster than those of a "
+        "dense ReLU network.",
+        f"Shallow gates: a step is {_listed(steps)} times as fast; {many} samples {_listed(computed[many])} with gates "
+        f"computed, {_listed(known)} with gates looked up; {few} at a time, computed, {_listed(computed[few])}.",
+        _verdict(steps) and _verdict(computed[many]),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from gatentk.papers.frame.colours import COLOURS as MODEL_COLOURS
 from gatentk.papers.frame.experiment import Results
 from gatentk.papers.frame.findings import Plot, Table
-from gatentk.papers.speed.cells import DENSE, INFERENCE, TRAINING, AgreementCell, Settings
+from gatentk.papers.speed.cells import BLOCK, DENSE, INFERENCE, TRAINING, AgreementCell, BlockCell, Settings
 from gatentk.papers.speed.claims import Cells, inference, ratios_of, training
 from gatentk.reporting import figures, style
 
@@ -18,6 +18,12 @@ COLOURS = {
     "grelu-new": style.YELLOW,
     "relu-low-rank": style.SKY,
     "grelu-low-rank": style.PINK,
+}
+
+
+BLOCK_LABELS = {
+    "blocks": f"GReLU, shallow gates of {BLOCK}, looked up",
+    "blocks-new": f"GReLU, shallow gates of {BLOCK}, computed",
 }
 
 
@@ -97,6 +103,15 @@ def tables(settings: Settings, results: Results) -> list[Table]:
         for times in [results[cell]]
         for name, label in {"dense": DENSE, **labels}.items()
     ]
+    for width in settings.widths:
+        found = results[BlockCell(width, min(BLOCK, width))]
+        parts_of_blocks = {"training": found.training, **{f"inference, {n}": t for n, t in found.inference.items()}}
+        shown += [
+            [kind, width, label, median(times.seconds[name]), times.speedup(name)]
+            for kind, times in parts_of_blocks.items()
+            for name, label in BLOCK_LABELS.items()
+            if name in times.seconds
+        ]
     agreement = [
         [name, model, width, r.rank, layer, *values, r.error]
         for name in settings.compared
