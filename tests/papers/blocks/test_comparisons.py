@@ -27,7 +27,7 @@ def compared(small):
         slow = 1.0 if network.block > 1 or network.width == 24 else 2.0
         steps[network.name] = Timed([slow] * 3, 0.5)
         best = 0.5 if network.kind == "relu" else 1.0
-        trained = Trained(1.0 / network.width, [], [curve(best), curve(best)])
+        trained = Trained(0.3 / network.width, [], [curve(best), curve(best)])
         numbers[TrainingCell("digits", network).key] = trained
     numbers[TimeCell("digits").key] = Times(steps, 4, 16)
     return Comparison(settings, Results(numbers), "digits")

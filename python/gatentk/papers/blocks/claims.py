@@ -221,9 +221,10 @@ def _closed_form(compared: Comparison) -> Claim:
     shown, holds = [], []
     for kind in compared.kinds:
         limit = closed(compared, kind)
-        by_units = sorted(compared.task.having(kind), key=lambda network: network.units)
+        own = [n for n in compared.task.having(kind) if kind != PAPER or n.block > 1]  # the paper's gates share C
+        by_units = sorted((n for n in own if measured(compared, n).resolved), key=lambda network: network.units)
         ratios = [geometric_mean(measured(compared, n).values) / limit.values[0] for n in by_units]
-        if limit.resolved and all(measured(compared, n).resolved for n in by_units):
+        if limit.resolved and len(ratios) > 1:
             holds.append(abs(ratios[-1] - 1) < abs(ratios[0] - 1))
         listed = ", ".join(f"{ratio:.3g} ({n.units:,})" for n, ratio in zip(by_units, ratios, strict=True))
         shown.append(f"{LABELS[kind]} {condition_text(limit)}, measured so many times that {listed}")
