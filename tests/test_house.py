@@ -32,7 +32,7 @@ OPTIONS_NAMED = {
     "bench/run.py": 1,  # a note in the file of results, whose readers have the command
     "ops/cuda.py": 1,  # an option of pip
     "papers/conditioning/experiment.py": 2,  # settings, which journals keep
-    "papers/grelu_conditioning.py": 1,  # settings, which journals keep
+    "papers/grelu_conditioning/experiment.py": 1,  # settings, which journals keep
     "papers/switch.py": 1,  # a remark on a page, whose readers have the command
 }
 
