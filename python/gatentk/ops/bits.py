@@ -106,13 +106,14 @@ def expand_bits(bits: Tensor, width: int, block: int) -> Tensor:
     if block == 1:
         return bits
     mask = unpack_bits(bits, units(width, block))
+    # By number: of what is repeated and cut off, torch 2.13 compiles code for the CPU that reads other places.
     if block % 8:
-        return pack_bits(mask.repeat_interleave(block, -1)[..., :width])
+        return pack_bits(mask.index_select(-1, torch.arange(width, device=mask.device) // block))
     # Whole bytes of a block: 0 or 255, so that there is never a byte for each neuron.
-    octets = mask.to(torch.uint8).mul_(255).repeat_interleave(block // 8, -1)
     used = -(-width // 8)
+    octets = mask.to(torch.uint8).mul_(255).index_select(-1, torch.arange(used, device=mask.device) // (block // 8))
     result = bits.new_zeros((*bits.shape[:-1], row_bytes(width)))
-    result[..., :used] = octets[..., :used]
+    result[..., :used] = octets
     if width % 8:
         result[..., used - 1] &= (1 << width % 8) - 1
     return result
