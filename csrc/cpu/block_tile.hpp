@@ -5,11 +5,17 @@
 
 namespace gatentk::cpu {
 
-// Memory that is needed soon: `rows` rows of `bytes` bytes.
+// Memory that is needed soon: `rows` rows of `bytes` bytes from `row` on, those whose bit is set or, without bits, all.
 struct Ahead {
-  const void* first = nullptr;
-  std::int64_t stride = 0;  // bytes
-  std::int64_t rows = 0, bytes = 0;
+  const void* first = nullptr;  // row 0
+  std::int64_t stride = 0;      // bytes
+  std::int64_t row = 0, rows = 0, bytes = 0;
+  const std::uint64_t* bits = nullptr;
+};
+
+// What the work on a tile asks for on the way, bit by bit.
+struct Needs {
+  Ahead first, second;
 };
 
 // Row ids[i] of `out` += row ids[i] of z times the tile [depth][columns] of a weight.

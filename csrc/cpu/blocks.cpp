@@ -103,11 +103,15 @@ const T* weight_tile(const BlockProduct<T>& product, const TileExtent& in, const
   return product.weight + row.first * product.weight_stride + column.first;
 }
 
+// That tile in memory, and rows first..first + rows of the factor that are on.
 template <class T>
-Ahead fetch_ahead(const BlockProduct<T>& product, const TileExtent& in, const TileExtent& out) {
-  const TileExtent &row = product.transposed ? in : out, &column = product.transposed ? out : in;
+Needs needs_of(const BlockProduct<T>& product, const TiledFactor<T>& factor, std::int64_t in, const TileExtent& out,
+               std::int64_t first, std::int64_t rows) {
+  const TileExtent& from = factor.gates()[in];
+  const TileExtent &row = product.transposed ? from : out, &column = product.transposed ? out : from;
   const std::int64_t size = sizeof(T);
-  return {weight_tile(product, in, out), product.weight_stride * size, row.extent, column.extent * size};
+  return {{weight_tile(product, from, out), product.weight_stride * size, 0, row.extent, column.extent * size, nullptr},
+          {factor.tile(in), factor.stride() * size, first, rows, from.extent * size, factor.gates().bits(in)}};
 }
 
 // What a thread works with.
@@ -149,8 +153,12 @@ void multiply_group(const BlockProduct<T>& product, const BlockKernels<T>& kerne
         tile.weight = work.tile.get();
         tile.weight_stride = columns;
       }
-      const Ahead ahead = a + 1 < in.count() ? fetch_ahead(product, in[a + 1], to) : Ahead{};
-      kernel.multiply_tile(tile, work.ids.get(), count, ahead);
+      Needs needs;
+      if (a + 1 < in.count()) {
+        const std::int64_t from_row = rows * b / group, to_row = rows * (b + 1) / group;
+        needs = needs_of(product, factor, a + 1, to, first + from_row, to_row - from_row);
+      }
+      kernel.multiply_tile(tile, work.ids.get(), count, needs);
     }
   for (std::int64_t b = 0; b < group; ++b) output.write(tile0 + b, first, rows, sums[static_cast<std::size_t>(b)]);
 }

@@ -16,7 +16,17 @@ constexpr std::int64_t chunk_rows = 512;
 
 struct Range {
   std::int64_t first, count;
+  std::int64_t end() const { return first + count; }
 };
+
+// A share of the rows of a tile that are on, of samples first..first + rows: part `part` of `parts`.
+template <class T>
+Ahead share_of(const TiledFactor<T>& factor, std::int64_t tile, std::int64_t first, std::int64_t rows,
+               std::int64_t part, std::int64_t parts) {
+  const std::int64_t from = rows * part / parts, to = rows * (part + 1) / parts, size = sizeof(T);
+  return {factor.tile(tile),        factor.stride() * size, first + from, to - from, factor.gates()[tile].extent * size,
+          factor.gates().bits(tile)};
+}
 
 // Tiles rows x columns of the gradient. Their sums lie one behind the other, each in room for a whole one.
 template <class T>
@@ -25,19 +35,27 @@ void add_up(const BlockKernels<T>& kernel, const TiledFactor<T>& left, const Til
   const TileGates &above = left.gates(), &beside = right.gates();
   std::memset(sums, 0, static_cast<std::size_t>(rows.count * columns.count * room) * sizeof(T));
   for (std::int64_t first = 0; first < samples; first += chunk_rows) {
-    const std::int64_t words = ceil_div(std::min(chunk_rows, samples - first), 64);
-    for (std::int64_t r = 0; r < rows.count; ++r)
-      for (std::int64_t c = 0; c < columns.count; ++c) {
-        const std::int64_t a = rows.first + r, b = columns.first + c;
+    const std::int64_t chunk = std::min(chunk_rows, samples - first), words = ceil_div(chunk, 64);
+    for (std::int64_t a = rows.first; a < rows.end(); ++a)
+      for (std::int64_t b = columns.first; b < columns.end(); ++b, sums += room) {
         const std::int64_t count =
             kernel.list_common(above.bits(a) + first / 64, beside.bits(b) + first / 64, words, ids);
         if (!count) continue;
+        // What comes next and was not used yet: a tile on the right in the first row, one on the left in each row, and
+        // at the end what the group beside this one begins with.
+        Needs needs;
+        if (a == rows.first && b + 1 < columns.end()) needs.first = share_of(right, b + 1, first, chunk, 0, 1);
+        if (a + 1 < rows.end())
+          needs.second = share_of(left, a + 1, first, chunk, b - columns.first, columns.count);
+        else if (columns.end() < beside.count() && first + chunk == samples)
+          needs.second =
+              share_of(right, columns.end(), 0, std::min(chunk_rows, samples), b - columns.first, columns.count);
         const std::int64_t padded = ceil_div(beside[b].extent, kernel.lanes) * kernel.lanes;
-        kernel.add_products(
-            {left.tile(a) + first * left.stride(), left.stride(), right.tile(b) + first * right.stride(),
-             right.stride(), above[a].extent, padded, sums + (r * columns.count + c) * room},
-            ids, count);
+        kernel.add_products({left.tile(a) + first * left.stride(), left.stride(),
+                             right.tile(b) + first * right.stride(), right.stride(), above[a].extent, padded, sums},
+                            ids, count, needs);
       }
+    sums -= rows.count * columns.count * room;
   }
 }
 
@@ -83,12 +101,17 @@ void block_weight_gradient(const BlockWeightGradient<T>& gradient, int threads) 
     sums.push_back(Buffer<T>(static_cast<std::size_t>(std::min(rows, above) * std::min(columns, beside) * room)));
     ids.push_back(Buffer<std::int32_t>(chunk_rows + 16));
   }
-  parallel_for(bands * spans, threads, [&](std::int64_t task, int thread) {
-    const Range r{task / spans * rows, std::min(rows, above - task / spans * rows)};
-    const Range c{task % spans * columns, std::min(columns, beside - task % spans * columns)};
+  // A task takes several groups side by side: what is on the left of them stays in the cache.
+  const std::int64_t pieces = std::min(spans, ceil_div(8 * threads, bands)), length = ceil_div(spans, pieces);
+  parallel_for(bands * pieces, threads, [&](std::int64_t task, int thread) {
+    const Range r{task / pieces * rows, std::min(rows, above - task / pieces * rows)};
     T* own = sums[static_cast<std::size_t>(thread)].get();
-    add_up(kernel, left, right, r, c, samples, own, room, ids[static_cast<std::size_t>(thread)].get());
-    write(gradient, left.gates(), right.gates(), r, c, own, room, kernel.lanes);
+    const std::int64_t first = task % pieces * length;
+    for (std::int64_t span = first; span < std::min(first + length, spans); ++span) {
+      const Range c{span * columns, std::min(columns, beside - span * columns)};
+      add_up(kernel, left, right, r, c, samples, own, room, ids[static_cast<std::size_t>(thread)].get());
+      write(gradient, left.gates(), right.gates(), r, c, own, room, kernel.lanes);
+    }
   });
 }
 

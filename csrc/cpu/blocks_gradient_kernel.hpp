@@ -11,7 +11,7 @@ constexpr int gradient_rows_of(int vectors) {
 }
 
 // Samples that are summed in one go: both factors of a tile lie in L1, and chains of roundings are short.
-constexpr std::int64_t longest_sum = 96;
+constexpr std::int64_t longest_sum = 160;
 
 template <class T, int rows, int vectors>
 static GATENTK_INLINE void add_micro_tile(const BlockGradientTile<T>& tile, const std::int32_t* ids, std::int64_t count,
@@ -71,33 +71,41 @@ static void add_rows(const BlockGradientTile<T>& tile, const std::int32_t* ids, 
 
 template <class T, int vectors>
 static void add_columns(const BlockGradientTile<T>& tile, const std::int32_t* ids, std::int64_t count,
-                        std::int64_t column) {
+                        std::int64_t column, Fetch& fetch) {
   constexpr int most = gradient_rows_of(vectors), usual = most == 16 ? 8 : most;
   std::int64_t row = 0;
   if constexpr (most == 16)
-    for (; row + 16 <= tile.rows; row += 16) add_rows<T, vectors>(tile, ids, count, row, 16, column);
+    for (; row + 16 <= tile.rows; row += 16) {
+      fetch.next();
+      add_rows<T, vectors>(tile, ids, count, row, 16, column);
+    }
   const std::int64_t left = tile.rows - row, groups = (left + usual - 1) / usual;
   for (std::int64_t group = 0; group < groups; ++group) {
     const std::int64_t rows = left / groups + (group < left % groups);
+    fetch.next();
     add_rows<T, vectors>(tile, ids, count, row, rows, column);
     row += rows;
   }
 }
 
 template <class T>
-static void add_products(const BlockGradientTile<T>& tile, const std::int32_t* ids, std::int64_t count) {
+static void add_products(const BlockGradientTile<T>& tile, const std::int32_t* ids, std::int64_t count,
+                         const Needs& needs) {
   constexpr int lanes = Simd<T>::lanes;
   const std::int64_t vectors = tile.columns / lanes;
-  for (std::int64_t first = 0; first < count; first += longest_sum) {
-    const std::int64_t some = count - first < longest_sum ? count - first : longest_sum;
+  const std::int64_t groups = (tile.rows + gradient_rows_of(1) - 1) / gradient_rows_of(1);
+  const std::int64_t sums = (count + longest_sum - 1) / longest_sum;
+  Fetch fetch(needs, sums * groups * ((vectors + widest_tile - 1) / widest_tile));
+  for (std::int64_t sum = 0, first = 0, some = 0; sum < sums; ++sum, first += some) {
+    some = count / sums + (sum < count % sums);
     std::int64_t v = 0;
     for (; v + widest_tile <= vectors; v += widest_tile)
-      add_columns<T, widest_tile>(tile, ids + first, some, v * lanes);
+      add_columns<T, widest_tile>(tile, ids + first, some, v * lanes, fetch);
     if constexpr (widest_tile == 4) {
-      if (vectors - v == 3) add_columns<T, 3>(tile, ids + first, some, v * lanes);
-      if (vectors - v == 2) add_columns<T, 2>(tile, ids + first, some, v * lanes);
+      if (vectors - v == 3) add_columns<T, 3>(tile, ids + first, some, v * lanes, fetch);
+      if (vectors - v == 2) add_columns<T, 2>(tile, ids + first, some, v * lanes, fetch);
     }
-    if (vectors - v == 1) add_columns<T, 1>(tile, ids + first, some, v * lanes);
+    if (vectors - v == 1) add_columns<T, 1>(tile, ids + first, some, v * lanes, fetch);
   }
 }
 

@@ -112,28 +112,32 @@ static void pack_tile(const T* weight, std::int64_t stride, bool transposed, std
   }
 }
 
-// Asks for a share of what is ahead at each call.
+// Asks for a share of what is needed soon at each of `calls` calls: all at once would fill the queues of misses.
 class Fetch {
  public:
-  GATENTK_INLINE Fetch(const Ahead& ahead, std::int64_t calls)
-      : row_(static_cast<const char*>(ahead.first)), stride_(ahead.stride), bytes_(ahead.bytes), rows_(ahead.rows) {
-    const std::int64_t lines = ahead.rows * ((ahead.bytes + 63) / 64);
-    share_ = calls ? (lines + calls - 1) / calls : 0;
-  }
+  GATENTK_INLINE Fetch(const Needs& needs, std::int64_t calls)
+      : first_(needs.first, calls), second_(needs.second, calls) {}
   GATENTK_INLINE void next() {
-    for (std::int64_t i = 0; i < share_ && rows_ > 0; ++i) {
-      __builtin_prefetch(row_ + at_, 0, 2);
-      if ((at_ += 64) >= bytes_) {
-        at_ = 0;
-        row_ += stride_;
-        --rows_;
-      }
-    }
+    first_.next();
+    second_.next();
   }
 
  private:
-  const char* row_;
-  std::int64_t stride_, bytes_, rows_, share_, at_ = 0;
+  struct Part {
+    GATENTK_INLINE Part(const Ahead& part, std::int64_t calls)
+        : ahead(part), row(part.row), end(part.row + part.rows), share((part.rows + calls - 1) / calls) {}
+    GATENTK_INLINE void next() {
+      const std::int64_t stop = end - row < share ? end : row + share;
+      for (; row < stop; ++row) {
+        if (ahead.bits && !(ahead.bits[row / 64] >> (row % 64) & 1)) continue;
+        const char* from = static_cast<const char*>(ahead.first) + row * ahead.stride;
+        for (std::int64_t at = 0; at < ahead.bytes; at += 64) __builtin_prefetch(from + at, 0, 2);
+      }
+    }
+    const Ahead& ahead;
+    std::int64_t row, end, share;
+  };
+  Part first_, second_;
 };
 
 template <class T, int rows, int vectors>
@@ -205,11 +209,12 @@ static GATENTK_INLINE void in_groups(const std::int32_t* ids, std::int64_t count
 }
 
 template <class T>
-static void multiply_tile(const BlockTile<T>& tile, const std::int32_t* ids, std::int64_t count, const Ahead& ahead) {
+static void multiply_tile(const BlockTile<T>& tile, const std::int32_t* ids, std::int64_t count, const Needs& needs) {
   constexpr int lanes = Simd<T>::lanes, most = tile_rows_of(widest_tile);
   const std::int64_t vectors = tile.columns / lanes;
   if (vectors < widest_tile) {
-    Fetch fetch(ahead, (count + tile_rows_of(1) - 1) / tile_rows_of(1));
+    const std::int64_t groups = (count + tile_rows_of(1) - 1) / tile_rows_of(1);
+    Fetch fetch(needs, groups);
     return in_groups(ids, count, tile_rows_of(1), [&](const std::int32_t* some, std::int64_t rows) {
       fetch.next();
       if constexpr (widest_tile == 4) {
@@ -219,7 +224,8 @@ static void multiply_tile(const BlockTile<T>& tile, const std::int32_t* ids, std
       multiply_rows<T, 1>(tile, some, rows, 0);
     });
   }
-  Fetch fetch(ahead, (count + most - 1) / most);
+  const std::int64_t groups = (count + most - 1) / most;
+  Fetch fetch(needs, groups);
   in_groups(ids, count, most, [&](const std::int32_t* some, std::int64_t rows) {
     fetch.next();
     std::int64_t v = 0;

@@ -103,11 +103,12 @@ struct BlockKernels {
   // tile[k][c] = weight[k][c], or weight[c][k] if it is transposed.
   void (*pack_tile)(const T* weight, std::int64_t stride, bool transposed, std::int64_t depth, std::int64_t columns,
                     T* tile);
-  void (*multiply_tile)(const BlockTile<T>& tile, const std::int32_t* ids, std::int64_t count, const Ahead& ahead);
+  void (*multiply_tile)(const BlockTile<T>& tile, const std::int32_t* ids, std::int64_t count, const Needs& needs);
   // A single sample: out[r] = sum over all segments of z times row r of the weight.
   void (*dot_segments)(const T* z, const Segment* segments, std::int64_t count, const T* weight, std::int64_t stride,
                        std::int64_t rows, T* out);
-  void (*add_products)(const BlockGradientTile<T>& tile, const std::int32_t* ids, std::int64_t count);
+  void (*add_products)(const BlockGradientTile<T>& tile, const std::int32_t* ids, std::int64_t count,
+                       const Needs& needs);
   // Numbers of the bits that are set in both, with room for 16 more behind them; returns how many.
   std::int64_t (*list_common)(const std::uint64_t* a, const std::uint64_t* b, std::int64_t words, std::int32_t* ids);
 };
