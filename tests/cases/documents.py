@@ -19,7 +19,9 @@ MARKDOWN = [
 
 def blocks(path, language=""):
     """The fenced blocks of a document in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL)
+    # All blocks are matched, so that no end of one is taken for the beginning of another.
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL)
+    return [text for name, text in found if name == language]
 
 
 def help_text(*command):
