@@ -149,6 +149,15 @@ def test_bits_of_neurons_are_those_of_their_blocks(width, block, n, seed, densit
     )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "block"), [(40, 9), (40, 8), (300, 32)])
+def test_bits_of_blocks_are_compiled_right(width, block):
+    # torch's compiler makes wrong code of values that are repeated over a block and then cut off.
+    bits = ops.pack_bits(draw(0, 5, -(-width // block), 0.5))
+    compiled = torch.compile(ops.expand_bits, fullgraph=True)
+    assert torch.equal(compiled(bits, width, block), ops.expand_bits(bits, width, block))
+
+
 @DTYPES
 @given(
     width=st.sampled_from([1, 7, 8, 9, 63, 64, 65, 130]) | st.integers(1, 300),
