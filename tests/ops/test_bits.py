@@ -150,6 +150,7 @@ def test_bits_of_neurons_are_those_of_their_blocks(width, block, n, seed, densit
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 @pytest.mark.parametrize(("width", "block"), [(40, 9), (40, 8), (300, 32)])
 def test_bits_of_blocks_are_compiled_right(width, block):
     # torch's compiler makes wrong code of values that are repeated over a block and then cut off.
