@@ -40,13 +40,13 @@ class Mixer(nn.Module):
         return self.head(self.blocks(self.embed(patches)).mean(1))
 
 
-def main(samples=4000, epochs=10, channels=256, width=2048, depth=3, block=32):
+def main(samples=4000, epochs=6, channels=256, width=2048, depth=2, block=32):
     """Train both, and print loss, accuracy and seconds side by side."""
     torch.manual_seed(0)
     train, test = mnist(samples)
     gated = Mixer(channels, width, depth, lambda a, b: gt.nn.GatedLinear(a, b, block=block))
     dense = Mixer(channels, width, depth, lambda a, b: nn.Sequential(nn.Linear(a, b), nn.ReLU()))
-    compare({"gated": gated, "dense": dense}, train, test, epochs, rate=1e-3)
+    compare({"gated": gated, "dense": dense}, train, test, epochs, rate=5e-4)
 
 
 if __name__ == "__main__":

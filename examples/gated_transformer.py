@@ -57,7 +57,7 @@ class Transformer(nn.Module):
         return self.head(z.mean(1))
 
 
-def main(samples=4000, epochs=10, features=256, width=2048, depth=3, block=32):
+def main(samples=4000, epochs=6, features=256, width=2048, depth=2, block=32):
     """Train both, and print loss, accuracy and seconds side by side."""
     torch.manual_seed(0)
     train, test = mnist(samples)
@@ -69,7 +69,7 @@ def main(samples=4000, epochs=10, features=256, width=2048, depth=3, block=32):
     models = {
         name: Transformer(features, width, depth, widen) for name, widen in (("gated", gated), ("dense", Rectified))
     }
-    compare(models, train, test, epochs, rate=1e-3)
+    compare(models, train, test, epochs, rate=5e-4)
 
 
 if __name__ == "__main__":
