@@ -37,7 +37,7 @@ from gatentk.ops.block_form import (
     with_unit_major,
 )
 from gatentk.ops.layouts import contiguous_rows
-from gatentk.ops.registration import below_autograd, recordable, register, sliced
+from gatentk.ops.registration import below_autograd, bilinear_tangent, recordable, register, sliced
 
 
 class BlockProduct(NamedTuple):
@@ -223,15 +223,8 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, by_z: Tensor | None, by_weight: Tensor | None, *rest: Any) -> Tensor:
-        p = _Product.saved(ctx)
-        changes: dict[str, Any] = {"z": by_z, "weight": by_weight}
-        parts = [
-            torch.ops.gatentk.block_product(*p._replace(**{name: tangent.to(p.z.dtype)}))
-            for name, tangent in changes.items()
-            if tangent is not None
-        ]
-        total: Tensor = sum(parts[1:], start=parts[0])
-        return total
+        tangents = {"z": by_z, "weight": by_weight}
+        return bilinear_tangent(torch.ops.gatentk.block_product, _Product.saved(ctx), tangents)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Tensor, int]:
@@ -270,15 +263,8 @@ class _WeightGradient(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, by_left: Tensor | None, by_right: Tensor | None, *rest: Any) -> Tensor:
-        p = _WeightGradient.saved(ctx)
-        changes: dict[str, Any] = {"left": by_left, "right": by_right}
-        parts = [
-            torch.ops.gatentk.block_weight_gradient(*p._replace(**{name: tangent.to(p.left.dtype)}))
-            for name, tangent in changes.items()
-            if tangent is not None
-        ]
-        total: Tensor = sum(parts[1:], start=parts[0])
-        return total
+        tangents = {"left": by_left, "right": by_right}
+        return bilinear_tangent(torch.ops.gatentk.block_weight_gradient, _WeightGradient.saved(ctx), tangents)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Tensor, int]:

@@ -18,7 +18,7 @@ from gatentk.ops.cpu_products import PATHS, dense_product, has_block_kernel, of_
 from gatentk.ops.layouts import MaskedProduct, units
 from gatentk.ops.paths import path
 from gatentk.ops.plans import GateRows, block_of, checked_plans
-from gatentk.ops.registration import batch_dims, below_autograd, recordable, register, sliced
+from gatentk.ops.registration import batch_dims, below_autograd, bilinear_tangent, recordable, register, sliced
 
 Gate = Tensor | GateRows | None
 METHODS = ("auto", "masked", "dense")
@@ -195,14 +195,9 @@ class _DifferentiableProduct(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
-        p = _saved(ctx)
-        parts = [
-            torch.ops.gatentk.masked_matmul(*p._replace(**{name: tangent.to(p.a.dtype)}))
-            for name, tangent in zip(("a", "b"), tangents, strict=False)
-            if tangent is not None
-        ]
-        total: Tensor = sum(parts[1:], start=parts[0])
-        return total
+        return bilinear_tangent(
+            torch.ops.gatentk.masked_matmul, _saved(ctx), dict(zip(("a", "b"), tangents, strict=False))
+        )
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Tensor, int]:

@@ -125,6 +125,23 @@ def below_autograd(op: Any, *arguments: Any) -> Tensor:
     return result
 
 
+def bilinear_tangent(op: Any, problem: Any, tangents: dict[str, Tensor | None]) -> Tensor:
+    """The tangent of an operation that is linear in each of some fields of its problem, a named tuple.
+
+    Args:
+        op: the operation.
+        problem: its arguments.
+        tangents: of the fields by name, of any dtype; None where a field has none, but for one of them at least.
+    """
+    parts = [
+        op(*problem._replace(**{name: tangent.to(getattr(problem, name).dtype)}))
+        for name, tangent in tangents.items()
+        if tangent is not None
+    ]
+    total: Tensor = sum(parts[1:], start=parts[0])
+    return total
+
+
 def recordable(gates: Tensor) -> Tensor:
     """Gates that a gradient may be computed from later, which torch refuses of tensors made in inference mode."""
     return gates.clone() if gates.is_inference() else gates
