@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "cpu/block_tiles.hpp"
+#include "cpu/few_rows.hpp"
 #include "cpu/kernel_table.hpp"
 #include "cpu/parallel.hpp"
 
@@ -17,9 +18,6 @@ constexpr std::int64_t tile_depth = 64, tile_bytes = 256;
 // Samples whose sums are held at once, and tiles of the result that share what is read of the factor: all of it lies in
 // L2 while a tile of the weight after the other comes by.
 constexpr std::int64_t chunk_rows = 512, group_bytes = 1024;
-
-// Samples up to which each is multiplied on its own: less than a quarter of the weight is read for one.
-constexpr std::int64_t few_rows = 3;
 
 std::int64_t chunk_of(std::int64_t rows) {
   const std::int64_t chunks = std::max<std::int64_t>(1, (rows + chunk_rows / 2) / chunk_rows);
@@ -196,6 +194,51 @@ void multiply_few(const BlockProduct<T>& product, const BlockKernels<T>& kernel,
   });
 }
 
+// Neurons of a sample that are summed up: of short blocks all, as a memory gives whole lines and more.
+template <class T>
+std::vector<Segment> needed_segments(const BlockView<T>& view, std::int64_t i) {
+  constexpr std::int64_t shortest_bytes = 256;
+  if (view.block * static_cast<std::int64_t>(sizeof(T)) < shortest_bytes) return {{0, view.width}};
+  std::vector<Segment> segments;
+  for (std::int64_t u = 0; u < view.units(); ++u) {
+    if (!is_on(view.unit_major, u, i)) continue;
+    const std::int64_t first = u * view.block, extent = std::min(view.block, view.width - first);
+    if (!segments.empty() && segments.back().first + segments.back().count == first)
+      segments.back().count += extent;
+    else
+      segments.push_back({first, extent});
+  }
+  return segments;
+}
+
+// The same of the transposed weight: its rows whose neurons are on are added up, where the result is on.
+template <class T>
+void add_up_few(const BlockProduct<T>& product, int threads) {
+  const BlockView<const T>& z = product.z;
+  const BlockView<T>& out = product.out;
+  const Buffer<T> sums(static_cast<std::size_t>(out.width));
+  for (std::int64_t i = 0; i < z.rows; ++i) {
+    WeightedRows<T> weighted;
+    for (std::int64_t u = 0; u < z.units(); ++u) {
+      if (!is_on(z.unit_major, u, i)) continue;
+      const T* from = z.data + u * z.unit_stride + i * z.row_stride;
+      for (std::int64_t j = u * z.block; j < std::min((u + 1) * z.block, z.width); ++j)
+        if (from[j - u * z.block] != 0) weighted.add(product.weight + j * product.weight_stride, from[j - u * z.block]);
+    }
+    const std::vector<Segment> segments = needed_segments(out, i);
+    sum_rows<T>(weighted, segments, nullptr, out.width, sums.get(), threads);
+    for (std::int64_t u = 0; u < out.units(); ++u) {
+      const std::int64_t first = u * out.block, extent = std::min(out.block, out.width - first);
+      T* to = out.data + u * out.unit_stride + i * out.row_stride;
+      if (is_on(out.unit_major, u, i))
+        std::copy(sums.get() + first, sums.get() + first + extent, to);
+      else
+        std::fill(to, to + extent, T(0));
+      if (out.padded) std::fill(to + extent, to + out.block, T(0));
+    }
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -203,8 +246,9 @@ void block_product(const BlockProduct<T>& product, int threads) {
   const BlockKernels<T>& kernel = block_kernels<T>(kernels());
   const std::int64_t rows = product.z.rows, size = sizeof(T);
   if (!rows || !product.out.width) return;
+  if (rows <= few_rows && product.transposed) return add_up_few(product, threads);
   const Output<T> output(product.out, kernel.lanes);
-  if (rows <= few_rows && !product.transposed) return multiply_few(product, kernel, output, threads);
+  if (rows <= few_rows) return multiply_few(product, kernel, output, threads);
   const TiledFactor<T> factor(product.z, tile_depth, kernel.lanes, false, threads);
   const TileGates& out = output.gates();
   const std::int64_t chunk = chunk_of(rows), chunks = ceil_div(rows, chunk);

@@ -3,6 +3,7 @@
 
 #include "cpu/block_tiles.hpp"
 #include "cpu/blocks.hpp"
+#include "cpu/few_rows.hpp"
 #include "cpu/kernel_table.hpp"
 #include "cpu/parallel.hpp"
 
@@ -80,6 +81,23 @@ std::int64_t widest(const TileGates& gates) {
   return extent;
 }
 
+// Rows (n, width) with zeros where they are off.
+template <class T>
+Buffer<T> masked_rows(const BlockView<const T>& view) {
+  Buffer<T> values(static_cast<std::size_t>(view.rows * view.width));
+  for (std::int64_t i = 0; i < view.rows; ++i)
+    for (std::int64_t u = 0; u < view.units(); ++u) {
+      const std::int64_t first = u * view.block, extent = std::min(view.block, view.width - first);
+      const T* from = view.data + u * view.unit_stride + i * view.row_stride;
+      T* to = values.get() + i * view.width + first;
+      if (is_on(view.unit_major, u, i))
+        std::copy(from, from + extent, to);
+      else
+        std::fill(to, to + extent, T(0));
+    }
+  return values;
+}
+
 }  // namespace
 
 template <class T>
@@ -87,6 +105,12 @@ void block_weight_gradient(const BlockWeightGradient<T>& gradient, int threads) 
   const BlockKernels<T>& kernel = block_kernels<T>(kernels());
   const std::int64_t size = sizeof(T), samples = gradient.left.rows;
   if (!gradient.left.width || !gradient.right.width) return;
+  if (samples <= most_outer_products) {
+    const Buffer<T> left = masked_rows(gradient.left), right = masked_rows(gradient.right);
+    return add_outer_products<T>({left.get(), gradient.left.width, right.get(), gradient.right.width, samples,
+                                  gradient.left.width, gradient.right.width, gradient.out, gradient.out_stride, false},
+                                 threads);
+  }
   advise_huge_pages(gradient.out, static_cast<std::size_t>(gradient.left.width * gradient.out_stride * size));
   const TiledFactor<T> left(gradient.left, tile_rows, kernel.lanes, false, threads);
   const TiledFactor<T> right(gradient.right, tile_bytes / size, kernel.lanes, true, threads);

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cpu/block_tile.hpp"
+#include "cpu/few_rows.hpp"
 #include "cpu/gate_lists.hpp"
 #include "cpu/plan.hpp"
 #include "gatentk/quantities.hpp"
@@ -43,6 +44,9 @@ struct ProductKernels {
   void (*write_row)(const T* sums, std::int64_t columns, const std::uint8_t* bits, std::int64_t first, T* row);
   // sum[i] = or += (a[i] + bias) * b[i], in double; b may be null (then 1).
   void (*multiply_add)(const T* a, const T* b, double bias, double* sum, std::int64_t count, bool first);
+  // out[c] = or += sum of factors[r] * rows[r][c] over r < count <= most_combined.
+  void (*combine_rows)(const T* const* rows, const T* factors, int count, std::int64_t columns, T* out, bool add);
+  void (*outer_products)(const OuterProducts<T>& problem);
 };
 
 // A tile of pairs (i, j) of the infinite-width kernels: `rows` rows of panel_columns pairs.

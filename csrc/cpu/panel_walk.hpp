@@ -15,8 +15,8 @@ namespace gatentk::cpu {
 
 // Groups of a tile, which are computed while one panel block lies in L1.
 constexpr std::int64_t tile_groups = 128 / group_rows;
-// Rows that share one packing of the panels: eight tiles.
-constexpr std::int64_t span_rows = 1024;
+// Rows that share one packing of the panels: four tiles.
+constexpr std::int64_t span_rows = 512;
 // Sums of a task, [panels][span_rows][panel_columns], stay in L2.
 constexpr std::int64_t tile_budget = 200 << 10;
 constexpr std::int64_t max_panels = 4;

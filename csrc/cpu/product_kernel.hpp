@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cpu/few_rows_kernel.hpp"
 #include "cpu/kernel_table.hpp"
 #include "cpu/packing_kernel.hpp"
 #include "cpu/registers.hpp"
@@ -170,8 +171,8 @@ static void write_row(const T* sums, std::int64_t columns, const std::uint8_t* b
 
 template <class T>
 static ProductKernels<T> product_kernels() {
-  return {panel_columns<T>,    sizeof(Step<T>), pack_panel<T>, pack_rows<T>,   multiply<T>,
-          multiply_ordered<T>, dot<T>,          write_row<T>,  multiply_add<T>};
+  return {panel_columns<T>, sizeof(Step<T>), pack_panel<T>,   pack_rows<T>,    multiply<T>,      multiply_ordered<T>,
+          dot<T>,           write_row<T>,    multiply_add<T>, combine_rows<T>, outer_products<T>};
 }
 
 }  // namespace gatentk::cpu::GATENTK_ISA

@@ -47,6 +47,24 @@ static GATENTK_INLINE void store(T* p, Vector<T> v) {
   *reinterpret_cast<typename Simd<T>::Unaligned*>(p) = v;
 }
 
+// Past the cache, where the instruction set can; `p` is aligned to a vector. Others see it after finish_streams.
+template <class T>
+static GATENTK_INLINE void stream(T* p, Vector<T> v) {
+#if GATENTK_VECTOR_BYTES == 64 && defined(__AVX512F__)
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(p), (__m512i)v);
+#elif GATENTK_VECTOR_BYTES == 32 && defined(__AVX2__)
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)v);
+#else
+  store(p, v);
+#endif
+}
+
+static GATENTK_INLINE void finish_streams() {
+#if defined(__AVX2__)
+  _mm_sfence();
+#endif
+}
+
 template <class T>
 static GATENTK_INLINE Vector<T> broadcast(T x) {
   return x - Vector<T>{};
