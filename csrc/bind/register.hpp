@@ -7,6 +7,7 @@ namespace gatentk::bind {
 
 void register_blocks(pybind11::module_& m);
 void register_checksum(pybind11::module_& m);
+void register_density(pybind11::module_& m);
 void register_gate_gram(pybind11::module_& m);
 void register_gram(pybind11::module_& m);
 void register_infinite_ntk(pybind11::module_& m);

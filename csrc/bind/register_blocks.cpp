@@ -54,6 +54,23 @@ void run_gate_rows(std::uintptr_t values, std::int64_t values_stride, std::int64
   cpu::gate_rows(problem, threads);
 }
 
+template <class T>
+void run_add_gated_bias(std::uintptr_t out, std::int64_t out_stride, std::int64_t rows, std::int64_t width,
+                        std::int64_t block, const GateArgs& gates, std::uintptr_t bias, int threads) {
+  const GatedBias<T> problem{pointer<T>(out), out_stride, rows, width, block, gate_view(gates), pointer<const T>(bias)};
+  const py::gil_scoped_release release;
+  cpu::add_gated_bias(problem, threads);
+}
+
+template <class T>
+void run_gated_sums(std::uintptr_t values, std::int64_t values_stride, std::int64_t rows, std::int64_t width,
+                    std::int64_t block, const GateArgs& gates, std::uintptr_t out, int threads) {
+  const GatedSums<T> problem{pointer<const T>(values), values_stride,  rows, width, block,
+                             gate_view(gates),         pointer<T>(out)};
+  const py::gil_scoped_release release;
+  cpu::gated_sums(problem, threads);
+}
+
 }  // namespace
 
 void register_blocks(py::module_& m) {
@@ -65,6 +82,10 @@ void register_blocks(py::module_& m) {
   m.def("copy_blocks_f64", &run_copy_blocks<double>);
   m.def("gate_rows_f32", &run_gate_rows<float>);
   m.def("gate_rows_f64", &run_gate_rows<double>);
+  m.def("add_gated_bias_f32", &run_add_gated_bias<float>);
+  m.def("add_gated_bias_f64", &run_add_gated_bias<double>);
+  m.def("gated_sums_f32", &run_gated_sums<float>);
+  m.def("gated_sums_f64", &run_gated_sums<double>);
 }
 
 }  // namespace gatentk::bind

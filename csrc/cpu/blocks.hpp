@@ -18,4 +18,10 @@ void copy_blocks(const BlockView<const T>& from, const BlockView<T>& to, int thr
 template <class T>
 void gate_rows(const GateRowsProblem<T>& problem, int threads);
 
+template <class T>
+void add_gated_bias(const GatedBias<T>& problem, int threads);
+
+template <class T>
+void gated_sums(const GatedSums<T>& problem, int threads);
+
 }  // namespace gatentk::cpu

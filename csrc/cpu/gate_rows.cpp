@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "cpu/block_tiles.hpp"
 #include "cpu/blocks.hpp"
@@ -13,29 +14,116 @@ namespace {
 // Values that a task takes: enough to outweigh handing it out.
 constexpr std::int64_t task_values = 32768;
 
-template <class T>
-void gate_row(const GateRowsProblem<T>& problem, std::int64_t i) {
-  const T* from = problem.values + i * problem.values_stride;
-  const std::uint8_t* bits = problem.gates.bits + i * problem.gates.stride;
-  T* to = problem.out + i * problem.out_stride;
-  if (problem.block == 1) return product_kernels<T>(kernels()).write_row(from, problem.width, bits, 0, to);
-  for (std::int64_t first = 0, u = 0; first < problem.width; first += problem.block, ++u) {
-    const std::int64_t extent = std::min(problem.block, problem.width - first);
-    if (!(bits[u / 8] >> (u % 8) & 1))
-      std::fill(to + first, to + first + extent, T(0));
-    else if (from != to)
-      std::copy(from + first, from + first + extent, to + first);
+// Blocks of whole bytes up to this size are masked by bits of their neurons: vectors do not care where a block ends.
+constexpr std::int64_t longest_expanded = 128;
+
+// Bits of a unit's neurons, as one word.
+template <class Word>
+void expand_words(const std::uint8_t* bits, std::int64_t units, std::uint8_t* out) {
+  for (std::int64_t u = 0; u < units; ++u, out += sizeof(Word)) {
+    const auto word = static_cast<Word>(-static_cast<Word>(bits[u / 8] >> (u % 8) & 1));
+    std::memcpy(out, &word, sizeof word);
   }
+}
+
+// Bits of neurons, `bytes` whole bytes for each unit.
+void expand(const std::uint8_t* bits, std::int64_t units, std::int64_t bytes, std::uint8_t* out) {
+  if (bytes == 1) return expand_words<std::uint8_t>(bits, units, out);
+  if (bytes == 2) return expand_words<std::uint16_t>(bits, units, out);
+  if (bytes == 4) return expand_words<std::uint32_t>(bits, units, out);
+  if (bytes == 8) return expand_words<std::uint64_t>(bits, units, out);
+  for (std::int64_t u = 0; u < units; ++u, out += bytes)
+    std::fill(out, out + bytes, static_cast<std::uint8_t>(-(bits[u / 8] >> (u % 8) & 1)));
+}
+
+// Rows of values where their gates are on; one for each thread that works on some.
+template <class T>
+class RowGate {
+ public:
+  RowGate(const GateView& gates, std::int64_t width, std::int64_t block)
+      : gates_(gates), width_(width), block_(block), units_(ceil_div(width, block)) {
+    if (block % 8 == 0 && block <= longest_expanded) bits_.resize(static_cast<std::size_t>(units_ * block / 8));
+  }
+
+  // to = from where row i is on, else 0; `to` may be `from`.
+  void write(std::int64_t i, const T* from, T* to) {
+    const std::uint8_t* bits = gates_.bits + i * gates_.stride;
+    if (!bits_.empty()) {
+      expand(bits, units_, block_ / 8, bits_.data());
+      bits = bits_.data();
+    }
+    if (!bits_.empty() || block_ == 1) return product_kernels<T>(kernels()).write_row(from, width_, bits, 0, to);
+    for (std::int64_t first = 0, u = 0; first < width_; first += block_, ++u) {
+      const std::int64_t extent = std::min(block_, width_ - first);
+      if (!(bits[u / 8] >> (u % 8) & 1))
+        std::fill(to + first, to + first + extent, T(0));
+      else if (from != to)
+        std::copy(from + first, from + first + extent, to + first);
+    }
+  }
+
+ private:
+  GateView gates_;
+  std::int64_t width_, block_, units_;
+  std::vector<std::uint8_t> bits_;
+};
+
+// out += row
+template <class T>
+void add_row(const T* row, std::int64_t width, T* out) {
+  const T one = 1;
+  product_kernels<T>(kernels()).combine_rows(&row, &one, 1, width, out, true);
+}
+
+// Calls f(first, last) for tasks of rows.
+template <class Function>
+void for_rows(std::int64_t rows, std::int64_t width, int threads, Function&& f) {
+  const std::int64_t step = 1 + task_values / (width + 1);
+  parallel_for(ceil_div(rows, step), threads,
+               [&](std::int64_t task, int) { f(task * step, std::min(rows, (task + 1) * step)); });
 }
 
 }  // namespace
 
 template <class T>
 void gate_rows(const GateRowsProblem<T>& problem, int threads) {
-  const std::int64_t step = 1 + task_values / (problem.width + 1);
-  parallel_for(ceil_div(problem.rows, step), threads, [&](std::int64_t task, int) {
-    for (std::int64_t i = task * step; i < std::min(problem.rows, (task + 1) * step); ++i) gate_row(problem, i);
+  for_rows(problem.rows, problem.width, threads, [&](std::int64_t first, std::int64_t last) {
+    RowGate<T> gate(problem.gates, problem.width, problem.block);
+    for (std::int64_t i = first; i < last; ++i)
+      gate.write(i, problem.values + i * problem.values_stride, problem.out + i * problem.out_stride);
   });
+}
+
+template <class T>
+void add_gated_bias(const GatedBias<T>& problem, int threads) {
+  for_rows(problem.rows, problem.width, threads, [&](std::int64_t first, std::int64_t last) {
+    RowGate<T> gate(problem.gates, problem.width, problem.block);
+    std::vector<T> row(static_cast<std::size_t>(problem.width));
+    for (std::int64_t i = first; i < last; ++i) {
+      gate.write(i, problem.bias, row.data());
+      add_row(row.data(), problem.width, problem.out + i * problem.out_stride);
+    }
+  });
+}
+
+template <class T>
+void gated_sums(const GatedSums<T>& problem, int threads) {
+  // Rows that are summed on their own: chains of roundings stay short, and sums are the same for all threads.
+  constexpr std::int64_t chain = 64;
+  const std::int64_t chains = ceil_div(problem.rows, chain);
+  const Buffer<T> sums(static_cast<std::size_t>(chains * problem.width));
+  parallel_for(chains, threads, [&](std::int64_t c, int) {
+    RowGate<T> gate(problem.gates, problem.width, problem.block);
+    std::vector<T> row(static_cast<std::size_t>(problem.width));
+    T* sum = sums.get() + c * problem.width;
+    std::fill(sum, sum + problem.width, T(0));
+    for (std::int64_t i = c * chain; i < std::min((c + 1) * chain, problem.rows); ++i) {
+      gate.write(i, problem.values + i * problem.values_stride, row.data());
+      add_row(row.data(), problem.width, sum);
+    }
+  });
+  std::fill(problem.out, problem.out + problem.width, T(0));
+  for (std::int64_t c = 0; c < chains; ++c) add_row(sums.get() + c * problem.width, problem.width, problem.out);
 }
 
 template <class T>
@@ -65,5 +153,9 @@ template void copy_blocks(const BlockView<const float>&, const BlockView<float>&
 template void copy_blocks(const BlockView<const double>&, const BlockView<double>&, int);
 template void gate_rows(const GateRowsProblem<float>&, int);
 template void gate_rows(const GateRowsProblem<double>&, int);
+template void add_gated_bias(const GatedBias<float>&, int);
+template void add_gated_bias(const GatedBias<double>&, int);
+template void gated_sums(const GatedSums<float>&, int);
+template void gated_sums(const GatedSums<double>&, int);
 
 }  // namespace gatentk::cpu

@@ -49,4 +49,24 @@ struct GateRowsProblem {
   std::int64_t out_stride = 0;
 };
 
+// out[i] += bias where the unit of a neuron is on.
+template <class T>
+struct GatedBias {
+  T* out = nullptr;
+  std::int64_t out_stride = 0;
+  std::int64_t rows = 0, width = 0, block = 1;
+  GateView gates;  // bit u of row i
+  const T* bias = nullptr;
+};
+
+// out[j] = sum over the rows in which the unit of neuron j is on of values[i][j].
+template <class T>
+struct GatedSums {
+  const T* values = nullptr;
+  std::int64_t values_stride = 0;
+  std::int64_t rows = 0, width = 0, block = 1;
+  GateView gates;  // bit u of row i
+  T* out = nullptr;
+};
+
 }  // namespace gatentk

@@ -229,9 +229,7 @@ class GReLUSequential(ConvertibleModule):
         for step in self._steps:
             linear = cast(nn.Linear, self.layers.get_submodule(step.name))
             gate = next(found) if step.relu else None
-            t = ops.masked_linear(t, linear.weight, before, gate, self.method)
-            if linear.bias is not None:
-                t = t + _bias_of(linear.bias, t, gate)
+            t = ops.masked_linear(t, linear.weight, before, gate, self.method, bias=linear.bias)
             for name in step.dropouts:
                 t = self.layers.get_submodule(name)(t)
             before = gate
@@ -269,9 +267,3 @@ class GReLUSequential(ConvertibleModule):
                     f"{table.fingerprint[:12]}...; compute them again by gate_tables(x)"
                 )
         return [table.layer(0) for table in gates]
-
-
-def _bias_of(bias: Tensor, t: Tensor, gate: GateLayer | None) -> Tensor:
-    """A bias as it is added to t: where the gates are on, and of the dtype that autocast may have given t."""
-    bias = bias.to(t.dtype)
-    return bias if gate is None else ops.gate_rows(bias.expand(t.shape), gate.bits)

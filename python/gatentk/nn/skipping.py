@@ -43,8 +43,7 @@ class SkippingLinear(nn.Linear):
         weight, bias = self.weight, self.bias
         if self.method == "dense" or not _skippable(input, weight):
             return functional.linear(input, weight, bias)
-        out = ops.masked_linear(input, weight, method=self.method)
-        return out if bias is None else out + bias
+        return ops.masked_linear(input, weight, method=self.method, bias=bias)
 
 
 def _skippable(z: Tensor, weight: Tensor) -> bool:

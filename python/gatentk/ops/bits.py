@@ -12,7 +12,7 @@ from gatentk.checks import FLOATS, check_integer, describe
 from gatentk.ops.arguments import check_bit_matrix, check_bits, check_device, check_packed
 from gatentk.ops.cuda import on_cuda
 from gatentk.ops.layouts import contiguous_rows, gate_view, packed, row_bytes, transposed, units, unpacked
-from gatentk.ops.registration import below_autograd, recordable, register
+from gatentk.ops.registration import below_autograd, recordable, register, sliced
 
 
 def pack_bits(mask: Tensor) -> Tensor:
@@ -200,8 +200,7 @@ def gate_in_place(values: Tensor, bits: Tensor, block: int) -> Tensor:
     """As `gated`, but values (n, width) that nobody else has become exact zeros where they are."""
     if values.is_cpu and values.dtype in FLOATS and values.is_contiguous():
         _check_gates(values, bits, block)
-        _run(values, bits, block, values)
-        return values
+        return _write(values, bits, block, values)
     return gated(values, bits, block)
 
 
@@ -209,26 +208,17 @@ def gate_rows_on_cpu(values: Tensor, bits: Tensor, block: int) -> Tensor:
     """As `gate_rows`, without asking torch what runs it."""
     if values.dtype not in FLOATS or values.dim() != 2:
         return _gate_rows(values, bits, block)
-    out = _gated_rows(values, bits, block)
-    _run(values, bits, block, out)
-    return out
+    _check_gates(values, bits, block)
+    return _write(values if values.stride(1) == 1 else values.contiguous(), bits, block, values.new_empty(values.shape))
 
 
-def _run(values: Tensor, bits: Tensor, block: int, out: Tensor) -> None:
-    rows, bits = contiguous_rows(values), contiguous_rows(bits)
+def _write(rows: Tensor, bits: Tensor, block: int, out: Tensor) -> Tensor:
     n, width = rows.shape
+    stored = contiguous_rows(bits)
     run = _core.gate_rows_f32 if out.dtype == torch.float32 else _core.gate_rows_f64
-    run(
-        rows.data_ptr(),
-        rows.stride(0),
-        n,
-        width,
-        block,
-        gate_view(bits),
-        out.data_ptr(),
-        out.stride(0),
-        torch.get_num_threads(),
-    )
+    gates = stored.data_ptr(), stored.stride(0)
+    run(rows.data_ptr(), rows.stride(0), n, width, block, gates, out.data_ptr(), width, torch.get_num_threads())
+    return out
 
 
 def _gate_rows(values: Tensor, bits: Tensor, block: int) -> Tensor:
@@ -296,4 +286,79 @@ register(
     cuda=_gate_rows,
     fake=_gated_rows,
     differentiable=_DifferentiableGates.apply,
+)
+
+
+# Biases, and their gradients
+
+
+def add_gated_bias(out: Tensor, bias: Tensor, bits: Tensor, block: int) -> Tensor:
+    """`out` itself, new contiguous rows (n, width) on the CPU in float32 or float64, plus a bias where gates are on."""
+    _check_gates(out, bits, block)
+    bias, bits = bias.contiguous(), contiguous_rows(bits)
+    run = _core.add_gated_bias_f32 if out.dtype == torch.float32 else _core.add_gated_bias_f64
+    n, width = out.shape
+    run(out.data_ptr(), out.stride(0), n, width, block, gate_view(bits), bias.data_ptr(), torch.get_num_threads())
+    return out
+
+
+def _sums_on_cpu(values: Tensor, bits: Tensor, block: int) -> Tensor:
+    if values.dtype not in FLOATS:
+        return _sums(values, bits, block)
+    out = _room_for_sums(values, bits, block)
+    rows, bits = contiguous_rows(values), contiguous_rows(bits)
+    run = _core.gated_sums_f32 if out.dtype == torch.float32 else _core.gated_sums_f64
+    n, width = rows.shape
+    run(rows.data_ptr(), rows.stride(0), n, width, block, gate_view(bits), out.data_ptr(), torch.get_num_threads())
+    return out
+
+
+def _sums(values: Tensor, bits: Tensor, block: int) -> Tensor:
+    """In plain torch."""
+    return _gate_rows(values, bits, block).sum(0)
+
+
+def _room_for_sums(values: Tensor, bits: Tensor, block: int) -> Tensor:
+    _check_gates(values, bits, block)
+    if values.dim() != 2:
+        raise ValueError(f"values: expected shape (n, width), got {describe(values)}")
+    return values.new_empty(values.shape[1])
+
+
+class _DifferentiableSums(torch.autograd.Function):
+    """Sums of masked rows are linear in the rows."""
+
+    @staticmethod
+    def forward(values: Tensor, bits: Tensor, block: int) -> Tensor:
+        return below_autograd(torch.ops.gatentk.gated_sums, values, bits, block)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        values, bits, ctx.block = inputs
+        ctx.dtype, ctx.shape = values.dtype, values.shape
+        ctx.save_for_backward(recordable(bits))
+        ctx.save_for_forward(*ctx.to_save)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        rows = grad.to(ctx.dtype).expand(ctx.shape)
+        return torch.ops.gatentk.gate_rows(rows, *ctx.saved_tensors, ctx.block), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *rest: Any) -> Tensor:
+        result: Tensor = torch.ops.gatentk.gated_sums(tangent.to(ctx.dtype), *ctx.saved_tensors, ctx.block)
+        return result
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Tensor, int]:
+        return sliced(torch.ops.gatentk.gated_sums)(info, in_dims, *inputs)
+
+
+# Sums over the rows (n, width) of what is on: the gradient of a bias.
+register(
+    "gated_sums(Tensor values, Tensor bits, int block) -> Tensor",
+    cpu=_sums_on_cpu,
+    cuda=_sums,
+    fake=_room_for_sums,
+    differentiable=_DifferentiableSums.apply,
 )

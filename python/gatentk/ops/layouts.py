@@ -108,6 +108,7 @@ class MaskedProduct(NamedTuple):
             factor are as it is stored.
         method: index in `gatentk.ops.METHODS`.
         blocks: neighbouring columns that share a bit, of a, of b and of the result as they are stored.
+        bias: added to each row of the result before it is masked, or None.
     """
 
     a: Tensor
@@ -119,6 +120,7 @@ class MaskedProduct(NamedTuple):
     gate_out: list[Tensor]
     method: int
     blocks: Sequence[int] = (1, 1, 1)
+    bias: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -45,10 +45,10 @@ def register(
     """
     name = schema.partition("(")[0]
     LIBRARY.define(schema)
-    LIBRARY.impl(name, _on_memory(cpu), "CPU")
+    LIBRARY.impl(name, on_memory(cpu), "CPU")
     if cuda is not None:
         CUDA[name] = cuda
-        LIBRARY.impl(name, _on_memory(cuda), "CUDA")
+        LIBRARY.impl(name, on_memory(cuda), "CUDA")
     torch.library.register_fake(f"gatentk::{name}", fake, lib=LIBRARY)
     op = getattr(torch.ops.gatentk, name).default
     casting = {} if autocast is None else {device: under_autocast(op, autocast, device) for device in DEVICES}
@@ -76,7 +76,7 @@ def _cast_before(differentiable: Implementation, casting: dict[str, Implementati
     return run
 
 
-def _on_memory(implementation: Implementation) -> Implementation:
+def on_memory(implementation: Implementation) -> Implementation:
     """An implementation that takes addresses, for tensors that hold memory and in a process that has its threads."""
 
     def run(*arguments: Any) -> Tensor:
@@ -116,6 +116,31 @@ def _where_it_is_asked(name: str, differentiable: Implementation) -> Implementat
         return below_autograd(getattr(torch.ops.gatentk, name), *arguments)
 
     return run
+
+
+# Keys of tensors on the CPU that are nothing but values, in inference mode and outside.
+_PLAIN_KEYS = {torch._C._dispatch_keys(torch.empty(0, device="cpu")).raw_repr()}
+with torch.inference_mode():
+    _PLAIN_KEYS.add(torch._C._dispatch_keys(torch.empty(0, device="cpu")).raw_repr())
+
+
+def is_plain(*tensors: Tensor) -> bool:
+    """Whether an operation on these tensors on the CPU is what its kernel does, and perhaps its gradients.
+
+    Then it may be called without torch's dispatcher, which takes 10 us to find out the same: nobody batches, traces,
+    compiles, casts, profiles, intercepts or asks for tangents.
+    """
+    if torch.compiler.is_compiling():  # which takes nothing that comes after this apart
+        return False
+    return (
+        forward_ad._current_level < 0
+        and torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._get_tracing_state() is None
+        and not torch._C._are_functorch_transforms_active()
+        and not torch.is_autocast_enabled("cpu")
+        and not torch._C._autograd._profiler_enabled()
+        and all(torch._C._dispatch_keys(tensor).raw_repr() in _PLAIN_KEYS for tensor in tensors)
+    )
 
 
 def below_autograd(op: Any, *arguments: Any) -> Tensor:
