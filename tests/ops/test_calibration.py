@@ -1,5 +1,6 @@
 """The calibration: measured once, read by every process, never wrong in more than speed."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -153,17 +154,29 @@ def test_another_process_that_measures_is_waited_for(cache, measured, monkeypatc
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_measurement_gives_a_ratio_for_every_way(kind, monkeypatch):
-    """However disturbed it is, and small; the seed of nobody moves."""
-    monkeypatch.setattr(calibration, "_WIDTHS", {F32: (64, 64, 64)})
+    """The seed of nobody moves."""
+    monkeypatch.setattr(calibration, "_WIDTHS", {F32: (64,) * len(SAMPLES)})
     monkeypatch.setattr(calibration, "_SECONDS", 0.0)
-    monkeypatch.setattr(calibration, "_BUSY", 0.0)
+    monkeypatch.setattr(calibration, "_interruptions", lambda: 0)
     state = torch.get_rng_state()
     found = calibration.measure(kind, F32)
     assert calibration._checked(found) == found
     assert all(half <= all_on for rows in found.values() for half, all_on in rows)
     assert torch.equal(torch.get_rng_state(), state)
-    monkeypatch.setattr(calibration, "_BUSY", 1e6)
+    # Each look at the count finds more of them.
+    monkeypatch.setattr(calibration, "_interruptions", itertools.count().__next__)
     assert calibration.measure(kind, F32) is None
+
+
+def test_interruptions_are_those_of_all_threads_of_this_process():
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+    assert before <= calibration._interruptions() <= resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
+def test_where_the_system_does_not_tell_of_interruptions_there_are_none(monkeypatch):
+    monkeypatch.setattr(calibration, "resource", None)
+    assert calibration._interruptions() == 0
 
 
 RUN = """

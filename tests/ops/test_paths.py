@@ -21,9 +21,9 @@ def work(kind="forward", samples=256, width=1024, block=1, density=0.5):
 
 
 def test_costs_lie_between_what_was_measured():
-    ratios = {**FLAT, "neurons": [[1.0, 2.0], [0.5, 1.0], [0.5, 0.75]]}
+    ratios = {**FLAT, "neurons": [[1.0, 2.0], [1.0, 2.0], [0.5, 1.0], [0.5, 1.0], [0.5, 1.0], [0.5, 0.75]]}
     assert paths.cost("neurons", work(samples=16), ratios) == 0.5
-    assert paths.cost("neurons", work(samples=4), ratios) == 0.75  # half way in powers of two
+    assert paths.cost("neurons", work(samples=8), ratios) == 0.75  # half way in powers of two
     assert paths.cost("neurons", work(samples=10**6, density=1.0), ratios) == 0.75
     assert paths.cost("neurons", work(samples=16, density=0.75), ratios) == 0.75
     assert paths.cost("blocks", work(block=64, density=0.5), ratios) == 0.5
@@ -44,8 +44,14 @@ def test_the_cheapest_way_is_chosen_and_dense_where_none_is_cheaper(kind):
     assert paths.choose(work(kind), typical, False) == "neurons"
     assert paths.choose(work(kind, block=8, density=1.0), typical, True) == "dense"
     assert paths.choose(work(kind, block=2), typical, True) == "neurons"
-    if kind != "forward":
-        assert paths.choose(work(kind, samples=1), typical, False) == "dense"
+    assert paths.choose(work(kind, samples=1), typical, False) == "neurons"
+    assert paths.choose(work(kind, samples=1024, density=1.0), typical, False) == "dense"
+
+
+def test_gates_of_neurons_that_are_made_of_those_of_blocks_cost_more():
+    ratios = {**FLAT, "neurons of blocks": [[0.75, 1.0]] * len(calibration.SAMPLES)}
+    assert paths.cost("neurons", work(block=8), ratios) == 0.75
+    assert paths.cost("neurons", work(), ratios) == 0.5
 
 
 def products(rows, width, block, kind="both"):
@@ -63,8 +69,7 @@ def test_small_products_start_no_calibration(monkeypatch):
     monkeypatch.setattr(calibration, "ratios", lambda *_: pytest.fail("measured"))
     for rows, block in itertools.product((1, 2, 4, 64), (1, 4, 8, 64)):
         ways = [paths.path(product)[0] for product in products(rows, 128, block)]
-        assert ways[0] == ("neurons" if block < 8 else "blocks")
-        assert ways[1] == ways[2] == ("dense" if rows <= 2 else ways[0])
+        assert ways == ["neurons" if block < 16 else "blocks"] * 3
     assert [paths.path(product)[0] for product in products(64, 128, 1, "none")] == ["dense"] * 3
 
 
@@ -78,6 +83,7 @@ def test_products_that_mask_a_weight_go_the_way_that_can():
 
 def test_large_products_ask_the_calibration_with_their_densities(monkeypatch):
     asked = []
+    calibration.forget()
     monkeypatch.setattr(paths, "choose", lambda work, ratios, has_blocks: asked.append(work) or "dense")
     for block in (1, 16):
         for product in products(300, 1024, block):
@@ -85,6 +91,22 @@ def test_large_products_ask_the_calibration_with_their_densities(monkeypatch):
     assert [w.kind for w in asked] == 2 * list(calibration.KINDS)
     assert all(abs(density - 0.5) < 0.02 for w in asked for density in w.densities)
     assert [w.blocks for w in asked] == [(1, 1)] * 3 + [(16, 16)] * 3
+    # What was chosen is remembered, until the calibration is looked at again.
+    for product in products(300, 1024, 16):
+        assert paths.path(product)[0] == "dense"
+    assert len(asked) == 6
+    calibration.forget()
+    for product in products(300, 1024, 16):
+        assert paths.path(product)[0] == "dense"
+    assert len(asked) == 9
+    calibration.forget()
+
+
+def test_gradients_of_few_samples_are_written_by_skipping_whatever_is_measured(monkeypatch):
+    monkeypatch.setattr(calibration, "ratios", lambda *_: pytest.fail("measured"))
+    for samples, block in itertools.product((1, 4), (1, 64)):
+        _, _, product = products(samples, 2048, block)
+        assert paths.path(product)[0] == ("neurons" if block == 1 else "blocks")
 
 
 def test_blocks_of_zeros_are_found_in_factors_without_gates():
@@ -103,8 +125,10 @@ def test_blocks_of_zeros_are_found_in_factors_without_gates():
 
 def test_densities_of_parts_of_the_rows():
     mask = torch.rand(3000, 1000, generator=torch.Generator().manual_seed(0)) < 0.3
-    assert abs(paths.share_on(ops.pack_bits(mask), 1000) - 0.3) < 0.01
-    assert abs(paths.share_not_zero(mask.float()) - 0.3) < 0.01
+    for dtype, layout in itertools.product((F32, torch.float64), (lambda t: t, lambda t: t.t().contiguous().t())):
+        assert abs(paths.share_on(layout(ops.pack_bits(mask)), 1000) - 0.3) < 0.02
+        assert abs(paths.share_not_zero(layout(mask.to(dtype))) - 0.3) < 0.02
+    assert paths.share_on(ops.pack_bits(torch.ones(3, 1001, dtype=torch.bool)), 1001) == 1.0
     assert paths.share_on(ops.pack_bits(mask[:0]), 1000) == paths.share_not_zero(mask[:0].float()) == 1.0
     assert paths.share_not_zero(torch.tensor([[0.0, 1.0, 0.0, 0.0, 5.0]]), 2) == 0.5
 

@@ -31,52 +31,61 @@ from gatentk.ops.layouts import MaskedProduct, units
 from gatentk.runs.files import write_atomically
 from gatentk.runs.lock import FolderBusyError, FolderLock
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 VARIABLE = "GATENTK_CALIBRATION"
 
 KINDS = ("forward", "input_gradient", "weight_gradient")
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 
 # Samples and blocks that are measured, at two densities: half of the gates, and all.
-SAMPLES = (1, 16, 256)
+SAMPLES = (1, 4, 16, 64, 256, 1024)
 BLOCKS = (8, 16, 64)
-WAYS = ("neurons", *(f"blocks of {block}" for block in BLOCKS))
+WAYS = ("neurons", "neurons of blocks", *(f"blocks of {block}" for block in BLOCKS))
 
 # Times in those of the dense product, by way: for each of SAMPLES at half of the gates and at all.
 Ratios = dict[str, list[list[float]]]
 
 # Widths for SAMPLES: the weight of a single sample comes from memory, as it does where the product takes long enough.
-_WIDTHS = {torch.float32: (4096, 2048, 1024), torch.float64: (3072, 1536, 768)}
+_WIDTHS = {torch.float32: (4096, 3072, 2048, 2048, 1024, 768), torch.float64: (3072, 2304, 1536, 1536, 768, 512)}
 
-# Measured on two cores of a Zen 5 with AVX2: for what cannot be measured, as where other programs never pause.
+# Measured on two cores of a Zen 5, the larger of AVX2 and AVX-512: for what cannot be measured, as where other programs
+# never pause.
 TYPICAL: dict[str, Ratios] = {
     "forward": {
-        "neurons": [[0.6, 0.9], [0.5, 0.7], [0.6, 1.0]],
-        "blocks of 8": [[0.45, 0.95], [0.65, 1.4], [0.8, 1.9]],
-        "blocks of 16": [[0.4, 0.95], [0.35, 0.75], [0.5, 1.0]],
-        "blocks of 64": [[0.35, 0.9], [0.32, 0.6], [0.3, 0.9]],
+        "neurons": [[0.3, 0.5], [0.9, 0.95], [0.7, 0.85], [0.65, 0.9], [0.65, 0.95], [0.75, 1.05]],
+        "neurons of blocks": [[0.3, 0.55], [1.1, 1.1], [1.0, 1.05], [0.95, 1.1], [0.9, 1.1], [1.05, 1.2]],
+        "blocks of 8": [[0.4, 0.45], [1.3, 1.5], [1.2, 1.5], [1.0, 1.6], [0.9, 1.7], [1.0, 1.8]],
+        "blocks of 16": [[0.2, 0.45], [0.65, 0.7], [0.6, 0.85], [0.55, 0.9], [0.45, 0.95], [0.5, 1.0]],
+        "blocks of 64": [[0.2, 0.45], [0.45, 0.7], [0.4, 0.7], [0.35, 0.8], [0.3, 0.9], [0.3, 0.95]],
     },
     "input_gradient": {
-        "neurons": [[3.3, 3.5], [0.65, 0.85], [0.65, 1.0]],
-        "blocks of 8": [[2.4, 4.2], [0.95, 1.5], [0.8, 1.9]],
-        "blocks of 16": [[1.1, 2.5], [0.5, 0.95], [0.5, 1.0]],
-        "blocks of 64": [[0.75, 2.2], [0.35, 0.7], [0.3, 0.9]],
+        "neurons": [[0.35, 0.7], [0.9, 1.0], [0.75, 0.9], [0.7, 0.95], [0.7, 0.95], [0.75, 1.05]],
+        "neurons of blocks": [[0.4, 0.75], [1.0, 1.05], [1.0, 1.1], [0.95, 1.1], [0.9, 1.1], [1.05, 1.25]],
+        "blocks of 8": [[0.35, 0.7], [1.0, 1.1], [1.0, 1.3], [0.95, 1.5], [0.9, 1.7], [1.0, 1.8]],
+        "blocks of 16": [[0.35, 0.7], [0.5, 0.6], [0.5, 0.7], [0.5, 0.9], [0.45, 0.95], [0.55, 1.0]],
+        "blocks of 64": [[0.35, 0.7], [0.4, 0.65], [0.4, 0.65], [0.35, 0.8], [0.3, 0.9], [0.3, 0.9]],
     },
     "weight_gradient": {
-        "neurons": [[4.2, 4.5], [1.1, 1.3], [0.7, 1.0]],
-        "blocks of 8": [[5.0, 6.0], [1.5, 2.0], [0.7, 1.4]],
-        "blocks of 16": [[3.6, 4.3], [1.0, 1.5], [0.5, 0.95]],
-        "blocks of 64": [[2.2, 2.5], [0.7, 0.95], [0.35, 0.9]],
+        "neurons": [[0.7, 0.9], [0.5, 0.5], [0.8, 0.8], [0.85, 1.1], [0.7, 0.95], [0.75, 1.05]],
+        "neurons of blocks": [[0.8, 0.95], [0.5, 0.5], [0.8, 0.85], [0.9, 1.15], [0.75, 1.05], [0.85, 1.2]],
+        "blocks of 8": [[0.5, 0.95], [0.5, 0.5], [0.5, 0.75], [1.1, 1.6], [0.8, 1.45], [0.9, 1.45]],
+        "blocks of 16": [[0.5, 0.9], [0.5, 0.5], [0.45, 0.75], [0.65, 1.05], [0.5, 0.95], [0.55, 1.1]],
+        "blocks of 64": [[0.5, 0.9], [0.5, 0.5], [0.45, 0.75], [0.45, 0.95], [0.3, 0.9], [0.4, 1.0]],
     },
 }
 
-_FORMAT = 1
-_SECONDS = 0.3  # after which no further pass begins
+_FORMAT = 2
+_SECONDS = 0.6  # after which no further pass begins
 _PATIENCE = 2  # times as long for ways that were disturbed in each of their passes
-_BUSY = 0.7  # of the processor time of all threads is used by a product that nothing disturbs
 _DAY = 86400.0
 _WAIT = 10.0  # seconds for another process that measures
 
-_known: dict[tuple[str, int, str], Ratios] = {}
+_known: dict[tuple[str, int, int, str], Ratios] = {}
+_forgotten = 0
 _lock = threading.RLock()
 
 
@@ -86,18 +95,25 @@ def ratios(kind: str, dtype: torch.dtype) -> Ratios:
     Raises:
         ValueError: the file that GATENTK_CALIBRATION names holds no calibration.
     """
-    place = _core.isa(), torch.get_num_threads(), entry(kind, dtype)
-    found = _known.get(place)
+    key = (*place(), entry(kind, dtype))
+    found = _known.get(key)
     if found is None:
         with _lock:
-            found = _known.get(place)
+            found = _known.get(key)
             if found is None:
-                found = _known[place] = _ratios(kind, dtype)
+                found = _known[key] = _ratios(kind, dtype)
     return found
+
+
+def place() -> tuple[str, int, int]:
+    """What ratios depend on in a process: instruction set, threads, and how often `forget` was called."""
+    return _core.isa(), torch.get_num_threads(), _forgotten
 
 
 def forget() -> None:
     """Look at the environment and the file again."""
+    global _forgotten
+    _forgotten += 1
     _known.clear()
 
 
@@ -235,10 +251,9 @@ def _checked(found: Any) -> Ratios:
 
 
 def measure(kind: str, dtype: torch.dtype) -> Ratios | None:
-    """Ratios of this processor, in about a third of a second on two cores; None if other programs disturb too much.
+    """Ratios of this processor, in about two thirds of a second on two cores; None if other programs disturb too much.
 
-    Ways take turns with the dense product, and the fastest of their turns count in which all threads worked all the
-    time.
+    Ways take turns with the dense product, and the fastest of their turns count in which no thread was interrupted.
     """
     found = []
     with torch.inference_mode(False), torch.no_grad():
@@ -253,7 +268,7 @@ def measure(kind: str, dtype: torch.dtype) -> Ratios | None:
 def _widths(kind: str, dtype: torch.dtype) -> tuple[int, ...]:
     widths = _WIDTHS[dtype]
     # The gradient of a weight of 64 MB would measure how long the system takes to find the memory for it.
-    return (widths[1], *widths[1:]) if kind == "weight_gradient" else widths
+    return tuple(min(width, widths[2]) for width in widths) if kind == "weight_gradient" else widths
 
 
 def _measured(kind: str, dtype: torch.dtype, n: int, width: int) -> dict[str, list[float]] | None:
@@ -279,11 +294,16 @@ def _measured(kind: str, dtype: torch.dtype, n: int, width: int) -> dict[str, li
 
 
 def _turn(run: Callable[[], Tensor]) -> tuple[bool, float]:
-    """Whether a thread had to wait meanwhile, and seconds."""
-    cpu, start = time.process_time(), time.perf_counter()
+    """Whether a thread had to make way for another program meanwhile, and seconds."""
+    before, start = _interruptions(), time.perf_counter()
     run()
     seconds = time.perf_counter() - start
-    return time.process_time() - cpu < _BUSY * torch.get_num_threads() * seconds, seconds
+    return _interruptions() != before, seconds
+
+
+def _interruptions() -> int:
+    """How often a thread of this process lost its processor against its will; 0 where the system does not tell."""
+    return 0 if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def _runs(kind: str, dtype: torch.dtype, n: int, width: int) -> Iterator[tuple[tuple[str, int], Callable[[], Tensor]]]:
@@ -300,6 +320,8 @@ def _runs(kind: str, dtype: torch.dtype, n: int, width: int) -> Iterator[tuple[t
             p = _product(kind, rows, weight, gates, block)
             if block > 1:
                 yield (f"blocks of {block}", which), lambda p=p: block_product(p)  # type: ignore[misc]
+                if block == BLOCKS[0]:
+                    yield ("neurons of blocks", which), lambda p=p: neuron_product(p)  # type: ignore[misc]
                 continue
             if not which:
                 yield ("dense", 0), lambda p=p: dense_product(p)  # type: ignore[misc]

@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gatentk import _core
 from gatentk.ops import calibration
 from gatentk.ops.cpu_products import has_block_kernel
-from gatentk.ops.layouts import MaskedProduct, units
+from gatentk.ops.layouts import MaskedProduct, contiguous_rows, units
 
 # Below both, dense products take less than about a millisecond: operations of a thread, and bytes of the weight.
 SMALL_OPERATIONS = {torch.float32: 5e7, torch.float64: 2.5e7}
-SMALL_BYTES = 24 << 20
+SMALL_BYTES = 8 << 20
 
-# A way that skips must promise at least this much: what it promises is good to a few percent.
-MARGIN = 0.97
+# Samples up to which gradients of a weight are written as fast as the memory takes them, whatever is on.
+FEW_OUTER_PRODUCTS = 16
+
+# A way that skips must promise at least this much: what it promises is good to several percent, and to more where rows
+# of single neurons are wider than those that were measured.
+MARGINS = {"blocks": 0.93, "neurons": 0.85}
 
 # Without gates zeros must be found. Dense products won from 65% of non-zeros on, at width 1,024, and at width 256
 # (AVX2, two cores).
 DENSE_DENSITY = 0.65
 SMALLEST_UNGATED = 512
+
+# Share of the time at a quarter of the tiles that is left where hardly any are on: at most, it was a sixth to a half.
+LEFT = 0.4
 
 # Columns of a result below which kernels for single neurons, whose panels have 48 and more, are slower than dense.
 FEWEST_COLUMNS = 16
@@ -32,11 +41,8 @@ FEWEST_COLUMNS = 16
 # Share of blocks that are not zero from which on it does not pay to look for others.
 FULL = 0.85
 
-# Bytes of gates and values of factors that are looked at to estimate their density.
-_SAMPLED_BYTES, _SAMPLED_VALUES = 1 << 12, 1 << 16
-
-# Bits that are set in a byte: by a table, as counting unpacked bits takes as long as a small product.
-_ONES = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint8)
+# Bytes of gates and values of factors that are looked at to estimate their density, and steps that it is rounded to.
+_SAMPLED_BYTES, _SAMPLED_VALUES, _STEPS = 1 << 14, 1 << 14, 64
 
 
 class Work(NamedTuple):
@@ -79,13 +85,19 @@ def path(product: MaskedProduct) -> tuple[str, MaskedProduct]:
     work = _work(kind, product)
     if not product.gate_a and not has_blocks:
         return _of_zeros(work, product.a), product
-    if work.small:
+    if work.small or (kind == "weight_gradient" and work.samples <= FEW_OUTER_PRODUCTS):
         return fixed_path(work, has_blocks), product
     if not product.gate_a:
         product = with_block_of_zeros(product, max(work.blocks))
         work = work._replace(blocks=(product.blocks[0], work.blocks[1]))
     work = work._replace(densities=_densities(work, product))
-    return choose(work, calibration.ratios(work.kind, work.dtype), has_blocks), product
+    return _chosen(work, has_blocks, calibration.place()), product
+
+
+@lru_cache(maxsize=1 << 12)
+def _chosen(work: Work, has_blocks: bool, place: tuple[object, ...]) -> str:
+    """As `choose`, by the calibration of a place, remembered: after a large product Python takes long for little."""
+    return choose(work, calibration.ratios(work.kind, work.dtype), has_blocks)
 
 
 def kind_of(product: MaskedProduct) -> str | None:
@@ -107,13 +119,10 @@ def _work(kind: str, p: MaskedProduct) -> Work:
 def fixed_path(work: Work, has_blocks: bool) -> str:
     """The way of products that are too small to measure anything for.
 
-    Measured on two cores with AVX2 and AVX-512: for one sample the forward product reads the weights that it needs,
-    while its gradients take up to five times as long as dense ones; from four samples on gates of neurons win in all
-    three, and blocks from 8 neurons on.
+    Measured on two cores with AVX2 and AVX-512: gates of neurons win in all three products, and blocks from 16 neurons
+    on.
     """
-    if work.samples <= 2 and work.kind != "forward":
-        return "dense"
-    if has_blocks and max(work.blocks) >= 8:
+    if has_blocks and max(work.blocks) >= 16:
         return "blocks"
     if work.widths[1] < FEWEST_COLUMNS and work.samples > 1:
         return "dense"
@@ -130,20 +139,21 @@ def choose(work: Work, ratios: calibration.Ratios, has_blocks: bool) -> str:
     """
     costs = {name: cost(name, work, ratios) for name in (["blocks"] if has_blocks else []) + ["neurons"]}
     best = min(costs, key=costs.__getitem__)
-    return best if costs[best] < MARGIN else "dense"
+    return best if costs[best] < MARGINS[best] else "dense"
 
 
 def cost(name: str, work: Work, ratios: calibration.Ratios) -> float:
     """Time of a way that skips, in times of the dense product."""
     if name == "neurons":
         # Only the left factor is skipped in: linear between half of the gates and all.
-        return _at(ratios["neurons"], work.samples, 2 * work.densities[0] - 1)
+        measured = ratios["neurons" if max(work.blocks) == 1 else "neurons of blocks"]
+        return _at(measured, work.samples, 2 * work.densities[0] - 1)
     on = math.prod(d for d, block in zip(work.densities, work.blocks, strict=True) if block > 1)
-    share = (on - 0.25) / 0.75  # a quarter of the tiles, or all
+    share = max(on - 0.25, 0.0) / 0.75  # a quarter of the tiles, or all
     block = min(block for block in work.blocks if block > 1)
-    return _between(
-        {float(size): _at(ratios[f"blocks of {size}"], work.samples, share) for size in calibration.BLOCKS}, block
-    ) * max(1.0, calibration.BLOCKS[0] / block)
+    measured = {float(size): _at(ratios[f"blocks of {size}"], work.samples, share) for size in calibration.BLOCKS}
+    less = LEFT + (1 - LEFT) * min(on / 0.25, 1.0)
+    return _between(measured, block) * max(1.0, calibration.BLOCKS[0] / block) * less
 
 
 def _at(measured: Sequence[Sequence[float]], samples: int, share: float) -> float:
@@ -182,27 +192,36 @@ def with_block_of_zeros(product: MaskedProduct, block: int) -> MaskedProduct:
 
 
 def share_on(bits: Tensor, width: int) -> float:
-    """Share of bits (n, row_bytes(width)) that are set, 1 if there are none."""
-    rows = bits[:: max(1, bits.numel() // _SAMPLED_BYTES)]
-    if not rows.numel():
+    """Share of bits (n, row_bytes(width)) that are set, 1 if there are none; in steps of 1/64."""
+    n, size = bits.shape
+    step, used = max(1, bits.numel() // _SAMPLED_BYTES), min(size, -(-width // 8))
+    if not n or not used:
         return 1.0
-    return int(_ONES[rows.numpy()].sum(dtype=np.int64)) / (rows.shape[0] * max(width, 1))
+    rows = -(-n // step)
+    stored = contiguous_rows(bits)
+    return _rounded(_core.count_bits((stored.data_ptr(), step * stored.stride(0)), rows, used) / (rows * width))
 
 
 def share_not_zero(values: Tensor, block: int = 1) -> float:
-    """Share of whole blocks of neighbouring values (n, width) that are not all zeros, 1 if there are none."""
-    count = values.shape[1] // block
-    rows = values[:: max(1, values.numel() // _SAMPLED_VALUES), : count * block]
-    if not rows.numel():
+    """Share of whole blocks of neighbouring values (n, width) that are not all zeros, 1 if there are none; as above."""
+    n, count = values.shape[0], values.shape[1] // block
+    if not n or not count:
         return 1.0
-    on = rows if block == 1 else rows.reshape(-1, count, block).ne(0).any(-1)
-    return int(torch.count_nonzero(on)) / on.numel()
+    step = max(1, values.numel() // _SAMPLED_VALUES)
+    rows = -(-n // step)
+    stored = contiguous_rows(values)
+    run = _core.count_blocks_on_f32 if values.dtype == torch.float32 else _core.count_blocks_on_f64
+    return _rounded(run(stored.data_ptr(), step * stored.stride(0), rows, count, block) / (rows * count))
+
+
+def _rounded(share: float) -> float:
+    return min(round(share * _STEPS) / _STEPS, 1.0)
 
 
 def _of_zeros(work: Work, left: Tensor) -> str:
     """Without gates: zeros that are found on the way are skipped."""
     if work.samples == 1:
-        return "neurons" if work.kind == "forward" else "dense"
+        return "neurons"
     if min(work.widths) < SMALLEST_UNGATED:
         return "dense"
     density = share_not_zero(left)
@@ -210,4 +229,4 @@ def _of_zeros(work: Work, left: Tensor) -> str:
         return "dense"
     if work.small:
         return "neurons"
-    return choose(work._replace(densities=(density, 1.0)), calibration.ratios(work.kind, work.dtype), False)
+    return _chosen(work._replace(densities=(density, 1.0)), False, calibration.place())
