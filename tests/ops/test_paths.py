@@ -43,7 +43,9 @@ def test_the_cheapest_way_is_chosen_and_dense_where_none_is_cheaper(kind):
     assert paths.choose(work(kind, block=64), typical, True) == "blocks"
     assert paths.choose(work(kind), typical, False) == "neurons"
     assert paths.choose(work(kind, block=8, density=1.0), typical, True) == "dense"
-    assert paths.choose(work(kind, block=2), typical, True) == "neurons"
+    neurons = {**typical, "neurons of blocks": typical["neurons"]}
+    assert paths.choose(work(kind, block=2), neurons, True) == "neurons"
+    assert paths.choose(work(kind, block=2), {**FLAT, "neurons of blocks": [[0.9, 0.9]] * 6}, True) == "dense"
     assert paths.choose(work(kind, samples=1), typical, False) == "neurons"
     assert paths.choose(work(kind, samples=1024, density=1.0), typical, False) == "dense"
 

@@ -151,9 +151,9 @@ def cost(name: str, work: Work, ratios: calibration.Ratios) -> float:
     on = math.prod(d for d, block in zip(work.densities, work.blocks, strict=True) if block > 1)
     share = max(on - 0.25, 0.0) / 0.75  # a quarter of the tiles, or all
     block = min(block for block in work.blocks if block > 1)
-    measured = {float(size): _at(ratios[f"blocks of {size}"], work.samples, share) for size in calibration.BLOCKS}
+    by_block = {float(size): _at(ratios[f"blocks of {size}"], work.samples, share) for size in calibration.BLOCKS}
     less = LEFT + (1 - LEFT) * min(on / 0.25, 1.0)
-    return _between(measured, block) * max(1.0, calibration.BLOCKS[0] / block) * less
+    return _between(by_block, block) * max(1.0, calibration.BLOCKS[0] / block) * less
 
 
 def _at(measured: Sequence[Sequence[float]], samples: int, share: float) -> float:
