@@ -204,3 +204,18 @@ def test_steps_are_linear_layers_with_what_follows():
     flatten, steps = steps_of("model", sequence("nested"))
     assert flatten
     assert steps == (("1.0", True, ("1.3",)), ("2.0", True, ("2.2",)), ("3", False, ()))
+
+
+def test_a_layer_that_is_used_twice_is_two_steps():
+    torch.manual_seed(0)
+    act, linear = nn.ReLU(), nn.Linear(30, 30)
+    model = nn.Sequential(nn.Linear(D_IN, 30), act, linear, act, nn.Sequential(linear, act), nn.Linear(30, 3)).double()
+    assert [(step.name, step.relu) for step in steps_of("model", model)[1]] == [
+        ("0", True),
+        ("2", True),
+        ("4.0", True),
+        ("5", False),
+    ]
+    net, x = GReLUSequential(copy.deepcopy(model)), samples(20)
+    torch.testing.assert_close(net(x), model(x))
+    assert [table.width for table in net.gate_tables(x)] == [30, 30, 30]

@@ -67,8 +67,9 @@ def steps_of(name: str, model: nn.Sequential) -> tuple[bool, tuple[Step, ...]]:
     return flatten, tuple(steps)
 
 
-def _parts(model: nn.Sequential, prefix: str) -> Iterator[tuple[str, nn.Module]]:
-    for index, part in model.named_children():
+def _parts(model: nn.Sequential, prefix: str) -> Iterator[tuple[str, nn.Module | None]]:
+    # Not named_children, which names a ReLU that is used several times once.
+    for index, part in model._modules.items():
         if type(part) is nn.Sequential:
             yield from _parts(part, f"{prefix}{index}.")
         else:
