@@ -37,6 +37,14 @@ def sequence(name, dtype=torch.float64, train=False):
     return SEQUENCES[name]().to(dtype).train(train)
 
 
+def perturbed(net):
+    """A network whose weights are no longer those that its gates came from."""
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)), alpha=0.1)
+    return net
+
+
 def samples(n, dtype=torch.float64, seed=0):
     return torch.randn(n, D_IN, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from cases import sequences
 from cases.deployed import D_IN, D_OUT, DEPTH, FORMS, WIDTH, gated, samples
 
 from gatentk import convert
@@ -29,6 +30,29 @@ def test_a_copy_of_the_file_loads_a_state_dict_without_gatentk(tmp_path):
     code = ALONE.format(sizes=f"{D_IN}, {WIDTH}, {DEPTH}, {D_OUT}")
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
     torch.testing.assert_close(torch.load(tmp_path / "y.pt"), net(x))
+
+
+SEQUENCE_ALONE = """
+import sys, torch
+sys.modules["gatentk"] = None
+from torch import nn
+from copied import PlainGReLUSequential
+first = nn.Sequential(nn.Linear(6, 30), nn.Identity(), nn.ReLU(), nn.Dropout())
+second = nn.Sequential(nn.Linear(30, 20), nn.ReLU())
+layers = nn.Sequential(nn.Flatten(), first, second, nn.Linear(20, 3, bias=False))
+net = PlainGReLUSequential(layers.float(), dtype=torch.float64).eval()
+net.load_state_dict(torch.load("state.pt", weights_only=True))
+torch.save(net(torch.load("x.pt")), "y.pt")
+"""
+
+
+def test_a_copy_of_the_file_loads_a_sequence_without_gatentk(tmp_path):
+    net, x = sequences.perturbed(convert.relu_to_grelu(sequences.sequence("nested"))).float(), sequences.samples(9)
+    shutil.copy(plain.__file__, tmp_path / "copied.py")
+    torch.save(net.state_dict(), tmp_path / "state.pt")
+    torch.save(x.float(), tmp_path / "x.pt")
+    subprocess.run([sys.executable, "-c", SEQUENCE_ALONE], check=True, cwd=tmp_path)
+    torch.testing.assert_close(torch.load(tmp_path / "y.pt"), net(x.float()))
 
 
 def test_modules_say_their_form():
@@ -68,6 +92,27 @@ def test_programs_take_any_number_of_samples_and_gates(form):
     for n in (1, 2, 20):
         torch.testing.assert_close(alone(x[:n]), net(x[:n]))
         torch.testing.assert_close(given(x[:n], masks[:, :n]), net(x[:n]))
+    called = {str(node.target) for node in alone.graph.nodes if node.op == "call_function"}
+    assert not any("gatentk" in target for target in called)
+
+
+@pytest.mark.filterwarnings("ignore:`isinstance:FutureWarning")
+@pytest.mark.parametrize("name", sequences.SEQUENCES)
+def test_programs_of_sequences_take_any_number_of_samples_and_gates(name):
+    model, x = sequences.sequence(name), sequences.samples(20)
+    net, masks = sequences.perturbed(convert.relu_to_grelu(model)), sequences.plain_gates(model, x)
+    fast, _ = convert.low_rank_gates(model, x)
+    plain_net, count = convert.to_torch(net).eval(), torch.export.Dim("n")
+    rows = {0: count}
+    alone = torch.export.export(plain_net, (x[:2],), dynamic_shapes=(rows,)).module()
+    few = x[:2], [mask[:2] for mask in masks]
+    given = torch.export.export(plain_net, few, dynamic_shapes=(rows, [rows] * len(masks))).module()
+    predicted = torch.export.export(convert.to_torch(fast), (x[:2],), dynamic_shapes=(rows,)).module()
+    for n in (1, 2, 20):
+        expected = sequences.plain_gated(net.layers, x[:n], [mask[:n] for mask in masks])
+        torch.testing.assert_close(alone(x[:n]), expected)
+        torch.testing.assert_close(given(x[:n], [mask[:n] for mask in masks]), expected)
+        torch.testing.assert_close(predicted(x[:n]).detach(), fast(x[:n]))
     called = {str(node.target) for node in alone.graph.nodes if node.op == "call_function"}
     assert not any("gatentk" in target for target in called)
 

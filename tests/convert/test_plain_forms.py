@@ -4,15 +4,16 @@ import copy
 
 import pytest
 import torch
+from cases import sequences
 from cases.altered import DoublingLinear
 from cases.deployed import D_IN, D_OUT, DEPTH, FORMS, WIDTH, gated, generator, samples
 from torch import nn
 from torch.nn.utils import parametrize
 
 from gatentk import convert, ops
-from gatentk.convert.plain import PlainGReLUNetwork
+from gatentk.convert.plain import PlainGReLUNetwork, PlainGReLUSequential
 from gatentk.errors import UnsupportedModuleError
-from gatentk.nn import MLP, GatedLinear, GReLULinear, GReLUNetwork, ReLUNetwork
+from gatentk.nn import MLP, GatedLinear, GReLULinear, GReLUNetwork, GReLUSequential, ReLUNetwork
 from gatentk.nn.skipping import SkippingLinear
 
 FORMS_OF_GATES = pytest.mark.parametrize("form", FORMS)
@@ -217,6 +218,146 @@ def test_predicted_gates_of_relu_networks_agree(last_relu):
     torch.testing.assert_close(plain(samples(9)), fast(samples(9)))
 
 
+OF_SEQUENCES = pytest.mark.parametrize("name", sequences.SEQUENCES)
+
+
+def of_sequence(name, dtype=torch.float64, **options):
+    """A trained gated network of a sequence, and the sequence that its gates are of."""
+    model = sequences.sequence(name, dtype, **options)
+    return sequences.perturbed(convert.relu_to_grelu(model)), model
+
+
+@OF_SEQUENCES
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gated_sequences_agree_for_given_gates_and_for_their_own(name, dtype):
+    net, model = of_sequence(name, dtype)
+    x = sequences.samples(30, dtype).requires_grad_()
+    plain, masks = convert.to_torch(net), sequences.plain_gates(model, x.detach())
+    assert own_parts(plain) == [PlainGReLUSequential, type(plain.gate_net)]
+    for found, gate in zip(plain.gate_net(x), masks, strict=True):
+        assert torch.equal(found, gate)
+    for out in (plain(x), plain(x, masks), plain(x, tuple(masks))):
+        expected = sequences.plain_gated(net.layers, x, masks)
+        torch.testing.assert_close(out, expected)
+        ours, theirs = (gradients(y, x, *n.parameters()) for y, n in ((out, plain), (expected, net)))
+        torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(net(x), expected)
+    gates = [torch.rand(mask.shape, generator=generator()) > 0.5 for mask in masks]
+    torch.testing.assert_close(plain(x, gates), sequences.plain_gated(net.layers, x, gates))
+    assert [name for name, _ in plain.named_parameters()] == [name for name, _ in net.named_parameters()]
+
+
+@OF_SEQUENCES
+def test_a_state_dict_of_a_sequence_fits_both(name):
+    net, _ = of_sequence(name)
+    plain = convert.to_torch(net)
+    assert list(plain.state_dict()) == list(net.state_dict())
+    x, before = sequences.samples(9), copy.deepcopy(net.state_dict())
+    with torch.no_grad():
+        plain.layers.get_submodule(net.steps[0].name).weight.mul_(2)
+    torch.testing.assert_close(net.state_dict(), before, rtol=0, atol=0)
+    assert not torch.allclose(plain(x), net(x))
+    net.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(plain(x), net(x))
+    alone = PlainGReLUSequential(sequences.sequence(name))
+    alone.load_state_dict(net.state_dict())
+    torch.testing.assert_close(alone(x), net(x))
+
+
+def test_gates_of_sequences_keep_their_dtype():
+    net, model = of_sequence("biases", torch.float32)
+    plain, x = convert.to_torch(net), sequences.samples(20, torch.float32)
+    masks = sequences.plain_gates(model, x)
+    for changed in (copy.deepcopy(plain).double(), copy.deepcopy(plain).bfloat16()):
+        assert {psi.dtype for psi in changed.gate_net.buffers()} == {torch.float32}
+        assert {weight.dtype for weight in changed.parameters()} != {torch.float32}
+    torch.testing.assert_close(plain.double().gate_net(x.double()), masks)
+    with torch.autocast("cpu"):
+        torch.testing.assert_close(plain.gate_net(x), masks)
+    wider = of_sequence("biases")[0].float()
+    assert {psi.dtype for psi in convert.to_torch(wider).gate_net.buffers()} == {torch.float64}
+    torch.testing.assert_close(convert.to_torch(wider)(x), wider(x))
+
+
+def test_dropout_and_modes_of_sequences_stay():
+    net, _ = of_sequence("nested", train=True)
+    net.layers[2][2].eval()
+    plain, x = convert.to_torch(net), sequences.samples(400)
+    assert [part.training for part in plain.layers.modules()] == [part.training for part in net.layers.modules()]
+    outputs = []
+    for run in (net, plain):
+        torch.manual_seed(0)
+        outputs.append(run(x))
+    torch.testing.assert_close(*outputs)
+    assert not torch.equal(plain(x), plain(x))
+    torch.testing.assert_close(plain.eval()(x), net.eval()(x))
+    torch.testing.assert_close(plain(x.reshape(400, 2, 3)), net(x))
+    still = convert.relu_to_grelu(sequences.sequence("nested"))
+    assert still.training
+    assert torch.equal(convert.to_torch(still)(x), convert.to_torch(still)(x))
+
+
+def test_sequences_of_few_gates_and_layers_used_twice():
+    x = sequences.samples(9)
+    linear = GReLUSequential(sequences.dense(6, 4).double())
+    torch.testing.assert_close(convert.to_torch(linear)(x, []), linear(x))
+    act, layer = nn.ReLU(), nn.Linear(30, 30)
+    net = GReLUSequential(nn.Sequential(nn.Linear(6, 30), act, layer, act, layer, act).double())
+    plain = convert.to_torch(net)
+    assert plain.layers[2] is plain.layers[4]
+    torch.testing.assert_close(plain(x), net(x))
+
+
+def test_masks_that_do_not_fit_a_sequence_are_refused():
+    net, model = of_sequence("no biases")
+    x = sequences.samples(5)
+    plain, (first, second) = convert.to_torch(net), sequences.plain_gates(model, x)
+    for wrong, got in (
+        ([], "none"),
+        ([first], r"torch\.bool of \(5, 30\)"),
+        ([second, first], r"torch\.bool of \(5, 40\), torch\.bool of \(5, 30\)"),
+        ([first, second[:1]], r".*, torch\.bool of \(1, 40\)"),
+        ([first, second.double()], r".*, torch\.float64 of \(5, 40\)"),
+        ([first[None], second], r"torch\.bool of \(1, 5, 30\), .*"),
+        (first, r"torch\.bool of \(5, 30\)"),
+    ):
+        with pytest.raises(ValueError, match=rf"^masks: expected .* \[\(5, 30\), \(5, 40\)\], got {got}$"):
+            plain(x, wrong)
+
+
+def test_a_sample_of_a_sequence_that_is_no_number_shows():
+    x = sequences.samples(3)
+    x[1, 2] = torch.nan
+    assert convert.to_torch(of_sequence("biases")[0])(x).isnan().any(1).tolist() == [False, True, False]
+
+
+@OF_SEQUENCES
+def test_predicted_gates_of_sequences_agree(name):
+    fast, _ = convert.low_rank_gates(sequences.sequence(name, train=True), sequences.samples(40))
+    plain, x = convert.to_torch(fast), sequences.samples(9, seed=1)
+    assert {part.__module__ for part in own_parts(plain)} == {PlainGReLUNetwork.__module__}
+    torch.testing.assert_close(plain(x), fast(x))
+    assert list(plain.state_dict()) == list(fast.state_dict())
+
+
+def test_sequences_that_skip_zeros_have_linear_layers():
+    model, x = sequences.dense(6, 520, 530, 3).double(), sequences.samples(9)
+    skipping = convert.skip_zeros(model)
+    for net in (convert.relu_to_grelu(skipping), convert.low_rank_gates(skipping, sequences.samples(40))[0]):
+        plain = convert.to_torch(net)
+        assert not any(isinstance(part, SkippingLinear) for part in plain.modules())
+        assert any(isinstance(part, SkippingLinear) for part in net.modules())
+        torch.testing.assert_close(plain(x), net(x))
+
+
+def test_sequences_are_parts_of_models():
+    net, _ = of_sequence("nested")
+    model = nn.Sequential(nn.Linear(6, 6), net, nn.Linear(3, 1)).double()
+    plain = convert.to_torch(model)
+    assert type(plain[1]) is PlainGReLUSequential
+    torch.testing.assert_close(plain(sequences.samples(9)), model(sequences.samples(9)))
+
+
 def test_layers_that_skip_zeros_become_linear_again():
     model = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 5), nn.ReLU(), nn.Linear(5, 2)).double()
     parametrize.register_parametrization(model[4], "weight", nn.Tanh())
@@ -271,9 +412,42 @@ def cut():
     return net
 
 
+def sequence_with(change):
+    net = convert.relu_to_grelu(sequences.sequence("biases"))
+    change(net.layers)
+    return net
+
+
+def predicted_with(change):
+    fast, _ = convert.low_rank_gates(sequences.sequence("biases"), sequences.samples(9))
+    change(fast.net)
+    return fast
+
+
+def hook(layers):
+    layers[2].register_forward_hook(lambda *_: None)
+
+
+def another_activation(layers):
+    layers[1] = nn.GELU()
+
+
+def without_a_relu(layers):
+    layers[3] = nn.Identity()
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
+        (lambda: sequence_with(hook), r"^net\.0\.layers\.2: Linear with hooks may compute something else"),
+        (lambda: sequence_with(another_activation), r"^net\.0\.layers\.1: expected Linear, .*, got GELU"),
+        (lambda: sequence_with(without_a_relu), r"^net\.0\.layers: has other modules than when its gates were"),
+        (lambda: predicted_with(hook), r"^net\.0\.net\.2: Linear with hooks may compute something else"),
+        (lambda: predicted_with(without_a_relu), r"^net\.0\.net: has other modules than when its gates were"),
+        (
+            lambda: sequence_with(lambda layers: parametrize.register_parametrization(layers[0], "weight", nn.Tanh())),
+            r"^net\.0\.layers\.0: .*, got ParametrizedLinear",
+        ),
         (lambda: Subclass(3, 8, 1), r"^net\.0: Subclass has no form in plain torch operations; MLP, "),
         (lambda: OwnLayer(3, 8), r"^net\.0: OwnLayer has no form"),
         (hooked, r"^net\.0: GReLUNetwork with hooks may compute something else"),

@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 import torch
-from cases.sequences import D_IN, SEQUENCES, dense, plain_gated, plain_gates, samples, sequence
+from cases.sequences import D_IN, SEQUENCES, dense, perturbed, plain_gated, plain_gates, samples, sequence
 from torch import nn
 
 from gatentk import ops
@@ -20,11 +20,7 @@ NAMES = pytest.mark.parametrize("name", SEQUENCES)
 def trained(name, **options):
     """A network whose weights are no longer those that its gates came from, and the gates' sequence."""
     model = sequence(name, **options)
-    net = GReLUSequential(copy.deepcopy(model))
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)), alpha=0.1)
-    return net, model
+    return perturbed(GReLUSequential(copy.deepcopy(model))), model
 
 
 @NAMES

@@ -6,7 +6,7 @@ have the names that they have in what the modules stand for: the state_dict of o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,29 @@ def gated(values: Tensor, on: Tensor, block: int = 1) -> Tensor:
     return torch.where(on, values, torch.zeros((), dtype=values.dtype, device=values.device))
 
 
-class PlainGateNetwork(nn.Module):
+class _FixedGates(nn.Module):
+    """A network that draws gates. They are the same with autocast and after a conversion: its dtype stays as it is."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Bool (..., units) for each layer with gates, of x (..., d_in) of any floating dtype."""
+        if torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):
+                return self._gates(x)
+        return self._gates(x)
+
+    def _gates(self, x: Tensor) -> list[Tensor]:
+        raise NotImplementedError
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> _FixedGates:
+        def keep_dtype(tensor: Tensor) -> Tensor:
+            result = fn(tensor)
+            return result if result.dtype == tensor.dtype else tensor.to(result.device)
+
+        super()._apply(keep_dtype, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+
+class PlainGateNetwork(_FixedGates):
     """The gates of samples, by plain products.
 
     `gatentk.gates.GateNetwork` adds in one fixed order and has the same bits in any batch; products here add as torch
@@ -71,13 +93,6 @@ class PlainGateNetwork(nn.Module):
             self.register_buffer(f"psi_{k}", torch.empty(units, columns, dtype=dtype, device=device))
         self.register_buffer("center", torch.empty(d_in, dtype=dtype, device=device) if centered else None)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Bool (..., units) for each of the depth + 1 layers, of x (..., d_in) of any floating dtype."""
-        if torch.is_autocast_enabled(x.device.type):  # gates are the same with it and without
-            with torch.autocast(x.device.type, enabled=False):
-                return self._gates(x)
-        return self._gates(x)
-
     def _gates(self, x: Tensor) -> list[Tensor]:
         x = x.to(self.input_weight.dtype)
         if self.center is not None:
@@ -88,14 +103,6 @@ class PlainGateNetwork(nn.Module):
             z = linear(torch.relu(z) if self.kind == "deep" else x, self.get_buffer(f"psi_{k}"))
             gates.append(~(z <= 0))
         return gates
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PlainGateNetwork:
-        def keep_dtype(tensor: Tensor) -> Tensor:  # so that gates stay the same
-            result = fn(tensor)
-            return result if result.dtype == tensor.dtype else tensor.to(result.device)
-
-        super()._apply(keep_dtype, recurse)  # type: ignore[no-untyped-call]
-        return self
 
     def extra_repr(self) -> str:
         """Sizes and form."""
@@ -283,35 +290,139 @@ class PlainGReLULinear(nn.Module):
         return gate
 
 
+def parts_of(layers: nn.Sequential) -> Iterator[nn.Module]:
+    """The modules of a sequence in their order, and those of the sequences in it."""
+    for part in layers:
+        if type(part) is nn.Sequential:
+            yield from parts_of(part)
+        else:
+            yield part
+
+
+class PlainSequenceGates(_FixedGates):
+    """The gates of samples, by the products of a sequence with weights and biases that stay as they are.
+
+    Args:
+        layers: Linear, ReLU, and others that change no gate, of which only sizes are taken.
+        dtype, device: of the weights, which are not initialised; those of `layers` if left out.
+
+    Attributes:
+        relus: whether a ReLU follows each Linear, up to the last that one follows.
+        psi_1, psi_2, ...: buffers, weight and bias of each of these side by side, (out_features, in_features + 1).
+    """
+
+    def __init__(
+        self, layers: nn.Sequential, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+    ) -> None:
+        super().__init__()
+        parts = list(parts_of(layers))
+        self.flattens = any(isinstance(part, nn.Flatten) for part in parts)
+        while parts and not isinstance(parts[-1], nn.ReLU):
+            parts.pop()  # no gates depend on what follows the last ReLU
+        self.relus = list[bool]()
+        for part in parts:
+            if isinstance(part, nn.Linear):
+                self.relus.append(False)
+                shape = part.out_features, part.in_features + 1
+                psi = part.weight.detach().new_empty(shape, dtype=dtype, device=device)
+                self.register_buffer(f"psi_{len(self.relus)}", psi)
+            elif isinstance(part, nn.ReLU):
+                self.relus[-1] = True
+
+    def _gates(self, x: Tensor) -> list[Tensor]:
+        z, gates = x.flatten(1) if self.flattens else x, list[Tensor]()
+        for k, relu in enumerate(self.relus, 1):
+            psi = self.get_buffer(f"psi_{k}")
+            z = linear(z.to(psi.dtype), psi[:, :-1], psi[:, -1])
+            if relu:
+                z = torch.relu(z)
+                gates.append(~(z <= 0))  # so that a sample that is no number has its gates on and shows in the outputs
+        return gates
+
+
+class PlainGReLUSequential(nn.Module):
+    """A gated network of a sequence by plain operations: its modules, with gates in the place of its ReLUs.
+
+    Args:
+        layers: Linear, ReLU right after a Linear, Dropout after these, Identity, Flatten before the first Linear, or
+            sequences of these. It becomes a part of this module, not copied.
+        dtype, device: of the gate weights, which are not initialised; those of `layers` if left out.
+
+    Attributes:
+        layers: as given; its ReLUs are not called.
+        gate_net: `PlainSequenceGates`.
+    """
+
+    def __init__(
+        self, layers: nn.Sequential, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+    ) -> None:
+        super().__init__()
+        self.layers = layers
+        self.gate_net = PlainSequenceGates(layers, dtype, device)
+
+    def forward(self, x: Tensor, masks: Sequence[Tensor] | None = None) -> Tensor:
+        """Outputs (n, d_out) of samples (n, d_in), (n, ...) where the sequence flattens them.
+
+        Args:
+            x: samples of the dtype of the weights.
+            masks: their gates, a bool (n, width) for each layer with a ReLU, as `table.to_bool()[0]` of its
+                `GateTable`; computed if left out.
+
+        Raises:
+            ValueError: masks of another number, shape or dtype.
+        """
+        on = iter(self.gate_net(x) if masks is None else self._given(x, masks))
+        t = x
+        for part in parts_of(self.layers):
+            t = gated(t, next(on)) if isinstance(part, nn.ReLU) else part(t)
+        return t
+
+    def _given(self, x: Tensor, masks: Sequence[Tensor] | Tensor) -> list[Tensor]:
+        gates = self.gate_net
+        widths = [len(gates.get_buffer(f"psi_{k}")) for k, relu in enumerate(gates.relus, 1) if relu]
+        shapes = [(x.shape[0], width) for width in widths]  # not len(x), which torch.export makes a constant
+        given = [(mask.dtype, tuple(mask.shape)) for mask in ([masks] if isinstance(masks, Tensor) else masks)]
+        if isinstance(masks, Tensor) or given != [(torch.bool, shape) for shape in shapes]:
+            found = ", ".join(f"{dtype} of {shape}" for dtype, shape in given)
+            raise ValueError(f"masks: expected a list of bools of shapes {shapes}, got {found or 'none'}")
+        return list(masks)
+
+
 class PlainLowRankGated(nn.Module):
     """Inference with gates that low-rank factors predict, by plain operations; see `gatentk.convert.LowRankGated`.
 
     Args:
-        net: the network, a `PlainGReLUNetwork`, or a sequence of Linear and ReLU.
-        factors: (U_k, V_k) of layers 1, 2, ...
+        net: the network, a `PlainGReLUNetwork`, or a sequence as `PlainGReLUSequential` has it.
+        factors: (U_k, V_k) by the number k of a layer, in a sequence that of the Linear among all, from 0.
 
     Attributes:
         net: as given.
         u_1, v_1, u_2, ...: buffers with the factors.
     """
 
-    def __init__(self, net: PlainGReLUNetwork | nn.Sequential, factors: Sequence[tuple[Tensor, Tensor]]) -> None:
+    def __init__(self, net: PlainGReLUNetwork | nn.Sequential, factors: Mapping[int, tuple[Tensor, Tensor]]) -> None:
         super().__init__()
         self.net = net
-        self.predicted = len(factors)
-        for k, (u, v) in enumerate(factors, 1):
+        self.predicted = list(factors)
+        for k, (u, v) in factors.items():
             self.register_buffer(f"u_{k}", u)
             self.register_buffer(f"v_{k}", v)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Outputs (n, d_out) of samples (n, d_in) of the dtype of the weights."""
+        """Outputs (n, d_out) of samples (n, d_in) of the dtype of the weights, without Dropout."""
         if isinstance(self.net, PlainGReLUNetwork):
             outputs: Tensor = self.net(x, self._gates(self.net.gate_net, x))
             return outputs
-        first, *layers = (layer for layer in self.net if isinstance(layer, nn.Linear))
-        z = torch.relu(first(x))
-        for k, layer in enumerate(layers, 1):
-            z = torch.relu(gated(layer(z), self._predicted(k, z) > 0)) if k <= self.predicted else layer(z)
+        z, k, on = x, -1, None
+        for part in parts_of(self.net):
+            if isinstance(part, nn.Linear):
+                k += 1
+                on = self._predicted(k, z, part.bias) > 0 if k in self.predicted else None
+                z = part(z)
+            elif isinstance(part, nn.ReLU):
+                z = torch.relu(z if on is None else gated(z, on))
+            elif not isinstance(part, nn.Dropout):
+                z = part(z)
         return z
 
     def _gates(self, gates: PlainGateNetwork, x: Tensor) -> Tensor:
@@ -323,14 +434,15 @@ class PlainLowRankGated(nn.Module):
             x = x - gates.center
         z = torch.relu(linear(x, gates.input_weight))
         on = [~(z <= 0)]
-        for k in range(1, self.predicted + 1):
+        for k in self.predicted:
             z = torch.relu(self._predicted(k, x if gates.kind == "shallow" else z))
             on.append(~(z <= 0))
         return torch.stack(on)
 
-    def _predicted(self, k: int, z: Tensor) -> Tensor:
+    def _predicted(self, k: int, z: Tensor, bias: Tensor | None = None) -> Tensor:
         if torch.is_autocast_enabled(z.device.type):
             with torch.autocast(z.device.type, enabled=False):
-                return self._predicted(k, z)
+                return self._predicted(k, z, bias)
         u, v = self.get_buffer(f"u_{k}"), self.get_buffer(f"v_{k}")
-        return linear(linear(z.to(v.dtype), v), u)
+        guess = linear(linear(z.to(v.dtype), v), u)
+        return guess if bias is None else guess + bias

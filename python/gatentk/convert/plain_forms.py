@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from gatentk.checks import describe
-from gatentk.convert.plain import PlainGatedLinear, PlainGReLULinear, PlainGReLUNetwork, PlainLowRankGated
-from gatentk.convert.predicted_gates import LowRankGated
+from gatentk.convert.plain import (
+    PlainGatedLinear,
+    PlainGReLULinear,
+    PlainGReLUNetwork,
+    PlainGReLUSequential,
+    PlainLowRankGated,
+)
+from gatentk.convert.predicted_gates import LowRankGated, PredictedGates
+from gatentk.convert.predicted_sequences import LowRankSequential
+from gatentk.convert.sequences import check_unchanged
 from gatentk.convert.tracing import copied
 from gatentk.errors import UnsupportedModuleError
 from gatentk.gates import GateNetwork
-from gatentk.nn import MLP, GatedLinear, GReLULinear, GReLUNetwork, ReLUNetwork
+from gatentk.nn import MLP, GatedLinear, GReLULinear, GReLUNetwork, GReLUSequential, ReLUNetwork
+from gatentk.nn.sequential import SequenceGates
 from gatentk.nn.skipping import SkippingLinear, is_skipping, skip_no_more
 from gatentk.ntk.alterations import alteration
 
@@ -23,9 +32,10 @@ def to_torch(net: nn.Module) -> nn.Module:
 
     A `ReLUNetwork` or `MLP` becomes an `nn.Sequential` of Linear and ReLU; the factors of an `MLP` go into its weights.
     A `GReLUNetwork` becomes a module whose `forward(x)` computes gates by plain products, and whose `forward(x, masks)`
-    takes them as `table.to_bool()` has them. In any other module those inside it are replaced, a `GatedLinear` or
-    `GReLULinear` by one that takes masks, too, and what `skip_zeros` made by the `nn.Linear` that it was. Weights of
-    gated modules have the names they had: a state_dict fits both.
+    takes them as `table.to_bool()` has them; a `GReLUSequential` one that takes a list of masks,
+    `[table.to_bool()[0] for table in net.gate_tables(x)]`. In any other module those inside it are replaced, a
+    `GatedLinear` or `GReLULinear` by one that takes masks, too, and what `skip_zeros` made by the `nn.Linear` that it
+    was. Weights of gated modules have the names they had: a state_dict fits both.
 
     Outputs agree to rounding for given gates; for `forward(x)` where no gate's sum is within rounding of zero. Nothing
     is skipped: it takes the time of dense products.
@@ -76,6 +86,10 @@ def _check_convertible(place: str, part: nn.Module) -> None:
             f"{place}: {type(part).__name__}{changed} may compute something else than its weights say; convert it "
             "without that"
         )
+    if isinstance(part, GReLUSequential):
+        check_unchanged(f"{place}.layers", part.layers, part.flatten, part.steps)
+    elif isinstance(part, LowRankSequential):
+        check_unchanged(f"{place}.net", part.net, part.flatten, part.steps)
 
 
 def _is_own(kind: type) -> bool:
@@ -88,10 +102,15 @@ def _converted(part: nn.Module, done: dict[int, nn.Module]) -> nn.Module:
         if isinstance(part, SkippingLinear):
             skip_no_more(part)
         form = _PLAIN_FORMS.get(type(part))
-        done[id(part)] = part if form is None else form(part).train(part.training)
         if form is None:
+            done[id(part)] = part
             for name, child in part._modules.items():
                 part._modules[name] = None if child is None else _converted(child, done)
+        else:
+            modes = [(child, child.training) for child in part.modules()]
+            done[id(part)] = form(part).train(part.training)
+            for child, mode in modes:
+                child.training = mode  # of those that the plain form goes on with, such as Dropout
     return done[id(part)]
 
 
@@ -138,11 +157,28 @@ def _grelu_linear(layer: GReLULinear) -> nn.Module:
     return _with_tensors_of(layer, PlainGReLULinear(layer.in_features, layer.out_features, device="meta"))
 
 
+def _grelu_sequential(net: GReLUSequential) -> nn.Module:
+    plain = PlainGReLUSequential(_without_skipping(net.layers), device="meta")
+    return _with_tensors_of(net, plain)
+
+
+def _without_skipping(layers: nn.Sequential) -> nn.Sequential:
+    return cast(nn.Sequential, _converted(layers, {}))
+
+
 def _low_rank(fast: LowRankGated) -> nn.Module:
     form = _PLAIN_FORMS[type(fast.net)](fast.net)
     assert isinstance(form, (PlainGReLUNetwork, nn.Sequential))
-    factors = [(fast.get_buffer(f"u_{k}"), fast.get_buffer(f"v_{k}")) for k in range(1, fast.predicted + 1)]
-    return PlainLowRankGated(form, factors)
+    return PlainLowRankGated(form, _factors(fast))
+
+
+def _low_rank_sequential(fast: LowRankSequential) -> nn.Module:
+    return PlainLowRankGated(_without_skipping(fast.net), _factors(fast))
+
+
+def _factors(fast: PredictedGates) -> dict[int, tuple[Tensor, Tensor]]:
+    layers = [int(name[2:]) for name, _ in fast.named_buffers(recurse=False) if name.startswith("u_")]
+    return {k: (fast.get_buffer(f"u_{k}"), fast.get_buffer(f"v_{k}")) for k in layers}
 
 
 def _form(gates: GateNetwork) -> dict[str, Any]:
@@ -170,6 +206,8 @@ _PLAIN_FORMS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     GReLULinear: _grelu_linear,
     GatedLinear: _gated_linear,
     LowRankGated: _low_rank,
+    GReLUSequential: _grelu_sequential,
+    LowRankSequential: _low_rank_sequential,
 }
 # Parts of those, converted with them.
-_CONTAINED = (GateNetwork,)
+_CONTAINED = (GateNetwork, SequenceGates)

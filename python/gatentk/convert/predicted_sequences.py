@@ -31,11 +31,12 @@ class LowRankSequential(PredictedGates):
         net: as given.
         u_1, v_1, u_2, ...: buffers with the factors.
         method: "auto", "masked" or "dense", as in `gatentk.ops.masked_linear`.
+        flatten, steps: what `steps_of` says of the network.
     """
 
     def __init__(self, net: nn.Sequential, factors: Mapping[int, tuple[Tensor, Tensor]]) -> None:
         super().__init__(factors)
-        self._flatten, self._steps = steps_of("net", net)
+        self.flatten, self.steps = steps_of("net", net)
         self._predicted = frozenset(factors)
         self.net = net
         self.method = "auto"
@@ -53,17 +54,17 @@ class LowRankSequential(PredictedGates):
         >>> [table.width for table in fast.gate_tables(torch.eye(10))]
         [64, 32]
         """
-        widths = [cast(nn.Linear, self.net.get_submodule(step.name)).out_features for step in self._steps if step.relu]
+        widths = [cast(nn.Linear, self.net.get_submodule(step.name)).out_features for step in self.steps if step.relu]
         bits = self.outputs_and_gates(x)[1]
         return [GateTable(layer[None], width) for layer, width in zip(bits, widths, strict=True)]
 
     @torch.no_grad()
     def outputs_and_gates(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Outputs, and the packed gates of all layers with a ReLU."""
-        z = x.flatten(1) if self._flatten and x.dim() > 1 else x
-        check_rows(z, cast(nn.Linear, self.net.get_submodule(self._steps[0].name)))
+        z = x.flatten(1) if self.flatten and x.dim() > 1 else x
+        check_rows(z, cast(nn.Linear, self.net.get_submodule(self.steps[0].name)))
         bits: list[Tensor] = []
-        for k, step in enumerate(self._steps):
+        for k, step in enumerate(self.steps):
             linear = cast(nn.Linear, self.net.get_submodule(step.name))
             bias = linear.bias
             if k in self._predicted:

@@ -25,16 +25,7 @@ def check_plain(name: str, model: nn.Sequential) -> tuple[bool, tuple[Step, ...]
         TypeError, ValueError: weights that are not float32 or float64, of different dtypes, or not finite; no Linear.
     """
     flatten, steps = steps_of(name, model)
-    for place, part in model.named_modules():
-        changed = alteration(part)
-        if isinstance(part, nn.Linear):
-            changed = changed or parameter_alteration(part, "weight") or parameter_alteration(part, "bias")
-        if changed:
-            where = f"{name}.{place}" if place else name
-            raise UnsupportedModuleError(
-                f"{where}: {type(part).__name__}{changed} may compute something else than its weights say; convert the "
-                "network without that"
-            )
+    _check_unaltered(name, model)
     linears = {step.name: cast(nn.Linear, model.get_submodule(step.name)) for step in steps}
     dtype = linears[steps[0].name].weight.dtype
     for place, linear in linears.items():
@@ -45,3 +36,32 @@ def check_plain(name: str, model: nn.Sequential) -> tuple[bool, tuple[Step, ...]
             with torch.no_grad():
                 check_finite(f"{name}.{place}.{kind}", value.detach())
     return flatten, steps
+
+
+def check_unchanged(name: str, model: nn.Sequential, flatten: bool, steps: tuple[Step, ...]) -> None:
+    """Refuse a network whose layers compute something else than when its steps were found.
+
+    Args:
+        name: of the network in a message.
+        model: the network.
+        flatten, steps: what `steps_of` said of it.
+
+    Raises:
+        UnsupportedModuleError: other modules, or hooks, replaced methods, parametrizations; the message names them.
+    """
+    if steps_of(name, model) != (flatten, steps):
+        raise UnsupportedModuleError(f"{name}: has other modules than when its gates were found; make them anew")
+    _check_unaltered(name, model)
+
+
+def _check_unaltered(name: str, model: nn.Sequential) -> None:
+    for place, part in model.named_modules():
+        changed = alteration(part)
+        if isinstance(part, nn.Linear):
+            changed = changed or parameter_alteration(part, "weight") or parameter_alteration(part, "bias")
+        if changed:
+            where = f"{name}.{place}" if place else name
+            raise UnsupportedModuleError(
+                f"{where}: {type(part).__name__}{changed} may compute something else than its weights say; convert the "
+                "network without that"
+            )

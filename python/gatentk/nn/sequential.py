@@ -164,6 +164,7 @@ class GReLUSequential(ConvertibleModule):
     Attributes:
         layers: as given; after training a ReLU network with the trained weights.
         gate_net: the gate network; its dtype and values stay as they are when the network is converted.
+        flatten, steps: what `steps_of` says of the layers.
         method: "auto", "masked" or "dense", as in `gatentk.ops.masked_linear`.
 
     Raises:
@@ -185,14 +186,14 @@ class GReLUSequential(ConvertibleModule):
         super().__init__()
         if not isinstance(layers, nn.Sequential):
             raise TypeError(f"layers: expected an nn.Sequential, got {describe(layers)}")
-        self._flatten, self._steps = steps_of("layers", layers)
-        for step in self._steps:
+        self.flatten, self.steps = steps_of("layers", layers)
+        for step in self.steps:
             weight = cast(nn.Linear, layers.get_submodule(step.name)).weight
             if weight.dtype not in FLOATS:
                 raise TypeError(f"layers.{step.name}: expected float32 or float64, got {describe(weight)}")
         self.method = "auto"
         self.layers = layers
-        self.gate_net = SequenceGates(layers, self._steps)
+        self.gate_net = SequenceGates(layers, self.steps)
 
     def gate_tables(self, x: Tensor) -> list[GateTable]:
         """The gates of the samples x, a table of one layer for each layer with a ReLU: their widths differ.
@@ -227,7 +228,7 @@ class GReLUSequential(ConvertibleModule):
         t = self._rows(x)
         found = iter(self._gate_layers(t, gates))
         before: GateLayer | None = None
-        for step in self._steps:
+        for step in self.steps:
             linear = cast(nn.Linear, self.layers.get_submodule(step.name))
             gate = next(found) if step.relu else None
             t = ops.masked_linear(t, linear.weight, before, gate, self.method, bias=linear.bias)
@@ -237,11 +238,11 @@ class GReLUSequential(ConvertibleModule):
         return t
 
     def _rows(self, x: object) -> Tensor:
-        first = cast(nn.Linear, self.layers.get_submodule(self._steps[0].name))
-        shape = f"(n, ...) of {first.in_features} features" if self._flatten else f"(n, {first.in_features})"
+        first = cast(nn.Linear, self.layers.get_submodule(self.steps[0].name))
+        shape = f"(n, ...) of {first.in_features} features" if self.flatten else f"(n, {first.in_features})"
         if not isinstance(x, Tensor):
             raise TypeError(f"x: expected a torch tensor, got {describe(x)}")
-        rows = x.flatten(1) if self._flatten and x.dim() > 1 else x
+        rows = x.flatten(1) if self.flatten and x.dim() > 1 else x
         if rows.dim() != 2 or rows.shape[1] != first.in_features:
             raise ValueError(f"x: expected shape {shape}, got {describe(x)}")
         return rows
