@@ -8,6 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from cases import sequences
 from cases.deployed import D_IN, D_OUT, DEPTH, FORMS, WIDTH, clear_samples, gated, generator, samples
 from torch import nn
 
@@ -62,6 +63,36 @@ def test_gates_are_an_input_where_they_are_given(tmp_path):
         torch.testing.assert_close(found, net(x[:n], table[:n]).detach())
 
 
+@pytest.mark.parametrize("name", sequences.SEQUENCES)
+def test_sequences_run_in_onnxruntime(name, tmp_path):
+    model, x = sequences.sequence(name), sequences.samples(20)
+    net = sequences.perturbed(convert.relu_to_grelu(model))
+    expected = sequences.plain_gated(net.layers, x, sequences.plain_gates(model, x)).detach()
+    convert.save_onnx(net, tmp_path / "net.onnx", x)
+    onnx.checker.check_model(onnx.load(tmp_path / "net.onnx"), full_check=True)
+    for n in COUNTS:
+        torch.testing.assert_close(run(tmp_path / "net.onnx", x=x[:n]), expected[:n])
+
+
+@pytest.mark.parametrize("name", sequences.SEQUENCES)
+def test_gates_of_a_sequence_are_inputs_where_they_are_given(name, tmp_path):
+    net, x = convert.relu_to_grelu(sequences.sequence(name)), sequences.samples(20)
+    widths = [table.width for table in net.gate_tables(x)]
+    gates = [torch.rand(20, width, generator=generator(width)) > 0.5 for width in widths]
+    expected = sequences.plain_gated(net.layers, x, gates).detach()
+    convert.save_onnx(net, tmp_path / "net.onnx", x[:1], [mask[:1] for mask in gates])
+    for n in COUNTS:
+        given = {f"masks_{k}": mask[:n] for k, mask in enumerate(gates)}
+        torch.testing.assert_close(run(tmp_path / "net.onnx", x=x[:n], **given), expected[:n])
+
+
+def test_predicted_gates_of_sequences_run_in_onnxruntime(tmp_path):
+    fast, _ = convert.low_rank_gates(sequences.sequence("nested"), sequences.samples(40))
+    x = sequences.samples(20, seed=1).reshape(20, 2, 3)
+    convert.save_onnx(fast, tmp_path / "net.onnx", x[:2])
+    assert_runs_as(fast, tmp_path / "net.onnx", x)
+
+
 def test_the_older_exporter_works_too(tmp_path):
     net = gated("deep, blocks", torch.float32)
     plain = convert.to_torch(net)
@@ -97,6 +128,10 @@ def test_without_onnxruntime_files_are_written_unverified(monkeypatch, tmp_path)
     assert (tmp_path / "net.onnx").stat().st_size > 0
 
 
+def of_a_sequence():
+    return convert.relu_to_grelu(sequences.sequence("biases", torch.float32))
+
+
 class Branching(nn.Module):
     def forward(self, x):
         return x if x.sum() > 0 else -x
@@ -116,6 +151,14 @@ class OfTwoSamples(nn.Module):
         (3, {"x": torch.ones(1, 2)}, TypeError, r"^net: expected a torch\.nn\.Module"),
         (nn.Linear(2, 2), {"x": torch.ones(1, 2), "masks": torch.ones(1)}, TypeError, "^masks: expected None, as only"),
         (gated("deep"), {"x": samples(), "masks": 3}, TypeError, "^masks: expected a bool tensor, got int 3"),
+        (of_a_sequence(), {"x": torch.ones(2, 6), "masks": 3}, TypeError, "^masks: expected a list of bool tensors, "),
+        (of_a_sequence(), {"x": torch.ones(2, 6), "masks": []}, TypeError, r"^masks: .* 3 layers, got list \[\]$"),
+        (
+            of_a_sequence(),
+            {"x": torch.ones(2, 6), "masks": 3 * [torch.ones(2, 6) > 0]},
+            UnsupportedModuleError,
+            "^net: torch .*: masks: expected a list of bools",
+        ),
         (Branching(), {"x": torch.ones(2, 2)}, UnsupportedModuleError, "^net: torch cannot export it for batches of"),
         (OfTwoSamples(), {"x": torch.ones(1, 2)}, UnsupportedModuleError, "^net: torch cannot export it for batches"),
         (
