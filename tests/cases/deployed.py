@@ -1,11 +1,15 @@
 """Networks of every kind of gates to deploy, and samples whose gates are clear of rounding."""
 
+from collections import OrderedDict
 from functools import partial
 
 import torch
+from cases.sequences import dense, perturbed
+from torch import nn
 
 from gatentk.gates import GateNetwork
-from gatentk.nn import MLP, GatedLinear, GReLUNetwork, ReLUNetwork
+from gatentk.nn import MLP, GatedLinear, GReLUNetwork, GReLUSequential, ReLUNetwork
+from gatentk.nn.skipping import SkippingLinear
 
 D_IN, WIDTH, DEPTH, D_OUT = 7, 70, 2, 3
 
@@ -66,7 +70,40 @@ def saved_networks():
     found["deep layer of other features"] = lambda: GatedLinear(
         D_IN, WIDTH, False, 16, "deep", torch.ones(5), 5, generator(), torch.float64
     )
+    for name, layers in SEQUENCES_OF_LAYERS.items():
+        found[f"sequence, {name}"] = partial(gated_sequence, layers)
+    found["sequence in bfloat16"] = lambda: gated_sequence(SEQUENCES_OF_LAYERS["biases"], torch.float32).bfloat16()
+    found["sequence with wider gates"] = lambda: gated_sequence(SEQUENCES_OF_LAYERS["no biases"]).float()
     return found
+
+
+def with_dropout_and_names():
+    """A sequence of what may stand around layers, one Dropout of which is off."""
+    first = OrderedDict(fc=nn.Linear(D_IN, 30, bias=False), same=nn.Identity(), act=nn.ReLU(inplace=True))
+    second = nn.Sequential(nn.Linear(30, 20), nn.ReLU(), nn.Dropout(0.25, inplace=True).eval(), nn.Sequential())
+    return nn.Sequential(nn.Flatten(), nn.Sequential(first), second, nn.Linear(20, D_OUT), nn.Dropout(0).train())
+
+
+SEQUENCES_OF_LAYERS = {
+    "biases": lambda: dense(D_IN, 30, 50, 20, D_OUT),
+    "no biases": lambda: dense(D_IN, 30, 40, D_OUT, bias=False),
+    "linear ends": lambda: nn.Sequential(
+        nn.Linear(D_IN, 9), nn.Linear(9, 30), nn.ReLU(), nn.Linear(30, 4), nn.Linear(4, D_OUT)
+    ),
+    "no gates": lambda: dense(D_IN, D_OUT),
+    "dropout and names": with_dropout_and_names,
+    "a layer that skips": lambda: nn.Sequential(
+        nn.Linear(D_IN, 30), nn.ReLU(), with_method(SkippingLinear(30, 20), "dense"), nn.ReLU(), nn.Linear(20, 3)
+    ),
+}
+
+
+def gated_sequence(layers, dtype=torch.float64):
+    """A trained `GReLUSequential` whose gates are of other weights than its layers."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = perturbed(GReLUSequential(layers().to(dtype)))
+    return with_method(net, "masked")
 
 
 def with_method(net, method):

@@ -9,10 +9,31 @@ import sys
 import pytest
 import safetensors.torch
 import torch
-from cases.deployed import D_IN, WIDTH, gated, generator, samples, saved_networks
+from cases.deployed import (
+    D_IN,
+    SEQUENCES_OF_LAYERS,
+    WIDTH,
+    gated,
+    gated_sequence,
+    generator,
+    samples,
+    saved_networks,
+    with_dropout_and_names,
+)
+from torch import nn
 
-from gatentk.errors import GateNTKError, MissingExtraError, NetworkFileError
-from gatentk.nn import MLP, GatedLinear, GReLULinear, GReLUNetwork, ReLUNetwork, from_pretrained, save_pretrained
+from gatentk import convert
+from gatentk.errors import GateNTKError, MissingExtraError, NetworkFileError, UnsupportedModuleError
+from gatentk.nn import (
+    MLP,
+    GatedLinear,
+    GReLULinear,
+    GReLUNetwork,
+    GReLUSequential,
+    ReLUNetwork,
+    from_pretrained,
+    save_pretrained,
+)
 from gatentk.runs.lock import FolderLock
 
 NETWORKS = saved_networks()
@@ -194,9 +215,53 @@ def with_two_dtypes():
     return net
 
 
+def predicted():
+    return convert.low_rank_gates(SEQUENCES_OF_LAYERS["biases"](), samples(dtype=torch.float32))[0]
+
+
+def with_another_activation():
+    net = GReLUSequential(SEQUENCES_OF_LAYERS["biases"]())
+    net.layers[3] = nn.GELU()
+    return net
+
+
+def with_a_layer_less():
+    net = GReLUSequential(SEQUENCES_OF_LAYERS["biases"]())
+    del net.layers[6]
+    return net
+
+
+def tied():
+    layer = nn.Linear(5, 5)
+    return GReLUSequential(nn.Sequential(layer, nn.ReLU(), layer))
+
+
+class OwnSequence(nn.Sequential):
+    pass
+
+
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
+        (predicted, TypeError, r"^net: expected one of MLP, .*, no subclass, got LowRankSequential "),
+        (with_another_activation, UnsupportedModuleError, r"^net\.layers\.3: expected Linear, .*, got GELU"),
+        (with_a_layer_less, UnsupportedModuleError, r"^net\.layers: has other modules than when its gates were found"),
+        (tied, ValueError, r"^net\.layers: expected layers that share no weights, .* 0\.weight and 2\.weight"),
+        (
+            lambda: GReLUSequential(OwnSequence(nn.Linear(3, 3))),
+            UnsupportedModuleError,
+            r"^net\.layers: expected one of Sequential, .*, no subclass, got OwnSequence",
+        ),
+        (
+            lambda: GReLUSequential(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3).double())),
+            ValueError,
+            r"^net: expected the weights of a GReLUSequential .* layers\.1\.weight: expected shape \(3, 3\), torch\.fl",
+        ),
+        (
+            lambda: GReLUSequential(nn.Sequential(nn.Linear(1, 1), *(nn.Identity() for _ in range(20000)))),
+            ValueError,
+            r"^net: expected a configuration of less than 1048576 bytes, got 1\d{6}$",
+        ),
         (lambda: Subclass(2, 3, 1), TypeError, r"^net: expected one of MLP, .*, no subclass, got Subclass "),
         (lambda: GReLULinear(2, 3), TypeError, r"^net: expected one of MLP, .*, no subclass, got GReLULinear "),
         (lambda: 3, TypeError, "got int 3$"),
@@ -343,6 +408,123 @@ def test_a_configuration_that_does_not_fit_is_refused(folder, change, message):
     write_config(folder, change(config(folder)))
     with pytest.raises(NetworkFileError, match=message):
         from_pretrained(folder)
+
+
+@pytest.fixture
+def sequence_folder(tmp_path):
+    """With a saved network of a sequence."""
+    save_pretrained(gated_sequence(with_dropout_and_names), tmp_path / "net")
+    return tmp_path / "net"
+
+
+def test_tables_of_the_saved_sequence_fit(sequence_folder):
+    net, x = gated_sequence(with_dropout_and_names), samples()
+    same = from_pretrained(sequence_folder, GReLUSequential)
+    assert torch.equal(same(x, net.gate_tables(x)), net(x))
+    assert [table.fingerprint for table in same.gate_tables(x)] == [table.fingerprint for table in net.gate_tables(x)]
+    torch.manual_seed(0)
+    first = same.train()(x)
+    torch.manual_seed(0)
+    assert torch.equal(net.train()(x), first)
+    assert not torch.equal(same(x), same(x))
+
+
+def test_a_sequence_is_no_other_network(sequence_folder, tmp_path):
+    with pytest.raises(NetworkFileError, match="expected a GReLUNetwork, got a GReLUSequential; load it as that"):
+        from_pretrained(sequence_folder, GReLUNetwork)
+    save_pretrained(gated_sequence(SEQUENCES_OF_LAYERS["biases"]), tmp_path / "other")
+    replace_weights(sequence_folder, safetensors.torch.load_file(weights(tmp_path / "other")))
+    with pytest.raises(NetworkFileError, match=r"weights of another network than .*config\.json says, missing "):
+        from_pretrained(sequence_folder)
+
+
+def changed(document, name, /, **changes):
+    """Another value of one of the layers."""
+    layers = [{**one, **changes} if one["name"] == name else one for one in document["configuration"]["layers"]]
+    return edited(document, layers=layers)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: changed(d, "3", bias=False), r"unknown layers\.3\.bias$"),
+        (
+            lambda d: changed(d, "3", out_features=4),
+            r"layers\.3\.weight: expected shape \(4, 20\), torch\.float64, got \(3, 20\)",
+        ),
+        (lambda d: changed(d, "3", out_features=0), "configuration: out_features: expected an integer of at least 1"),
+        (lambda d: changed(d, "3", in_features=1 << 62), "configuration: "),
+        (lambda d: changed(d, "3", in_features=1 << 70), "configuration: "),
+        (lambda d: changed(d, "3", in_features="20"), r"layers\[\d+\]\.in_features: expected int, got '20'"),
+        (lambda d: changed(d, "3", kind="GELU"), "configuration: kind: expected one of 'Sequential', "),
+        (lambda d: changed(d, "3", shape=3), r"layers\[\d+\]: unknown 'shape'"),
+        (lambda d: changed(d, "3", name="1"), "configuration: layers: expected names that are there once"),
+        (lambda d: changed(d, "2.1", name="2.forward"), "configuration: layers: attribute 'forward' already exists"),
+        (lambda d: changed(d, "2.1", kind="Flatten", inplace=False), "expected nothing of a Flatten, got inplace"),
+        (lambda d: edited(d, layers=[]), "configuration: layers: expected at least one Linear"),
+        (lambda d: edited(d, layers=3), r"configuration\.layers: expected list"),
+        (lambda d: edited(d, layers=d["configuration"]["layers"][::-1]), "configuration: "),
+        (lambda d: edited(d, method="fast"), "configuration: method: expected one of"),
+        (lambda d: edited(d, dtype="float16"), "configuration: dtype: expected one of"),
+        (lambda d: edited(d, dtype="float32"), r"expected shape .* torch\.float32, got"),
+        (lambda d: with_gates(d, dtype="float16"), "configuration: dtype: expected one of"),
+        (lambda d: with_gates(d, dtype="float32"), r"gate_net\.psi_1: expected shape \(30, 8\), torch\.float32, got"),
+        (lambda d: with_gates(d, fingerprint="0" * 64), r"fingerprint 000000000000\.\.\., got"),
+        (lambda d: with_gates(d, block=1), "unknown 'block'"),
+        (lambda d: {**d, "network": "GReLUNetwork"}, r"configuration: missing 'd_in'"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_a_sequence_is_refused(sequence_folder, change, message):
+    write_config(sequence_folder, change(config(sequence_folder)))
+    with pytest.raises(NetworkFileError, match=message):
+        from_pretrained(sequence_folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("1", "expected gates of fingerprint"), ("3", r"unknown gate_net\.psi_2$")]
+)
+def test_a_relu_that_is_no_more_is_noticed(tmp_path, name, message):
+    layers = [nn.Linear(D_IN, 9), nn.ReLU(), nn.Linear(9, 9), nn.ReLU(), nn.Linear(9, 2)]
+    save_pretrained(GReLUSequential(nn.Sequential(*layers)), tmp_path)
+    document = config(tmp_path)
+    parts = document["configuration"]["layers"]
+    same = {"name": name, "kind": "Identity"}
+    write_config(tmp_path, edited(document, layers=[same if one["name"] == name else one for one in parts]))
+    with pytest.raises(NetworkFileError, match=message):
+        from_pretrained(tmp_path)
+
+
+def test_sequences_in_very_many_sequences_are_refused(tmp_path):
+    save_pretrained(GReLUSequential(nn.Sequential(nn.Linear(D_IN, 2))), tmp_path)
+    document = config(tmp_path)
+    for depth in (100, 1000):
+        inner = [{"name": ".".join(["1"] + ["0"] * k), "kind": "Sequential"} for k in range(depth)]
+        write_config(tmp_path, edited(document, layers=[*document["configuration"]["layers"], *inner]))
+        if depth == 100:
+            assert len(list(from_pretrained(tmp_path).layers.modules())) == 102
+    with pytest.raises(NetworkFileError, match="configuration: maximum recursion depth"):
+        from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("layers.3.bias"), r"missing layers\.3\.bias$"),
+        (lambda t: t.update(mine=torch.ones(2)), r"unknown mine$"),
+        (
+            lambda t: t.update({"gate_net.psi_1": torch.ones(30, 7).double()}),
+            r"gate_net\.psi_1: expected shape \(30, 8",
+        ),
+        (lambda t: t["gate_net.psi_2"].mul_(-1), r"expected gates of fingerprint [0-9a-f]{12}\.\.\., got "),
+        (lambda t: t.clear(), "missing gate_net.psi_1, "),
+    ],
+)
+def test_weights_that_do_not_fit_a_sequence_are_refused(sequence_folder, change, message):
+    tensors = safetensors.torch.load_file(weights(sequence_folder))
+    change(tensors)
+    replace_weights(sequence_folder, tensors)
+    with pytest.raises(NetworkFileError, match=message):
+        from_pretrained(sequence_folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"{", b"[" * 100000, b"3", b"{}" + b" " * (1 << 20)])

@@ -9,7 +9,7 @@ from torch import nn
 
 from gatentk.checks import FLOATS, check_finite, describe
 from gatentk.errors import UnsupportedModuleError
-from gatentk.nn.sequential import Step, steps_of
+from gatentk.nn.sequential import Step, check_steps, steps_of
 from gatentk.ntk.alterations import alteration, parameter_alteration
 
 
@@ -49,8 +49,7 @@ def check_unchanged(name: str, model: nn.Sequential, flatten: bool, steps: tuple
     Raises:
         UnsupportedModuleError: other modules, or hooks, replaced methods, parametrizations; the message names them.
     """
-    if steps_of(name, model) != (flatten, steps):
-        raise UnsupportedModuleError(f"{name}: has other modules than when its gates were found; make them anew")
+    check_steps(name, model, flatten, steps)
     _check_unaltered(name, model)
 
 

@@ -14,6 +14,8 @@ from gatentk.nn.gated import GReLUNetwork
 from gatentk.nn.gated_linear import GatedLinear
 from gatentk.nn.mlp import MLP
 from gatentk.nn.relu import ReLUNetwork
+from gatentk.nn.sequence_parts import PartConfiguration, parts_of, sequence_of
+from gatentk.nn.sequential import GReLUSequential, SequenceGates, check_steps
 from gatentk.ops import METHODS
 
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in (torch.float32, torch.float64, torch.bfloat16)}
@@ -126,31 +128,68 @@ class GatedLinearConfiguration:
         return _with_method(layer, self.method)
 
 
-Configuration = MLPConfiguration | ReLUConfiguration | GReLUConfiguration | GatedLinearConfiguration
+@dataclass(frozen=True)
+class SequenceGateConfiguration:
+    """Of the gate network of a `GReLUSequential`, with the fingerprint of its weights."""
+
+    dtype: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class GReLUSequentialConfiguration:
+    """Of a `GReLUSequential`."""
+
+    layers: list[PartConfiguration]
+    method: str
+    dtype: str
+    gates: SequenceGateConfiguration
+
+    def build(self) -> nn.Module:
+        """One without values."""
+        _drawn(self.gates.dtype)
+        net = GReLUSequential(sequence_of(self.layers, DTYPES[_drawn(self.dtype)]))
+        return _with_method(net, self.method)
+
+
+Configuration = (
+    MLPConfiguration | ReLUConfiguration | GReLUConfiguration | GatedLinearConfiguration | GReLUSequentialConfiguration
+)
 
 CONFIGURATIONS: dict[type[nn.Module], type[Configuration]] = {
     MLP: MLPConfiguration,
     ReLUNetwork: ReLUConfiguration,
     GReLUNetwork: GReLUConfiguration,
     GatedLinear: GatedLinearConfiguration,
+    GReLUSequential: GReLUSequentialConfiguration,
 }
 
 
 def configuration(net: nn.Module) -> Configuration:
-    """That of a network whose class is one of `CONFIGURATIONS`."""
+    """That of a network whose class is one of `CONFIGURATIONS`.
+
+    Raises:
+        TypeError, ValueError: a sequence with other modules than it was made of, or those that have no plain values.
+    """
     kind = CONFIGURATIONS[type(net)]
     special: dict[str, Any] = {"dtype": _name(next(net.parameters()))}
     if isinstance(net, (GReLUNetwork, GatedLinear)):
         special["gates"] = GateConfiguration.of(net.gate_net)
     if isinstance(net, GatedLinear):
         special["bias"] = net.bias is not None
+    if isinstance(net, GReLUSequential):
+        check_steps("net.layers", net.layers, net.flatten, net.steps)
+        special["layers"] = parts_of("net.layers", net.layers)
+        gates = net.gate_net
+        dtype = _name(gates.weights[0]) if gates.weights else special["dtype"]
+        special["gates"] = SequenceGateConfiguration(dtype, gates.fingerprint)
     names = [field.name for field in fields(kind)]
     return kind(**{name: special[name] if name in special else getattr(net, name) for name in names})
 
 
-def gate_network(net: nn.Module) -> GateNetwork | None:
+def gate_network(net: nn.Module) -> GateNetwork | SequenceGates | None:
     """That of a network, if its class has one."""
-    return net.gate_net if isinstance(net, (GReLUNetwork, GatedLinear)) else None
+    return net.gate_net if isinstance(net, (GReLUNetwork, GatedLinear, GReLUSequential)) else None
 
 
 def expected(config: Configuration, built: nn.Module) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:

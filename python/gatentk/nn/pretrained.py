@@ -55,13 +55,16 @@ def save_pretrained(net: nn.Module, folder: str | os.PathLike[str]) -> None:
     The pair takes the place of one that is there, at once or, if anything stops it, not at all.
 
     Args:
-        net: `MLP`, `ReLUNetwork`, `GReLUNetwork` or `GatedLinear`, on any device, in float32, float64 or bfloat16.
+        net: `MLP`, `ReLUNetwork`, `GReLUNetwork`, `GReLUSequential` or `GatedLinear`, on any device, in float32,
+            float64 or bfloat16.
         folder: created if it is not there; other files in it stay.
 
     Raises:
         MissingExtraError: safetensors is missing.
         TypeError: another module, or a subclass.
-        ValueError: weights of other names, shapes or dtypes than its class has, or without values.
+        UnsupportedModuleError: a sequence with a module of another class; the message names it.
+        ValueError: weights of other names, shapes or dtypes than its class has, without values, or, in a sequence, in
+            two places; more modules than a configuration can have.
         NetworkFileError: the folder has a config.json of something else, or another process is writing to it.
         OSError: the files cannot be written.
 
@@ -83,7 +86,9 @@ def save_pretrained(net: nn.Module, folder: str | os.PathLike[str]) -> None:
     content: bytes = format_of_weights.save(tensors, {"format": "pt"})
     digest = hashlib.sha256(content).hexdigest()
     weights = _Weights(f"model-{digest[:16]}.safetensors", len(content), digest)
-    document = _Config(FORMAT, type(net).__name__, to_json(config), weights)
+    document = json.dumps(to_json(_Config(FORMAT, type(net).__name__, to_json(config), weights)), indent=2).encode()
+    if len(document) >= _LARGEST_CONFIG:
+        raise ValueError(f"net: expected a configuration of less than {_LARGEST_CONFIG} bytes, got {len(document)}")
     folder = Path(folder)
     try:
         lock = FolderLock(folder)
@@ -95,7 +100,7 @@ def save_pretrained(net: nn.Module, folder: str | os.PathLike[str]) -> None:
         is_new = not (folder / weights.file).exists()
         write_atomically(folder / weights.file, content)
         try:
-            write_atomically(folder / CONFIG, json.dumps(to_json(document), indent=2).encode() + b"\n")
+            write_atomically(folder / CONFIG, document + b"\n")
         except BaseException:
             if is_new:
                 (folder / weights.file).unlink()

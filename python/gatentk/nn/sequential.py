@@ -67,6 +67,21 @@ def steps_of(name: str, model: nn.Sequential) -> tuple[bool, tuple[Step, ...]]:
     return flatten, tuple(steps)
 
 
+def check_steps(name: str, model: nn.Sequential, flatten: bool, steps: tuple[Step, ...]) -> None:
+    """Refuse a network whose layers follow each other otherwise than when its steps were found.
+
+    Args:
+        name: of the network in a message.
+        model: the network.
+        flatten, steps: what `steps_of` said of it.
+
+    Raises:
+        UnsupportedModuleError: other modules; the message names the first that `steps_of` does not take.
+    """
+    if steps_of(name, model) != (flatten, steps):
+        raise UnsupportedModuleError(f"{name}: has other modules than when its gates were found; make them anew")
+
+
 def _parts(model: nn.Sequential, prefix: str) -> Iterator[tuple[str, nn.Module | None]]:
     # Not named_children, which names a ReLU that is used several times once.
     for index, part in model._modules.items():
@@ -109,11 +124,18 @@ class SequenceGates(nn.Module):
         return [len(psi) for psi, relu in zip(self.weights, self.relus, strict=True) if relu]
 
     @property
-    def fingerprints(self) -> list[str]:
-        """SHA-256 of each layer with gates and of all that decides them.
+    def fingerprint(self) -> str:
+        """SHA-256 of all that decides the gates."""
+        return self._digest().hex()
 
-        Kept as long as the checksum of the weights stays the same.
-        """
+    @property
+    def fingerprints(self) -> list[str]:
+        """SHA-256 of each layer with gates and of all that decides them."""
+        digest = self._digest()
+        return [hashlib.sha256(digest + struct.pack("<Q", k)).hexdigest() for k in range(len(self.widths))]
+
+    def _digest(self) -> bytes:
+        """Kept as long as the checksum of the weights stays the same."""
         weights = self.weights
         state = tuple(weight.dtype for weight in weights), ops.checksum(weights)
         known = self._known_fingerprint
@@ -124,7 +146,7 @@ class SequenceGates(nn.Module):
                 values = weight.cpu().contiguous().numpy()
                 digest.update(values.astype(values.dtype.newbyteorder("<"), copy=False).data)
             known = self._known_fingerprint = state, digest.digest()
-        return [hashlib.sha256(known[1] + struct.pack("<Q", k)).hexdigest() for k in range(len(self.widths))]
+        return known[1]
 
     def activations(self, x: Tensor) -> Iterator[Tensor]:
         """What the ReLUs give, layer by layer, each (n, width), of samples (n, d_in)."""
