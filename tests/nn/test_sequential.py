@@ -146,8 +146,10 @@ def test_tables_of_others_are_refused():
     for error, message, gates in wrong:
         with pytest.raises(error, match=message):
             net(x, gates=gates)
+    before = net.gate_net.fingerprint
     with torch.no_grad():
         net.gate_net.psi_1[0, 0] += 1
+    assert net.gate_net.fingerprint != before
     with pytest.raises(GateTableError, match="layer 0"):
         net(x, gates=[first, second])
 

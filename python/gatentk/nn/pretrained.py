@@ -56,7 +56,7 @@ def save_pretrained(net: nn.Module, folder: str | os.PathLike[str]) -> None:
 
     Args:
         net: `MLP`, `ReLUNetwork`, `GReLUNetwork`, `GReLUSequential` or `GatedLinear`, on any device, in float32,
-            float64 or bfloat16.
+            float64 or bfloat16. Of a `GReLUSequential` each Dropout comes back as it is, on or off.
         folder: created if it is not there; other files in it stay.
 
     Raises:
