@@ -158,6 +158,11 @@ class Wide(nn.Linear):
     pass
 
 
+class Reversed(nn.Flatten):
+    def forward(self, x):
+        return super().forward(x).flip(1)
+
+
 @pytest.mark.parametrize(
     ("error", "message", "layers"),
     [
@@ -172,6 +177,7 @@ class Wide(nn.Linear):
         ),
         (UnsupportedModuleError, r"layers\.1: .*, got Flatten", lambda: [nn.Linear(6, 6), nn.Flatten()]),
         (UnsupportedModuleError, r"layers\.0: .*, got Flatten\(start_dim=0", lambda: [nn.Flatten(0)]),
+        (UnsupportedModuleError, r"layers\.0: .*, got Reversed", lambda: [Reversed(), nn.Linear(6, 6)]),
         (UnsupportedModuleError, r"layers\.2: .*, got ReLU", lambda: [nn.Linear(6, 6), nn.Dropout(), nn.ReLU()]),
         (ValueError, "layers: expected at least one Linear", lambda: [nn.Identity()]),
         (TypeError, r"layers\.0: expected float32 or float64, got", lambda: [nn.Linear(6, 6).half()]),

@@ -55,7 +55,7 @@ def steps_of(name: str, model: nn.Sequential) -> tuple[bool, tuple[Step, ...]]:
             steps[-1] = steps[-1]._replace(relu=True)
         elif kind is nn.Dropout and steps:
             steps[-1] = steps[-1]._replace(dropouts=(*steps[-1].dropouts, place))
-        elif isinstance(part, nn.Flatten) and not steps and part.start_dim == 1 and part.end_dim == -1:
+        elif type(part) is nn.Flatten and not steps and part.start_dim == 1 and part.end_dim == -1:
             flatten = True
         elif kind is not nn.Identity:
             raise UnsupportedModuleError(
