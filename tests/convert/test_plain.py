@@ -117,6 +117,19 @@ def test_programs_of_sequences_take_any_number_of_samples_and_gates(name):
     assert not any("gatentk" in target for target in called)
 
 
+@pytest.mark.parametrize("name", ["biases", "bottleneck", "nested"])
+def test_sequences_are_compiled_without_a_break(name):
+    model, x = sequences.sequence(name), sequences.samples(9)
+    net, masks = convert.relu_to_grelu(model), sequences.plain_gates(model, x)
+    fast, _ = convert.low_rank_gates(model, x)
+    plain_net, predicted = (convert.to_torch(one).eval() for one in (net, fast))
+    compiled = torch.compile(plain_net, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), net(x))
+    torch.testing.assert_close(compiled(x, masks), net(x))
+    compiled = torch.compile(predicted, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x).detach(), fast(x))
+
+
 @pytest.mark.filterwarnings("ignore:`isinstance:FutureWarning")
 def test_a_program_runs_in_a_process_without_gatentk(tmp_path):
     net, batches = gated("deep, centred"), [samples(n) for n in (1, 5, 20)]
@@ -142,6 +155,19 @@ def test_gates_of_ragged_blocks_are_compiled_right(dtype):
     net, x = gated("shallow, ragged blocks, centred", dtype), samples(dtype=dtype)
     compiled = torch.compile(convert.to_torch(net), fullgraph=True, dynamic=True)
     torch.testing.assert_close(compiled(x), net(x))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_compiled_package_of_a_sequence_runs_in_a_process_without_gatentk(tmp_path):
+    net = sequences.perturbed(convert.relu_to_grelu(sequences.sequence("nested")))
+    batches = [sequences.samples(n) for n in (2, 5, 20)]
+    program = exported(convert.to_torch(net).eval(), batches[1])
+    torch._inductor.aoti_compile_and_package(program, package_path=str(tmp_path / "net.pt2"))
+    torch.save(batches, tmp_path / "x.pt")
+    subprocess.run([sys.executable, "-W", "ignore", "-c", COMPILED], check=True, cwd=tmp_path)
+    for found, x in zip(torch.load(tmp_path / "y.pt"), batches, strict=True):
+        torch.testing.assert_close(found, net(x).detach())
 
 
 @pytest.mark.slow

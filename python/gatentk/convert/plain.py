@@ -330,7 +330,7 @@ class PlainSequenceGates(_FixedGates):
                 self.relus[-1] = True
 
     def _gates(self, x: Tensor) -> list[Tensor]:
-        z, gates = x.flatten(1) if self.flattens else x, list[Tensor]()
+        z, gates = x.flatten(1) if self.flattens else x, []
         for k, relu in enumerate(self.relus, 1):
             psi = self.get_buffer(f"psi_{k}")
             z = linear(z.to(psi.dtype), psi[:, :-1], psi[:, -1])
