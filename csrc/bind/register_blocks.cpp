@@ -74,6 +74,12 @@ void run_gated_sums(std::uintptr_t values, std::int64_t values_stride, std::int6
 }  // namespace
 
 void register_blocks(py::module_& m) {
+  m.def("expand_bits", [](const GateArgs& bits, std::int64_t rows, std::int64_t width, std::int64_t block,
+                          std::uintptr_t out, std::int64_t out_bytes, int threads) {
+    const GateView view = gate_view(bits);
+    const py::gil_scoped_release release;
+    cpu::expand_bits({view.bits, view.stride, rows, width, block, pointer<std::uint8_t>(out), out_bytes}, threads);
+  });
   m.def("block_product_f32", &run_block_product<float>);
   m.def("block_product_f64", &run_block_product<double>);
   m.def("block_weight_gradient_f32", &run_block_weight_gradient<float>);

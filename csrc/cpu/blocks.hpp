@@ -15,6 +15,8 @@ void block_weight_gradient(const BlockWeightGradient<T>& gradient, int threads);
 template <class T>
 void copy_blocks(const BlockView<const T>& from, const BlockView<T>& to, int threads);
 
+void expand_bits(const ExpandBits& problem, int threads);
+
 template <class T>
 void gate_rows(const GateRowsProblem<T>& problem, int threads);
 

@@ -36,6 +36,13 @@ void expand(const std::uint8_t* bits, std::int64_t units, std::int64_t bytes, st
     std::fill(out, out + bytes, static_cast<std::uint8_t>(-(bits[u / 8] >> (u % 8) & 1)));
 }
 
+// Bits first..last of a row.
+void set_bits(std::uint8_t* row, std::int64_t first, std::int64_t last) {
+  for (; first < last && first % 8; ++first) row[first / 8] |= static_cast<std::uint8_t>(1 << first % 8);
+  for (; first + 8 <= last; first += 8) row[first / 8] = 0xff;
+  for (; first < last; ++first) row[first / 8] |= static_cast<std::uint8_t>(1 << first % 8);
+}
+
 // Rows of values where their gates are on; one for each thread that works on some.
 template <class T>
 class RowGate {
@@ -84,6 +91,29 @@ void for_rows(std::int64_t rows, std::int64_t width, int threads, Function&& f) 
 }
 
 }  // namespace
+
+void expand_bits(const ExpandBits& problem, int threads) {
+  const std::int64_t units = ceil_div(problem.width, problem.block);
+  for_rows(problem.rows, problem.width, threads, [&](std::int64_t first, std::int64_t last) {
+    // Whole blocks may reach beyond the row.
+    std::vector<std::uint8_t> whole(static_cast<std::size_t>(ceil_div(units * problem.block, 8)));
+    for (std::int64_t i = first; i < last; ++i) {
+      const std::uint8_t* bits = problem.bits + i * problem.bits_stride;
+      if (problem.block % 8 == 0) {
+        expand(bits, units, problem.block / 8, whole.data());
+      } else {
+        std::fill(whole.begin(), whole.end(), std::uint8_t{0});
+        for (std::int64_t u = 0; u < units; ++u)
+          if (bits[u / 8] >> (u % 8) & 1) set_bits(whole.data(), u * problem.block, (u + 1) * problem.block);
+      }
+      std::uint8_t* out = problem.out + i * problem.out_bytes;
+      const std::int64_t used = ceil_div(problem.width, 8);
+      std::copy(whole.begin(), whole.begin() + used, out);
+      if (problem.width % 8) out[used - 1] &= static_cast<std::uint8_t>((1 << problem.width % 8) - 1);
+      std::fill(out + used, out + problem.out_bytes, std::uint8_t{0});
+    }
+  });
+}
 
 template <class T>
 void gate_rows(const GateRowsProblem<T>& problem, int threads) {

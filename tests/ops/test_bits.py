@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatentk import ops, reference
+from gatentk.ops.bits import expand_on_cpu
 
 # Around bytes, the padding of rows, eights of neurons, groups of rows, and blocks of 256, 512 and 1024.
 SAMPLES = st.sampled_from([0, 1, 3, 4, 5, 31, 32, 33, 63, 64, 65, 127, 128, 129]) | st.integers(0, 150)
@@ -216,3 +217,13 @@ def test_gates_that_do_not_fit_their_values_are_refused():
         ops.gate_rows(torch.ones(3, 4).int(), BITS)
     with pytest.raises(ValueError, match=r"^block: expected an integer of at least 1"):
         ops.gate_rows(torch.ones(3, 4), BITS, 0)
+
+
+@given(st.integers(0, 70), st.integers(1, 300), st.sampled_from([1, 2, 3, 7, 8, 9, 16, 24, 32, 64, 100, 300]), SEEDS)
+@settings(max_examples=40)
+def test_bits_of_blocks_are_expanded_alike_by_torch_and_by_the_kernel(n, width, block, seed):
+    mask = torch.rand(n, -(-width // block), generator=torch.Generator().manual_seed(seed)) < 0.5
+    bits = ops.pack_bits(mask)
+    expected = ops.pack_bits(expanded(mask, width, block))
+    assert torch.equal(ops.expand_bits(bits, width, block), expected)
+    assert torch.equal(expand_on_cpu(bits, width, block), expected)

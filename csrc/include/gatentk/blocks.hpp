@@ -38,6 +38,15 @@ struct BlockWeightGradient {
   std::int64_t out_stride = 0;
 };
 
+// Bits of neurons of those of their units; rows of `out` are padded with zeros.
+struct ExpandBits {
+  const std::uint8_t* bits = nullptr;
+  std::int64_t bits_stride = 0;
+  std::int64_t rows = 0, width = 0, block = 1;
+  std::uint8_t* out = nullptr;
+  std::int64_t out_bytes = 0;
+};
+
 // out[i] = values[i] where the unit of a neuron is on, else 0; `out` may be `values`.
 template <class T>
 struct GateRowsProblem {

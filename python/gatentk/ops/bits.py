@@ -119,6 +119,16 @@ def expand_bits(bits: Tensor, width: int, block: int) -> Tensor:
     return result
 
 
+def expand_on_cpu(bits: Tensor, width: int, block: int) -> Tensor:
+    """As `expand_bits` of a matrix (n, row bytes) of values on the CPU, without asking torch what runs it."""
+    check_bit_matrix("bits", bits, units(width, block))
+    rows = contiguous_rows(bits)
+    out = bits.new_empty(bits.shape[0], row_bytes(width))
+    gates = rows.data_ptr(), rows.stride(0)
+    _core.expand_bits(gates, rows.shape[0], width, block, out.data_ptr(), out.shape[1], torch.get_num_threads())
+    return out
+
+
 def transpose_bits(bits: Tensor, width: int) -> Tensor:
     """Neuron-major bits of sample-major ones, and the reverse.
 
