@@ -158,9 +158,15 @@ def test_quantities_are_numbered_as_the_compiled_modules_number_them():
 
 @pytest.mark.parametrize(
     ("method", "gated", "masked"),
-    [("auto", True, True), ("auto", False, False), ("masked", False, True), ("dense", True, False)],
+    [
+        ("auto", True, False),
+        ("auto", False, False),
+        ("masked", False, True),
+        ("masked", True, True),
+        ("dense", True, False),
+    ],
 )
-def test_auto_skips_where_there_are_gates(monkeypatch, method, gated, masked):
+def test_auto_is_dense(monkeypatch, method, gated, masked):
     calls = []
 
     class Kernels:

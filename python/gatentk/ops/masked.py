@@ -62,8 +62,7 @@ def masked_linear(
         gate_in: (..., n, row_bytes(in_features)) packed bits, or a layer of a gate table, which caches its plans.
         gate_out: the same for out_features; outputs that are off are exact zeros.
         method: "masked" skips, "dense" multiplies everything, "auto" chooses by sizes, densities and a calibration of
-            the processor (docs/skipping.md); on a CUDA device it skips where there are gates, because zeros cannot be
-            counted without waiting for the device.
+            the processor (docs/skipping.md); on a CUDA device it is "dense", in the precision of torch's products.
         block: neighbouring neurons that share a bit, ceil(width / block) bits a row; left out, it is that of the
             layer, or 1 for packed bits.
         bias: (out_features) of the same dtype, or None.
@@ -194,11 +193,10 @@ def _multiply_on_cuda(*arguments: Any) -> Tensor:
         out = _multiply_on_cuda(*given._replace(bias=None))
         shift = given.bias.expand(out.shape)
         return out.add_(gated(shift, given.gate_out[0], given.blocks[2]) if given.gate_out else shift)
-    product = of_neurons(given)
-    method = METHODS[product.method]
-    if method == "dense" or (method == "auto" and not (product.gate_a or product.gate_b or product.gate_out)):
-        return dense_product(product)
-    return cuda.kernels().masked_matmul(*product)
+    if METHODS[given.method] == "masked":
+        return cuda.kernels().masked_matmul(*of_neurons(given))
+    # Gates of neurons leave no tile empty: on an H100 cuBLAS was faster in every arithmetic (docs/cuda.md).
+    return dense_product(given)
 
 
 # Each factor's gradient is a masked product again: the gates travel with the matrices that they mask.
