@@ -5,12 +5,13 @@ import ctypes
 import importlib.machinery
 import importlib.util
 import warnings
+from unittest import mock
 
 import torch
 from cases import emulation_build
 
 from gatentk import ops
-from gatentk.ops import cuda, precision, registration
+from gatentk.ops import cuda, masked, precision, registration
 
 LANE_ORDERS = ("forward", "reversed", "shuffled")
 
@@ -53,6 +54,8 @@ class Emulation:
             warnings.filterwarnings("ignore", "Warning only once for all operators", UserWarning)
             for name, run in registration.CUDA.items():
                 library.impl(name, run, "CPU", allow_override=True)
+        # Products of CPU tensors must ask the dispatcher, which knows of this.
+        self._scope.enter_context(mock.patch.object(masked, "_is_plain", return_value=False))
 
     def off(self):
         self._scope.close()
