@@ -369,7 +369,8 @@ def predictions() -> list[list[str]]:
     for name, family, arithmetic, size, m, n, k, terms, triangle in PRODUCT_CASES:
         for device, (architecture, multiprocessors, clock, bandwidth) in DEVICES.items():
             shape = (m, n, True) if family == "gram" else (m, n)
-            index = getattr(extension, f"choose_{family}")(arithmetic, architecture, multiprocessors, *shape)
+            known = (architecture, multiprocessors, SHARED_LIMITS[architecture][0], 0)
+            index = getattr(extension, f"choose_{family}")(arithmetic, known, *shape)
             tile = getattr(extension, f"{family}_configurations")()[index]
             found = cores[tile["kernels"][0], architecture]
             assert found is not None

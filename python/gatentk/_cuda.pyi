@@ -2,11 +2,12 @@
 
 from gatentk._core import Gates, Term, View
 
-Device = tuple[int, int, int]
-"""Architecture (80, 90, 100, ..), multiprocessors, address of the stream."""
+Device = tuple[int, int, int, int]
+"""Architecture (80, 90, 100, ..), multiprocessors, shared memory of a block in bytes, address of the stream."""
 
 architectures: list[int]
 
+def shared_bytes_of(index: int) -> int: ...
 def masked_matmul_f32(
     left: View,
     columns: View,

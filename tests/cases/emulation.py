@@ -9,6 +9,7 @@ from unittest import mock
 
 import torch
 from cases import emulation_build
+from cases.devices import made_up
 
 from gatentk import ops
 from gatentk.ops import cuda, masked, precision, registration
@@ -38,7 +39,7 @@ def load():
 def kernels_for(architecture, module):
     """The operations on a device of that architecture with few multiprocessors."""
     return cuda.CudaKernels(
-        module, lambda tensor: contextlib.nullcontext((architecture, 4, 0)), precision.precision, ops.QUANTITIES
+        module, lambda tensor: contextlib.nullcontext(made_up(architecture, 4)), precision.precision, ops.QUANTITIES
     )
 
 

@@ -168,7 +168,14 @@ def emulated_module():
     missing = [family for family in families() if family not in there]
     if missing and names is None:
         raise CompileError(f"csrc/bind/cuda has no register_<family>.cpp for {', '.join(missing)}")
-    sources = [*chosen(CUDA.glob("*/*.cu")), *bindings, BIND / "module.cpp", *RUNTIME, CONTROL]
+    sources = [
+        CUDA / "device" / "device.cu",
+        *chosen(CUDA.glob("[!d]*/*.cu")),
+        *bindings,
+        BIND / "module.cpp",
+        *RUNTIME,
+        CONTROL,
+    ]
     if missing:
         sources.append(empty_registrations(missing))
     shared = ["-shared"] if platform.system() != "Darwin" else ["-bundle", "-undefined", "dynamic_lookup"]

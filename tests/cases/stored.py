@@ -5,10 +5,11 @@ import ctypes
 import mmap
 
 import torch
+from cases.devices import made_up
 
 from gatentk import reference
 
-DEVICE = (80, 108, 0)
+DEVICE = made_up(80, 108)
 DTYPES = {"strict": torch.float32, "tf32x3": torch.float32, "tf32": torch.float32}
 DTYPES |= {"f64": torch.float64, "bf16": torch.bfloat16}
 SUFFIXES = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16"}

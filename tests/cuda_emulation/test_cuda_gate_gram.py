@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from cases.devices import made_up
 
 from gatentk import reference
 
-DEVICE = (90, 132, 0)
+DEVICE = made_up(90, 132)
 CONFIGURATIONS = range(4)
 SHAPES = [(1, 1, 1), (2, 3, 128), (33, 70, 129), (64, 64, 512), (65, 20, 700), (130, 131, 1500)]
 
@@ -90,14 +91,14 @@ def test_choice_depends_on_the_tensor_cores_and_the_number_of_tiles(emulated):
     assert len(table) == len(CONFIGURATIONS)
     for architecture in (80, 90, 100):
         chosen = {
-            emulated.choose_gate_gram(architecture, 132, rows, columns, symmetric)
+            emulated.choose_gate_gram(made_up(architecture, 132), rows, columns, symmetric)
             for rows, columns, symmetric in [(10, 10, True), (100_000, 5, False), (5000, 5000, True), (0, 0, False)]
         }
         assert len(chosen) == 2
         assert all(architecture in table[index]["architectures"] for index in chosen)
-    assert emulated.choose_gate_gram(80, 108, 200, 200, False) == 1
-    assert emulated.choose_gate_gram(80, 108, 2000, 2000, False) == 0
+    assert emulated.choose_gate_gram(made_up(80, 108), 200, 200, False) == 1
+    assert emulated.choose_gate_gram(made_up(80, 108), 2000, 2000, False) == 0
     # One triangle has half of the tiles.
-    assert emulated.choose_gate_gram(80, 108, 1400, 1400, False) == 0
-    assert emulated.choose_gate_gram(80, 108, 1400, 1400, True) == 1
-    assert table[emulated.choose_gate_gram(100, 148, 2000, 2000, False)]["name"] == "popc 64x64"
+    assert emulated.choose_gate_gram(made_up(80, 108), 1400, 1400, False) == 0
+    assert emulated.choose_gate_gram(made_up(80, 108), 1400, 1400, True) == 1
+    assert table[emulated.choose_gate_gram(made_up(100, 148), 2000, 2000, False)]["name"] == "popc 64x64"

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from cases.devices import made_up
 from cases.stored import DEVICE, DTYPES, PRECISIONS, SUFFIXES, Matrix, filled, within_rule
 
 NAMES = [
@@ -177,7 +178,7 @@ def test_narrow_and_wide_terms_are_added_up(emulated, columns):
 @pytest.mark.parametrize(("architecture", "multiprocessors"), [(80, 108), (90, 132), (100, 148)])
 def test_choice(emulated, kind, architecture, multiprocessors):
     def name(rows, columns, symmetric):
-        return NAMES[emulated.choose_gram(kind, architecture, multiprocessors, rows, columns, symmetric)]
+        return NAMES[emulated.choose_gram(kind, made_up(architecture, multiprocessors), rows, columns, symmetric)]
 
     assert name(8192, 8192, True) == name(8192, 8192, False) == f"{kind}_128x128"
     assert name(500, 500, True) == name(300, 300, False) == f"{kind}_64x64"

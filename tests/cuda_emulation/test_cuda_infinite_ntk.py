@@ -4,12 +4,13 @@ import math
 
 import pytest
 import torch
+from cases.devices import made_up
 
 from gatentk import reference
 from gatentk.ops import QUANTITIES
 from gatentk.ops.infinite import OF_DIRECTIONS
 
-DEVICE = (90, 132, 0)
+DEVICE = made_up(90, 132)
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
 # Every configuration of the table, with the dtype that it is for.
 CONFIGURATIONS = pytest.mark.parametrize(
@@ -269,8 +270,8 @@ def test_choice_takes_large_tiles_where_they_fill_the_device(emulated):
     assert [entry["name"] for entry in table] == ["f32 64x64", "f32 32x32", "f64 64x64", "f64 32x32", "norms"]
     assert all(entry["shared_bytes"] <= 48 * 1024 for entry in table)
     for element_bytes, large in ((4, 0), (8, 2)):
-        assert emulated.choose_infinite_ntk(90, 132, element_bytes, 500, 500, True) == large + 1
-        assert emulated.choose_infinite_ntk(90, 132, element_bytes, 2000, 2000, True) == large
-        assert emulated.choose_infinite_ntk(90, 132, element_bytes, 1100, 1100, False) == large
-        assert emulated.choose_infinite_ntk(90, 132, element_bytes, 1100, 1100, True) == large + 1
-        assert emulated.choose_infinite_ntk(80, 108, element_bytes, 0, 5, False) == large + 1
+        assert emulated.choose_infinite_ntk(made_up(90, 132), element_bytes, 500, 500, True) == large + 1
+        assert emulated.choose_infinite_ntk(made_up(90, 132), element_bytes, 2000, 2000, True) == large
+        assert emulated.choose_infinite_ntk(made_up(90, 132), element_bytes, 1100, 1100, False) == large
+        assert emulated.choose_infinite_ntk(made_up(90, 132), element_bytes, 1100, 1100, True) == large + 1
+        assert emulated.choose_infinite_ntk(made_up(80, 108), element_bytes, 0, 5, False) == large + 1

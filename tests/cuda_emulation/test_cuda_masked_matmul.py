@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from cases.devices import made_up
 from cases.stored import DEVICE, DTYPES, PRECISIONS, SUFFIXES, Matrix, filled, packed, pages
 
 NAMES = [
@@ -244,14 +245,14 @@ def chosen_name(emulated, *problem):
 @pytest.mark.parametrize("kind", ["strict", "tf32x3", "tf32", "bf16"])
 @pytest.mark.parametrize(("architecture", "multiprocessors"), [(80, 108), (90, 132), (100, 148)])
 def test_large_tiles_where_they_fill_the_gpu(emulated, kind, architecture, multiprocessors):
-    assert chosen_name(emulated, kind, architecture, multiprocessors, 8192, 8192) == f"{kind}_128x128"
-    assert chosen_name(emulated, kind, architecture, multiprocessors, 256, 512) == f"{kind}_64x64"
-    assert chosen_name(emulated, kind, architecture, multiprocessors, 1, 1) == f"{kind}_64x64"
+    assert chosen_name(emulated, kind, made_up(architecture, multiprocessors), 8192, 8192) == f"{kind}_128x128"
+    assert chosen_name(emulated, kind, made_up(architecture, multiprocessors), 256, 512) == f"{kind}_64x64"
+    assert chosen_name(emulated, kind, made_up(architecture, multiprocessors), 1, 1) == f"{kind}_64x64"
 
 
 def test_choice_for_doubles(emulated):
-    assert chosen_name(emulated, "f64", 90, 132, 4096, 4096) == "f64_64x64"
-    assert chosen_name(emulated, "f64", 90, 132, 200, 200) == "f64_32x32"
+    assert chosen_name(emulated, "f64", made_up(90, 132), 4096, 4096) == "f64_64x64"
+    assert chosen_name(emulated, "f64", made_up(90, 132), 200, 200) == "f64_32x32"
 
 
 def test_configurations_of_another_arithmetic_are_refused(emulated):

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from cases.devices import made_up
 
 from gatentk import reference
 
-DEVICE = (90, 132, 0)
+DEVICE = made_up(90, 132)
 SHAPES = [(1, 1), (3, 5), (2, 32), (5, 33), (70, 64), (33, 127), (4, 128), (9, 300), (260, 17), (2, 1100), (257, 513)]
 
 

@@ -3,12 +3,13 @@
 import pytest
 import torch
 from cases import every_operation
+from cases.devices import SHARED_BYTES
 from cases.emulation import kernels_for
 
 from gatentk.ops import cuda
 
 
-@pytest.mark.parametrize("architecture", [80, 90, 100])
+@pytest.mark.parametrize("architecture", sorted(SHARED_BYTES))
 def test_every_operation_on_every_architecture(emulated, emulation, monkeypatch, architecture):
     arguments = every_operation.inputs("cpu")
     with emulation.paused():

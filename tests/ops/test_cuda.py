@@ -145,8 +145,16 @@ def test_what_was_built_is_described(missing, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "NVIDIA Something")
-    monkeypatch.setattr(cuda, "_properties", lambda index: (90, 132))
+    monkeypatch.setattr(cuda, "_properties", lambda index: (90, 132, 232448))
     assert cuda.description() == ("kernels for sm_80, sm_90; cuda:0 NVIDIA Something (sm_90, 132 multiprocessors)")
+
+
+def test_kernels_are_told_what_a_block_of_the_device_may_have(monkeypatch):
+    properties = types.SimpleNamespace(major=8, minor=6, multi_processor_count=84)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
+    limits = {0: 166912, 1: 101376}
+    monkeypatch.setattr(cuda, "compiled", lambda: types.SimpleNamespace(shared_bytes_of=limits.__getitem__))
+    assert cuda._properties.__wrapped__(1) == (86, 84, 101376)
 
 
 def test_quantities_are_numbered_as_the_compiled_modules_number_them():

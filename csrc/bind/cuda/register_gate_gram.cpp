@@ -18,7 +18,7 @@ namespace {
 template <int index>
 py::dict indexed_entry() {
   constexpr gatentk::cuda::GateGramConfiguration configuration = gatentk::cuda::gate_gram_configurations[index];
-  using Layout = gatentk::cuda::GateGramLayout<configuration.side, configuration.tensor>;
+  using Layout = gatentk::cuda::ConfiguredGateGram<index>;
   const std::string arguments = std::to_string(configuration.side) + ", " + (configuration.tensor ? "true" : "false");
   py::dict entry = configuration_entry(configuration.name, {"gate_gram_tile<" + arguments + ">"}, Layout::threads,
                                        Layout::shared_bytes);
@@ -57,10 +57,9 @@ void register_gate_gram(py::module_& m) {
     constexpr int count = static_cast<int>(std::size(gatentk::cuda::gate_gram_configurations));
     return configuration_entries(std::make_integer_sequence<int, count>());
   });
-  m.def("choose_gate_gram",
-        [](int architecture, int multiprocessors, std::int64_t rows, std::int64_t columns, bool symmetric) {
-          return gatentk::cuda::choose_gate_gram({architecture, multiprocessors, nullptr}, rows, columns, symmetric);
-        });
+  m.def("choose_gate_gram", [](const DeviceArgs& device, std::int64_t rows, std::int64_t columns, bool symmetric) {
+    return gatentk::cuda::choose_gate_gram(device_of(device), rows, columns, symmetric);
+  });
 }
 
 }  // namespace gatentk::bind::cuda

@@ -45,10 +45,9 @@ void register_gram(py::module_& m) {
   m.def("gram_configurations", [] {
     return tile_configurations(gatentk::cuda::gram_table, "gram_kernel", &gatentk::cuda::gram_shared_bytes);
   });
-  m.def("choose_gram", [](const std::string& arithmetic, int architecture, int multiprocessors, std::int64_t rows,
+  m.def("choose_gram", [](const std::string& arithmetic, const DeviceArgs& device, std::int64_t rows,
                           std::int64_t columns, bool symmetric) {
-    return gatentk::cuda::choose_gram(arithmetic_named(arithmetic), architecture, multiprocessors, rows, columns,
-                                      symmetric);
+    return gatentk::cuda::choose_gram(arithmetic_named(arithmetic), device_of(device), rows, columns, symmetric);
   });
 }
 

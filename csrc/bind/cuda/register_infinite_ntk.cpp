@@ -55,7 +55,7 @@ void run_infinite_ntk(int quantity, const std::vector<std::int64_t>& depths, boo
 template <int index>
 py::dict indexed_entry() {
   constexpr gatentk::cuda::InfiniteConfiguration configuration = gatentk::cuda::infinite_configurations[index];
-  using Layout = gatentk::cuda::InfiniteLayout<configuration.side, configuration.element_bytes>;
+  using Layout = gatentk::cuda::ConfiguredInfinite<index>;
   const std::string arguments = std::string(configuration.element_bytes == 4 ? "<float, " : "<double, ") +
                                 std::to_string(configuration.side) + ">";
   py::dict entry =
@@ -94,11 +94,10 @@ void register_infinite_ntk(py::module_& m) {
     constexpr int count = static_cast<int>(std::size(gatentk::cuda::infinite_configurations));
     return configuration_entries(std::make_integer_sequence<int, count>());
   });
-  m.def("choose_infinite_ntk", [](int architecture, int multiprocessors, int element_bytes, std::int64_t rows,
-                                  std::int64_t columns, bool symmetric) {
-    return gatentk::cuda::choose_infinite_ntk({architecture, multiprocessors, nullptr}, element_bytes, rows, columns,
-                                              symmetric);
-  });
+  m.def("choose_infinite_ntk",
+        [](const DeviceArgs& device, int element_bytes, std::int64_t rows, std::int64_t columns, bool symmetric) {
+          return gatentk::cuda::choose_infinite_ntk(device_of(device), element_bytes, rows, columns, symmetric);
+        });
 }
 
 }  // namespace gatentk::bind::cuda

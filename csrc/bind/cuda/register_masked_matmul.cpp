@@ -36,11 +36,10 @@ void register_masked_matmul(py::module_& m) {
     return tile_configurations(gatentk::cuda::masked_matmul_table, "masked_matmul_kernel",
                                &gatentk::cuda::masked_matmul_shared_bytes);
   });
-  m.def("choose_masked_matmul", [](const std::string& arithmetic, int architecture, int multiprocessors,
-                                   std::int64_t rows, std::int64_t columns) {
-    return gatentk::cuda::choose_masked_matmul(arithmetic_named(arithmetic), architecture, multiprocessors, rows,
-                                               columns);
-  });
+  m.def("choose_masked_matmul",
+        [](const std::string& arithmetic, const DeviceArgs& device, std::int64_t rows, std::int64_t columns) {
+          return gatentk::cuda::choose_masked_matmul(arithmetic_named(arithmetic), device_of(device), rows, columns);
+        });
 }
 
 }  // namespace gatentk::bind::cuda

@@ -1,4 +1,4 @@
-// The one place that starts kernels.
+// The one place that starts kernels and asks CUDA what a block may have.
 #pragma once
 
 #include "cuda/device/language.cuh"
@@ -26,6 +26,13 @@ namespace gatentk::cuda {
 
 inline void check_launch(cudaError_t status, const char* name) {
   if (status != cudaSuccess) throw std::runtime_error(std::string(name) + ": " + cudaGetErrorString(status));
+}
+
+// Shared memory in bytes that a block on a device may ask for.
+inline int query_shared_bytes(int index) {
+  int bytes = 0;
+  check_launch(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, index), "shared memory");
+  return bytes;
 }
 
 // Starts `kernel` on the grid's stream and does not wait for it; a grid without blocks starts nothing. Throws

@@ -41,11 +41,20 @@ struct GateGramLayout {
   static constexpr int shared_bytes = 4 * shared_size;
 };
 
-// The largest tile of the architecture's kind that still gives every multiprocessor a block.
+template <int configuration>
+using ConfiguredGateGram =
+    GateGramLayout<gate_gram_configurations[configuration].side, gate_gram_configurations[configuration].tensor>;
+
+constexpr int gate_gram_shared_bytes[] = {ConfiguredGateGram<0>::shared_bytes, ConfiguredGateGram<1>::shared_bytes,
+                                          ConfiguredGateGram<2>::shared_bytes, ConfiguredGateGram<3>::shared_bytes};
+
+// The largest tile of the architecture's kind that starts and still gives every multiprocessor a block; where none
+// starts, the smaller one.
 constexpr int choose_gate_gram(const Device& device, std::int64_t rows, std::int64_t columns, bool symmetric) {
   const int large = has_one_bit_tensor_cores(device.architecture) ? 0 : 2;
   const int side = gate_gram_configurations[large].side;
-  return square_tiles(rows, columns, symmetric, side) >= device.multiprocessors ? large : large + 1;
+  const bool starts = device.blocks_with(gate_gram_shared_bytes[large]) > 0;
+  return starts && square_tiles(rows, columns, symmetric, side) >= device.multiprocessors ? large : large + 1;
 }
 
 }  // namespace gatentk::cuda

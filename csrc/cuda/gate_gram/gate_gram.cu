@@ -27,7 +27,8 @@ void check(const GateGram& problem, int configuration) {
 template <int configuration>
 void run(const GateGramArguments& a, const Device& device) {
   constexpr GateGramConfiguration tile = gate_gram_configurations[configuration];
-  using L = GateGramLayout<tile.side, tile.tensor>;
+  using L = ConfiguredGateGram<configuration>;
+  check_shared_bytes("gate_gram", L::shared_bytes, device);
   const std::int64_t blocks = square_tiles(a.row_count, a.column_count, a.symmetric, tile.side);
   const Grid grid{dim3(static_cast<unsigned>(blocks)), L::threads, L::shared_bytes, device.stream};
   launch(gate_gram_tile<tile.side, tile.tensor>, "gate_gram", grid, a);

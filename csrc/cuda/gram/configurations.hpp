@@ -25,9 +25,9 @@ constexpr int gram_shared_bytes(const TileConfiguration& tile) {
   return tile.stages * tile.stage_bytes() + search_bytes + tile.sum_bytes();
 }
 
-constexpr int choose_gram(Arithmetic arithmetic, int architecture, int multiprocessors, std::int64_t rows,
-                          std::int64_t columns, bool symmetric) {
-  return choose_tile(gram_table, arithmetic, architecture, multiprocessors, rows, columns, symmetric);
+constexpr int choose_gram(Arithmetic arithmetic, const Device& device, std::int64_t rows, std::int64_t columns,
+                          bool symmetric) {
+  return choose_tile(gram_table, &gram_shared_bytes, arithmetic, device, rows, columns, symmetric);
 }
 
 }  // namespace gatentk::cuda

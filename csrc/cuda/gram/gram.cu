@@ -14,6 +14,7 @@ namespace {
 template <int configuration>
 void start(const GramArguments<typename GramTile<configuration>::Element>& arguments, const Device& device) {
   constexpr TileConfiguration tile = gram_table[configuration];
+  check_shared_bytes("gram", gram_shared_bytes(tile), device);
   const int down = (arguments.rows + tile.rows - 1) / tile.rows;
   const int across = (arguments.columns + tile.columns - 1) / tile.columns;
   launch(gram_kernel<configuration>, "gram",
@@ -55,10 +56,9 @@ std::vector<Launch<T>> plan_launches(const GramProblem<T>& problem, Precision pr
                                      int configuration) {
   std::vector<Launch<T>> launches;
   for (const GramTerm<T>& term : problem.terms) {
-    const int chosen = configuration >= 0
-                           ? configuration
-                           : choose_gram(arithmetic_for(precision, term), device.architecture, device.multiprocessors,
-                                         problem.rows, problem.columns, problem.symmetric);
+    const int chosen = configuration >= 0 ? configuration
+                                          : choose_gram(arithmetic_for(precision, term), device, problem.rows,
+                                                        problem.columns, problem.symmetric);
     const auto open = std::find_if(launches.begin(), launches.end(), [&](const Launch<T>& launch) {
       return launch.configuration == chosen && launch.terms.size() < max_terms;
     });

@@ -41,10 +41,18 @@ struct InfiniteLayout {
   static constexpr int shared_bytes = shared_size * element_bytes;
 };
 
-// Small tiles until the large ones fill every multiprocessor twice.
+template <int configuration>
+using ConfiguredInfinite =
+    InfiniteLayout<infinite_configurations[configuration].side, infinite_configurations[configuration].element_bytes>;
+
+constexpr int infinite_shared_bytes[] = {ConfiguredInfinite<0>::shared_bytes, ConfiguredInfinite<1>::shared_bytes,
+                                         ConfiguredInfinite<2>::shared_bytes, ConfiguredInfinite<3>::shared_bytes};
+
+// Small tiles until the large ones fill every multiprocessor twice, and where the large ones do not start.
 constexpr int choose_infinite_ntk(const Device& device, int element_bytes, std::int64_t rows, std::int64_t columns,
                                   bool symmetric) {
   const int large = element_bytes == 4 ? 0 : 2;
+  if (device.blocks_with(infinite_shared_bytes[large]) == 0) return large + 1;
   return square_tiles(rows, columns, symmetric, 64) >= 2 * std::int64_t{device.multiprocessors} ? large : large + 1;
 }
 

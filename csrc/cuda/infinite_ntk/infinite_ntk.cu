@@ -116,6 +116,7 @@ void infinite_ntk(const InfiniteProblem<T>& problem, T* workspace, const Device&
     configuration = choose_infinite_ntk(device, sizeof(T), problem.x.rows, problem.z.rows, problem.symmetric);
   check(problem, configuration);
   const Kernel<T> kernel = kernel_of<T>(problem.quantity, configuration);
+  check_shared_bytes("infinite_ntk", kernel.shared_bytes, device);
   for (std::size_t first = 0; first < problem.depths.size(); first += max_depths)
     run_pass(problem, workspace, device, kernel, first);
 }

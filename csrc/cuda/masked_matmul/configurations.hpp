@@ -30,9 +30,9 @@ constexpr int masked_matmul_shared_bytes(const TileConfiguration& tile) {
   return tile.stages * tile.stage_bytes() + search_bytes + (tile.flushes() ? tile.sum_bytes() : 0);
 }
 
-constexpr int choose_masked_matmul(Arithmetic arithmetic, int architecture, int multiprocessors, std::int64_t rows,
+constexpr int choose_masked_matmul(Arithmetic arithmetic, const Device& device, std::int64_t rows,
                                    std::int64_t columns) {
-  return choose_tile(masked_matmul_table, arithmetic, architecture, multiprocessors, rows, columns);
+  return choose_tile(masked_matmul_table, &masked_matmul_shared_bytes, arithmetic, device, rows, columns);
 }
 
 }  // namespace gatentk::cuda

@@ -12,6 +12,7 @@ namespace {
 template <int configuration>
 void start(const MaskedArguments<typename MaskedTile<configuration>::Element>& arguments, const Device& device) {
   constexpr const TileConfiguration& tile = masked_matmul_table[configuration];
+  check_shared_bytes("masked_matmul", masked_matmul_shared_bytes(tile), device);
   const int down = (arguments.left.rows + tile.rows - 1) / tile.rows;
   const int across = (arguments.right.rows + tile.columns - 1) / tile.columns;
   const Grid grid{dim3(static_cast<unsigned>(down) * static_cast<unsigned>(across)), tile.threads(),
@@ -42,8 +43,7 @@ void masked_matmul(const MaskedProduct<T>& product, Precision precision, const D
   const RowsView<T>&left = product.left, &columns = product.columns;
   if (!left.rows || !columns.rows) return;
   if (configuration < 0)
-    configuration = choose_masked_matmul(arithmetic_for<T>(precision, left.width), device.architecture,
-                                         device.multiprocessors, left.rows, columns.rows);
+    configuration = choose_masked_matmul(arithmetic_for<T>(precision, left.width), device, left.rows, columns.rows);
   else
     check_configuration(masked_matmul_table, configuration, arithmetic_for<T>(precision, min_tf32x3_width));
   const bool pairs = product.out_stride % 2 == 0 && aligned(product.out, 2 * sizeof(T));

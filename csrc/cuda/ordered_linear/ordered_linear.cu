@@ -8,6 +8,7 @@ namespace gatentk::cuda {
 template <class T>
 void ordered_linear(const OrderedProduct<T>& product, const Device& device) {
   if (!product.x.rows || !product.weight.rows) return;
+  check_shared_bytes("ordered_linear", ordered_shared_bytes, device);
   using Tile = OrderedTile<T>;
   const OrderedArguments<T> arguments{operand(product.x), operand(product.weight), product.relu, product.out,
                                       product.out_stride};

@@ -57,6 +57,7 @@ void transpose_bits(const TransposeBits& problem, const Device& device) {
   if (!problem.width || !problem.out_bytes) return;
   check_words("transpose_bits", problem.bits, problem.bits_stride);
   check_words("transpose_bits", problem.out, problem.out_bytes);
+  check_shared_bytes("transpose_bits", TransposeLayout::shared_bytes, device);
   constexpr int side = TransposeLayout::side;
   const TransposeArguments a{
       reinterpret_cast<const unsigned*>(problem.bits), problem.bits_stride / 4, problem.rows, problem.width,

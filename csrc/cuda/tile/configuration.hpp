@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "cuda/device/device.hpp"
+
 namespace gatentk::cuda {
 
 // How a product multiplies and sums. fma: fused multiply-adds on the ordinary cores; tf32x3: every float as the sum of
@@ -57,30 +59,36 @@ struct TileConfiguration {
 constexpr int max_searched_tiles = 4096;
 constexpr int search_bytes = max_searched_tiles / 8;
 
-// The configuration of `arithmetic` that computes rows x columns outputs, or of these the upper triangle, in the least
-// time, counted in rounds of blocks over the whole GPU. A round takes as long as the outputs of a multiprocessor; small
-// tiles read every factor twice as often from L2 and count as if they reached `small_speed` of the speed of large ones.
+// The configuration of `arithmetic` that starts on the device and computes rows x columns outputs, or of these the
+// upper triangle, in the least time, counted in rounds of blocks over the whole GPU. A round takes as long as the
+// outputs of a multiprocessor; small tiles read every factor twice as often from L2 and count as if they reached
+// `small_speed` of the speed of large ones. Where none starts, the one that asks for the least shared memory.
 template <std::size_t count>
-constexpr int choose_tile(const TileConfiguration (&table)[count], Arithmetic arithmetic, int architecture,
-                          int multiprocessors, std::int64_t rows, std::int64_t columns, bool triangle = false) {
+constexpr int choose_tile(const TileConfiguration (&table)[count], int (*shared_bytes)(const TileConfiguration&),
+                          Arithmetic arithmetic, const Device& device, std::int64_t rows, std::int64_t columns,
+                          bool triangle = false) {
   constexpr double small_speed = 0.75;
-  int best = -1, largest = 0;
+  int best = -1, least = -1, largest = 0;
   double best_time = 0;
   for (int i = 0; i < static_cast<int>(count); ++i) {
     const TileConfiguration& tile = table[i];
     if (tile.arithmetic != arithmetic) continue;
+    if (least < 0 || shared_bytes(tile) < shared_bytes(table[least])) least = i;
+    const int held = device.blocks_with(shared_bytes(tile));
+    if (held == 0) continue;
     const int area = tile.rows * tile.columns;
     largest = area > largest ? area : largest;
     const std::int64_t down = (rows + tile.rows - 1) / tile.rows, across = (columns + tile.columns - 1) / tile.columns;
     const std::int64_t blocks = triangle ? down * (down + 1) / 2 : down * across;
     // Blocks that a multiprocessor computes; those that it holds at once share its speed.
-    const std::int64_t share = (blocks + multiprocessors - 1) / multiprocessors;
-    const std::int64_t together = share < tile.resident(architecture) ? share : tile.resident(architecture);
+    const std::int64_t share = (blocks + device.multiprocessors - 1) / device.multiprocessors;
+    const std::int64_t resident = tile.resident(device.architecture) < held ? tile.resident(device.architecture) : held;
+    const std::int64_t together = share < resident ? share : resident;
     const std::int64_t rounds = together ? (share + together - 1) / together : 0;
     const double time = static_cast<double>(rounds * together * area) / (area < largest ? small_speed : 1.0);
     if (best < 0 || time < best_time) best = i, best_time = time;
   }
-  return best;
+  return best < 0 ? least : best;
 }
 
 // Throws std::invalid_argument if `configuration` is no index of a tile of `arithmetic`.

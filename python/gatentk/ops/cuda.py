@@ -231,10 +231,11 @@ def _on_current_stream(tensor: Tensor) -> Iterator[Device]:
 
 
 @cache
-def _properties(index: int) -> tuple[int, int]:
-    """Architecture and multiprocessors of a device."""
+def _properties(index: int) -> tuple[int, int, int]:
+    """Architecture, multiprocessors and shared memory that a block may ask for, in bytes, of a device."""
     properties = torch.cuda.get_device_properties(index)
-    return 10 * properties.major + properties.minor, properties.multi_processor_count
+    architecture = 10 * properties.major + properties.minor
+    return architecture, properties.multi_processor_count, compiled().shared_bytes_of(index)
 
 
 def description() -> str:
@@ -250,6 +251,6 @@ def description() -> str:
 
 
 def _device_name(index: int) -> str:
-    architecture, multiprocessors = _properties(index)
+    architecture, multiprocessors, _ = _properties(index)
     name = torch.cuda.get_device_name(index)
     return f"cuda:{index} {name} (sm_{architecture}, {multiprocessors} multiprocessors)"

@@ -37,7 +37,7 @@ std::vector<T> cases(std::initializer_list<T> list) {
   return all_cases ? std::vector<T>(list) : std::vector<T>{*list.begin()};
 }
 
-const std::vector<Device> devices = {{80, 108, nullptr}, {100, 148, nullptr}};
+const std::vector<Device> devices = {{80, 108, 166912, nullptr}, {100, 148, 232448, nullptr}};
 
 std::mt19937 generator(0);
 
