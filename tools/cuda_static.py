@@ -250,7 +250,7 @@ def dynamic_shared() -> dict[str, int]:
     """Dynamic shared memory in bytes of the kernels whose configurations ask for some, by the kernel's name."""
     core = importlib.import_module("gatentk._cuda")
     families = ["masked_matmul", "gram", "infinite_ntk", "gate_gram", "ordered_linear", "pack_bits"]
-    listed = [getattr(core, f"{family}_configurations", list)() for family in families]
+    listed = [getattr(core, f"{family}_configurations")() for family in families]
     return {kernel: entry["shared_bytes"] for entries in listed for entry in entries for kernel in entry["kernels"]}
 
 

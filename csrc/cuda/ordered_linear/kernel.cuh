@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "cuda/ordered_linear/configurations.hpp"
 #include "cuda/tile/order.cuh"
 #include "cuda/tile/product.cuh"
 
@@ -16,10 +17,9 @@ struct OrderedArguments {
   std::int64_t out_stride;
 };
 
-// 64 x 64 outputs, 8 x 4 a thread, two stages.
 template <class T>
-struct OrderedTile : Tile<Arithmetic::fma, T, 64, 64, 2, 2, 2> {};
-constexpr int ordered_shared_bytes = 2 * (64 + 64) * tile_row_bytes;
+struct OrderedTile : Tile<ordered_tile.arithmetic, T, ordered_tile.rows, ordered_tile.columns, ordered_tile.warps_down,
+                          ordered_tile.warps_across, ordered_tile.stages> {};
 
 // The last k of a product, fewer than a tile has: its padding must not be added, as 0 + -0 would lose a sign.
 template <class Tile, class T>
