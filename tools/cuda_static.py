@@ -23,6 +23,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "docs" / "cuda-resources.csv"
@@ -100,9 +101,14 @@ def built_module() -> Path:
 def toolkit() -> str:
     """Version of nvcc, such as "13.0"; other versions allocate other registers. Empty if there is none."""
     compiler = shutil.which("nvcc")
-    text = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout if compiler else ""
+    text = _output([compiler, "--version"]) if compiler else ""
     found = re.search(r"release ([0-9.]+)", text)
     return found[1] if found else ""
+
+
+def _output(command: list[str], **options: Any) -> str:
+    """What a program prints; one that has not ended after ten minutes hangs."""
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=600, **options).stdout
 
 
 def _dump(option: str, module: Path) -> str:
@@ -111,11 +117,11 @@ def _dump(option: str, module: Path) -> str:
         raise FileNotFoundError("cuobjdump: not found; pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm")
     environment = os.environ | {"PATH": search_path()}
     command = [program, option, str(module)]
-    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+    return _output(command, env=environment)
 
 
 def _demangled(names: list[str]) -> dict[str, str]:
-    text = subprocess.run(["c++filt", *names], check=True, capture_output=True, text=True).stdout
+    text = _output(["c++filt", *names])
     return {mangled: _short(name) for mangled, name in zip(names, text.splitlines(), strict=True)}
 
 
@@ -241,8 +247,8 @@ def blocks_per_multiprocessor(kernels: list[Kernel], dynamic: list[int]) -> list
     with tempfile.TemporaryDirectory() as folder:
         source, program = Path(folder) / "occupancy.cpp", Path(folder) / "occupancy"
         source.write_text(OCCUPANCY)
-        subprocess.run(["g++", "-std=c++17", "-w", f"-I{include}", str(source), "-o", str(program)], check=True)
-        result = subprocess.run([str(program)], input=lines, check=True, capture_output=True, text=True).stdout
+        _output(["g++", "-std=c++17", "-w", f"-I{include}", str(source), "-o", str(program)])
+        result = _output([str(program)], input=lines)
     return [int(line) for line in result.split()]
 
 

@@ -201,6 +201,6 @@ def test_compute_sanitizer_finds_nothing(tool):
     environment = {**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     command = [sanitizer, "--tool", tool, "--error-exitcode", "9", "--kernel-name", "kernel_substring=gatentk"]
     result = subprocess.run(
-        [*command, sys.executable, program], capture_output=True, text=True, check=False, env=environment
+        [*command, sys.executable, program], capture_output=True, text=True, check=False, env=environment, timeout=900
     )
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
