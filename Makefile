@@ -4,7 +4,7 @@ BIN := .venv/bin
 SOURCES := $(shell find csrc -type f) CMakeLists.txt pyproject.toml constraints.txt
 SANITIZED := build/sanitized
 # All that calls kernels of the CPU, in every instruction set.
-KERNEL_TESTS := $(patsubst %,tests/ops/test_%.py,bits block_form blocks checksums gate_gram gram infinite masked ordered plans registration)
+KERNEL_TESTS := $(patsubst %,tests/ops/test_%.py,bits biases block_form blocks checksums few_samples gate_gram gram infinite masked ordered plans registration)
 NATIVE := $(shell find csrc tests -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh')
 
 .PHONY: demo test sanitize lint format bench clean
