@@ -43,6 +43,11 @@ def kernels_for(architecture, module):
     )
 
 
+def asks_the_dispatcher(product):
+    """No product is plain; a function as torch.compile knows them."""
+    return False
+
+
 class Emulation:
     """While it is on, CPU tensors go where CUDA tensors go."""
 
@@ -56,7 +61,7 @@ class Emulation:
             for name, run in registration.CUDA.items():
                 library.impl(name, run, "CPU", allow_override=True)
         # Products of CPU tensors must ask the dispatcher, which knows of this.
-        self._scope.enter_context(mock.patch.object(masked, "_is_plain", return_value=False))
+        self._scope.enter_context(mock.patch.object(masked, "_is_plain", asks_the_dispatcher))
 
     def off(self):
         self._scope.close()
