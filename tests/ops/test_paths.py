@@ -50,6 +50,12 @@ def test_the_cheapest_way_is_chosen_and_dense_where_none_is_cheaper(kind):
     assert paths.choose(work(kind, samples=1024, density=1.0), typical, False) == "dense"
 
 
+def test_gates_of_neurons_must_promise_more_where_rows_are_wider_than_measured():
+    ratios = {**FLAT, "neurons": [[0.8, 1.0]] * len(calibration.SAMPLES)}
+    assert paths.choose(work(samples=1024, width=1024), ratios, False) == "neurons"
+    assert paths.choose(work(samples=1024, width=2048), ratios, False) == "dense"
+
+
 def test_gates_of_neurons_that_are_made_of_those_of_blocks_cost_more():
     ratios = {**FLAT, "neurons of blocks": [[0.75, 1.0]] * len(calibration.SAMPLES)}
     assert paths.cost("neurons", work(block=8), ratios) == 0.75

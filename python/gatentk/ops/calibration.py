@@ -80,6 +80,7 @@ TYPICAL: dict[str, Ratios] = {
 
 _FORMAT = 2
 _SECONDS = 0.6  # after which no further pass begins
+_PASSES = 3  # at least: the first turn of a way finds new memory and sleeping threads
 _PATIENCE = 2  # times as long for ways that were disturbed in each of their passes
 _DAY = 86400.0
 _WAIT = 10.0  # seconds for another process that measures
@@ -274,11 +275,13 @@ def _widths(kind: str, dtype: torch.dtype) -> tuple[int, ...]:
 def _measured(kind: str, dtype: torch.dtype, n: int, width: int) -> dict[str, list[float]] | None:
     runs = dict(_runs(kind, dtype, n, width))
     turns: dict[tuple[str, int], list[tuple[bool, float]]] = {name: [] for name in runs}
-    waiting, seconds, begin = list(runs), _SECONDS / len(SAMPLES), time.perf_counter()
+    waiting, seconds, begin, passes = list(runs), _SECONDS / len(SAMPLES), time.perf_counter(), 0
     while waiting:
         for name in waiting:
             turns[name].append(_turn(runs[name]))
-        passed = time.perf_counter() - begin
+        passes, passed = passes + 1, time.perf_counter() - begin
+        if passes < _PASSES:
+            continue
         if passed > _PATIENCE * seconds:
             break
         if passed > seconds:

@@ -26,6 +26,7 @@ FEW_OUTER_PRODUCTS = 16
 # A way that skips must promise at least this much: what it promises is good to several percent, and to more where rows
 # of single neurons are wider than those that were measured.
 MARGINS = {"blocks": 0.93, "neurons": 0.85}
+WIDE_MARGIN, WIDE = 0.75, 1 << 20  # of values of a factor
 
 # Without gates zeros must be found. Dense products won from 65% of non-zeros on, at width 1,024, and at width 256
 # (AVX2, two cores).
@@ -139,7 +140,8 @@ def choose(work: Work, ratios: calibration.Ratios, has_blocks: bool) -> str:
     """
     costs = {name: cost(name, work, ratios) for name in (["blocks"] if has_blocks else []) + ["neurons"]}
     best = min(costs, key=costs.__getitem__)
-    return best if costs[best] < MARGINS[best] else "dense"
+    wide = best == "neurons" and work.samples * max(work.widths) > WIDE
+    return best if costs[best] < (WIDE_MARGIN if wide else MARGINS[best]) else "dense"
 
 
 def cost(name: str, work: Work, ratios: calibration.Ratios) -> float:
