@@ -161,6 +161,14 @@ void multiply_group(const BlockProduct<T>& product, const BlockKernels<T>& kerne
   for (std::int64_t b = 0; b < group; ++b) output.write(tile0 + b, first, rows, sums[static_cast<std::size_t>(b)]);
 }
 
+// Neurons first..first + extent behind those of the segments.
+void append(std::vector<Segment>& segments, std::int64_t first, std::int64_t extent) {
+  if (!segments.empty() && segments.back().first + segments.back().count == first)
+    segments.back().count += extent;
+  else
+    segments.push_back({first, extent});
+}
+
 // Each sample on its own: dot products with the parts of the weight's rows whose neurons are on.
 template <class T>
 void multiply_few(const BlockProduct<T>& product, const BlockKernels<T>& kernel, const Output<T>& output, int threads) {
@@ -174,11 +182,7 @@ void multiply_few(const BlockProduct<T>& product, const BlockKernels<T>& kernel,
       if (!is_on(z.unit_major, u, i)) continue;
       if (!z.unit_major.bits && std::all_of(from, from + extent, [](T value) { return value == 0; })) continue;
       std::memcpy(values.get() + i * z.width + first, from, static_cast<std::size_t>(extent) * sizeof(T));
-      std::vector<Segment>& known = segments[static_cast<std::size_t>(i)];
-      if (!known.empty() && known.back().first + known.back().count == first)
-        known.back().count += extent;
-      else
-        known.push_back({first, extent});
+      append(segments[static_cast<std::size_t>(i)], first, extent);
     }
   const TileGates& out = output.gates();
   parallel_for(out.count() * z.rows, threads, [&](std::int64_t task, int) {
@@ -201,12 +205,8 @@ std::vector<Segment> needed_segments(const BlockView<T>& view, std::int64_t i) {
   if (view.block * static_cast<std::int64_t>(sizeof(T)) < shortest_bytes) return {{0, view.width}};
   std::vector<Segment> segments;
   for (std::int64_t u = 0; u < view.units(); ++u) {
-    if (!is_on(view.unit_major, u, i)) continue;
-    const std::int64_t first = u * view.block, extent = std::min(view.block, view.width - first);
-    if (!segments.empty() && segments.back().first + segments.back().count == first)
-      segments.back().count += extent;
-    else
-      segments.push_back({first, extent});
+    const std::int64_t first = u * view.block;
+    if (is_on(view.unit_major, u, i)) append(segments, first, std::min(view.block, view.width - first));
   }
   return segments;
 }
@@ -216,7 +216,7 @@ template <class T>
 void add_up_few(const BlockProduct<T>& product, int threads) {
   const BlockView<const T>& z = product.z;
   const BlockView<T>& out = product.out;
-  const Buffer<T> sums(static_cast<std::size_t>(out.width));
+  const Buffer<T> sums(static_cast<std::size_t>(z.rows * out.width));
   for (std::int64_t i = 0; i < z.rows; ++i) {
     WeightedRows<T> weighted;
     for (std::int64_t u = 0; u < z.units(); ++u) {
@@ -225,18 +225,9 @@ void add_up_few(const BlockProduct<T>& product, int threads) {
       for (std::int64_t j = u * z.block; j < std::min((u + 1) * z.block, z.width); ++j)
         if (from[j - u * z.block] != 0) weighted.add(product.weight + j * product.weight_stride, from[j - u * z.block]);
     }
-    const std::vector<Segment> segments = needed_segments(out, i);
-    sum_rows<T>(weighted, segments, nullptr, out.width, sums.get(), threads);
-    for (std::int64_t u = 0; u < out.units(); ++u) {
-      const std::int64_t first = u * out.block, extent = std::min(out.block, out.width - first);
-      T* to = out.data + u * out.unit_stride + i * out.row_stride;
-      if (is_on(out.unit_major, u, i))
-        std::copy(sums.get() + first, sums.get() + first + extent, to);
-      else
-        std::fill(to, to + extent, T(0));
-      if (out.padded) std::fill(to + extent, to + out.block, T(0));
-    }
+    sum_rows<T>(weighted, needed_segments(out, i), nullptr, out.width, sums.get() + i * out.width, threads);
   }
+  copy_blocks<T>({sums.get(), z.rows, out.width, out.block, out.block, out.width}, out, threads);
 }
 
 }  // namespace

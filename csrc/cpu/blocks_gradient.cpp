@@ -83,18 +83,10 @@ std::int64_t widest(const TileGates& gates) {
 
 // Rows (n, width) with zeros where they are off.
 template <class T>
-Buffer<T> masked_rows(const BlockView<const T>& view) {
+Buffer<T> masked_rows(const BlockView<const T>& view, int threads) {
   Buffer<T> values(static_cast<std::size_t>(view.rows * view.width));
-  for (std::int64_t i = 0; i < view.rows; ++i)
-    for (std::int64_t u = 0; u < view.units(); ++u) {
-      const std::int64_t first = u * view.block, extent = std::min(view.block, view.width - first);
-      const T* from = view.data + u * view.unit_stride + i * view.row_stride;
-      T* to = values.get() + i * view.width + first;
-      if (is_on(view.unit_major, u, i))
-        std::copy(from, from + extent, to);
-      else
-        std::fill(to, to + extent, T(0));
-    }
+  copy_blocks(view, {values.get(), view.rows, view.width, view.block, view.block, view.width, false, view.unit_major},
+              threads);
   return values;
 }
 
@@ -106,9 +98,9 @@ void block_weight_gradient(const BlockWeightGradient<T>& gradient, int threads) 
   const std::int64_t size = sizeof(T), samples = gradient.left.rows;
   if (!gradient.left.width || !gradient.right.width) return;
   if (samples <= most_outer_products) {
-    const Buffer<T> left = masked_rows(gradient.left), right = masked_rows(gradient.right);
+    const Buffer<T> left = masked_rows(gradient.left, threads), right = masked_rows(gradient.right, threads);
     return add_outer_products<T>({left.get(), gradient.left.width, right.get(), gradient.right.width, samples,
-                                  gradient.left.width, gradient.right.width, gradient.out, gradient.out_stride, false},
+                                  gradient.left.width, gradient.right.width, gradient.out, gradient.out_stride},
                                  threads);
   }
   advise_huge_pages(gradient.out, static_cast<std::size_t>(gradient.left.width * gradient.out_stride * size));

@@ -46,9 +46,10 @@ struct OuterProducts {
   std::int64_t rows, columns;
   T* out;
   std::int64_t out_stride;
-  bool streamed;  // written past the cache: rows of `out` are aligned to a vector
+  bool streamed = false;  // written past the cache: rows of `out` are aligned to a vector
 };
 
+// Chooses by itself whether the result is streamed.
 template <class T>
 void add_outer_products(OuterProducts<T> problem, int threads);
 

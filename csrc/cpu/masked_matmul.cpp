@@ -71,7 +71,7 @@ void multiply_columns(const MaskedProduct<T>& product, int threads) {
     copy_column(right, k, rights.get() + k * right.rows);
   }
   add_outer_products<T>({lefts.get(), left.rows, rights.get(), right.rows, left.width, left.rows, right.rows,
-                         product.out, product.out_stride, false},
+                         product.out, product.out_stride},
                         threads);
 }
 
