@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatentk import ops, reference
+from gatentk.ops import registration
 from gatentk.ops.bits import expand_on_cpu
 
 # Around bytes, the padding of rows, eights of neurons, groups of rows, and blocks of 256, 512 and 1024.
@@ -118,6 +119,7 @@ OPS = torch.ops.gatentk
         (OPS.pack_bits.default, (torch.rand(3, 20) < 0.5,)),
         (OPS.unpack_bits.default, (reference.pack_bits(torch.rand(3, 20) < 0.5), 20)),
         (OPS.transpose_bits.default, (BITS, 4)),
+        (OPS.expand_bits.default, (BITS, 11, 3)),
         (OPS.gate_rows.default, (torch.randn(3, 7, requires_grad=True), BITS, 2)),
     ],
 )
@@ -221,9 +223,11 @@ def test_gates_that_do_not_fit_their_values_are_refused():
 
 @given(st.integers(0, 70), st.integers(1, 300), st.sampled_from([1, 2, 3, 7, 8, 9, 16, 24, 32, 64, 100, 300]), SEEDS)
 @settings(max_examples=40)
-def test_bits_of_blocks_are_expanded_alike_by_torch_and_by_the_kernel(n, width, block, seed):
+def test_bits_of_blocks_are_expanded_alike_by_the_kernel_and_by_torch(n, width, block, seed):
     mask = torch.rand(n, -(-width // block), generator=torch.Generator().manual_seed(seed)) < 0.5
     bits = ops.pack_bits(mask)
     expected = ops.pack_bits(expanded(mask, width, block))
     assert torch.equal(ops.expand_bits(bits, width, block), expected)
     assert torch.equal(expand_on_cpu(bits, width, block), expected)
+    assert torch.equal(registration.CUDA["expand_bits"](bits, width, block), expected)
+    assert torch.equal(OPS.expand_bits(bits.expand(2, -1, -1), width, block), expected.expand(2, -1, -1))

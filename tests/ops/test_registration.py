@@ -20,7 +20,15 @@ def test_operations_without_a_kernel_for_cuda_are_those_that_need_none():
     assert set(registration.CUDA) == {
         *("pack_bits", "unpack_bits", "transpose_bits", "gate_gram", "ordered_linear"),
         *("infinite_ntk", "gram_ntk", "masked_matmul"),
-        *("gate_rows", "gated_sums", "to_blocks", "from_blocks", "block_product", "block_weight_gradient"),
+        *(
+            "expand_bits",
+            "gate_rows",
+            "gated_sums",
+            "to_blocks",
+            "from_blocks",
+            "block_product",
+            "block_weight_gradient",
+        ),
     }
     assert not torch._C._dispatch_has_kernel_for_dispatch_key("gatentk::build_plan", "CUDA")
 

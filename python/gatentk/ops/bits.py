@@ -105,8 +105,24 @@ def expand_bits(bits: Tensor, width: int, block: int) -> Tensor:
     """
     if block == 1:
         return bits
+    check_bits("bits", bits, units(width, block))
+    result: Tensor = torch.ops.gatentk.expand_bits(bits, width, block)
+    return result
+
+
+def expand_on_cpu(bits: Tensor, width: int, block: int) -> Tensor:
+    """As `expand_bits`, without asking torch what runs it."""
+    out = _expanded(bits, width, block)
+    if out.numel():
+        rows = contiguous_rows(bits.reshape(-1, bits.shape[-1]))
+        threads = torch.get_num_threads()
+        _core.expand_bits(gate_view(rows), rows.shape[0], width, block, out.data_ptr(), out.shape[-1], threads)
+    return out
+
+
+def _expand(bits: Tensor, width: int, block: int) -> Tensor:
+    """In plain torch."""
     mask = unpack_bits(bits, units(width, block))
-    # By number: of what is repeated and cut off, torch 2.13 compiles code for the CPU that reads other places.
     if block % 8:
         return pack_bits(mask.index_select(-1, torch.arange(width, device=mask.device) // block))
     # Whole bytes of a block: 0 or 255, so that there is never a byte for each neuron.
@@ -119,14 +135,13 @@ def expand_bits(bits: Tensor, width: int, block: int) -> Tensor:
     return result
 
 
-def expand_on_cpu(bits: Tensor, width: int, block: int) -> Tensor:
-    """As `expand_bits` of a matrix (n, row bytes) of values on the CPU, without asking torch what runs it."""
-    check_bit_matrix("bits", bits, units(width, block))
-    rows = contiguous_rows(bits)
-    out = bits.new_empty(bits.shape[0], row_bytes(width))
-    gates = rows.data_ptr(), rows.stride(0)
-    _core.expand_bits(gates, rows.shape[0], width, block, out.data_ptr(), out.shape[1], torch.get_num_threads())
-    return out
+def _expanded(bits: Tensor, width: int, block: int) -> Tensor:
+    """Room for the bits of neurons, after a check that those of blocks fit."""
+    check_bits("bits", bits, units(width, block))
+    return bits.new_empty((*bits.shape[:-1], row_bytes(width)))
+
+
+register("expand_bits(Tensor bits, int width, int block) -> Tensor", cpu=expand_on_cpu, cuda=_expand, fake=_expanded)
 
 
 def transpose_bits(bits: Tensor, width: int) -> Tensor:
@@ -219,14 +234,14 @@ def gate_rows_on_cpu(values: Tensor, bits: Tensor, block: int) -> Tensor:
     if values.dtype not in FLOATS or values.dim() != 2:
         return _gate_rows(values, bits, block)
     _check_gates(values, bits, block)
-    return _write(values if values.stride(1) == 1 else values.contiguous(), bits, block, values.new_empty(values.shape))
+    return _write(contiguous_rows(values), bits, block, values.new_empty(values.shape))
 
 
 def _write(rows: Tensor, bits: Tensor, block: int, out: Tensor) -> Tensor:
     n, width = rows.shape
     stored = contiguous_rows(bits)
     run = _core.gate_rows_f32 if out.dtype == torch.float32 else _core.gate_rows_f64
-    gates = stored.data_ptr(), stored.stride(0)
+    gates = gate_view(stored)
     run(rows.data_ptr(), rows.stride(0), n, width, block, gates, out.data_ptr(), width, torch.get_num_threads())
     return out
 

@@ -221,9 +221,9 @@ def _gradient_by_b(p: MaskedProduct, grad: Tensor) -> MaskedProduct:
 
 
 def _gradient_by_bias(p: MaskedProduct, grad: Tensor) -> Tensor:
-    result: Tensor = grad.sum(0)
-    if p.gate_out:
-        result = torch.ops.gatentk.gated_sums(grad, p.gate_out[0], p.blocks[2])
+    if not p.gate_out:
+        return grad.sum(0)
+    result: Tensor = torch.ops.gatentk.gated_sums(grad, p.gate_out[0], p.blocks[2])
     return result
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from gatentk import _core
 from gatentk.ops import calibration
 from gatentk.ops.cpu_products import has_block_kernel
-from gatentk.ops.layouts import MaskedProduct, contiguous_rows, units
+from gatentk.ops.layouts import MaskedProduct, contiguous_rows, gate_view, units
 
 # Below both, dense products take less than about a millisecond: operations of a thread, and bytes of the weight.
 SMALL_OPERATIONS = {torch.float32: 5e7, torch.float64: 2.5e7}
@@ -199,9 +199,8 @@ def share_on(bits: Tensor, width: int) -> float:
     step, used = max(1, bits.numel() // _SAMPLED_BYTES), min(size, -(-width // 8))
     if not n or not used:
         return 1.0
-    rows = -(-n // step)
-    stored = contiguous_rows(bits)
-    return _rounded(_core.count_bits((stored.data_ptr(), step * stored.stride(0)), rows, used) / (rows * width))
+    sample = contiguous_rows(bits)[::step]
+    return _rounded(_core.count_bits(gate_view(sample), len(sample), used) / (len(sample) * width))
 
 
 def share_not_zero(values: Tensor, block: int = 1) -> float:
