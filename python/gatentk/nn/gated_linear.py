@@ -29,7 +29,7 @@ class GatedLinear(ConvertibleModule):
         in_features, out_features: sizes.
         bias: whether there is a b.
         block: neurons that share a gate, at most `out_features`; 1 gives each its own. Wide blocks skip faster, but
-            then fewer gates are independent; see docs/skipping.md.
+            then fewer gates are independent. Small layers gain nothing: docs/skipping.md says where they do.
         kind: "shallow", gates are half-spaces of their features, `C' x > 0`; "deep", those of a hidden layer more,
             `Psi relu(C' x) > 0`.
         center: (features of the gates), taken from them before C'; their mean over the data makes gates most
