@@ -187,6 +187,11 @@ def instructions():
     return link("instructions.so", [PROGRAMS / "instructions.cu", CONTROL, *RUNTIME], ["-shared"])
 
 
+def tiles():
+    """Path of a library whose functions multiply single tiles in shared memory, for ctypes."""
+    return link("tiles.so", [PROGRAMS / "tiles.cu", CONTROL, *RUNTIME], ["-shared"])
+
+
 def planted_bugs(sanitizer=None):
     """Path of the program that runs planted bugs, with "address" or "thread" under that sanitizer."""
     sources = [PROGRAMS / "planted_bugs.cu", PROGRAMS / "planted_bugs_main.cpp", *RUNTIME]

@@ -58,11 +58,26 @@ __device__ __forceinline__ void load_matrix_x2(unsigned (&r)[2], Shared<T> span,
                : "r"(span.address(index)));
 }
 
-// The nearest TF32 number (10 bits of mantissa, ties away from zero), as a float's bits with 13 zeros at the end.
-__device__ __forceinline__ unsigned to_tf32(float x) {
+// The same, and each of the four is transposed: halves 2 (l % 4) and 2 (l % 4) + 1 of r[j] are 16-bit element l / 4 of
+// rows 2 (l % 4) and 2 (l % 4) + 1 of matrix j.
+template <class T>
+__device__ __forceinline__ void load_matrix_x4_transposed(unsigned (&r)[4], Shared<T> span, int index) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(span.address(index)));
+}
+
+// The nearest TF32 number (10 bits of mantissa) to a float, in the bits that a tensor core looks at; the other 13 are
+// anything. Ties go to even from sm_90 on, which has one instruction for it, else away from zero by two; cvt.rna takes
+// three or four, because it clears the rest as well. NaN and infinity stay what they are.
+__device__ __forceinline__ unsigned to_tf32(unsigned element) {
+#if __CUDA_ARCH__ >= 900
   unsigned bits;
-  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+  asm("cvt.rn.tf32.f32 %0, %1;" : "=r"(bits) : "f"(__uint_as_float(element)));
   return bits;
+#else
+  return fabsf(__uint_as_float(element)) < __uint_as_float(0x7f800000u) ? element + 0x1000u : element;
+#endif
 }
 
 // d += a b for a (16 x 8) and b (8 x 8) of TF32 numbers.

@@ -6,6 +6,7 @@
 #include "cuda/device/lanes.cuh"
 #include "cuda/device/ptx.cuh"
 #include "cuda/device/shared.cuh"
+#include "cuda/tile/fragments.cuh"
 #include "cuda/tile/sums.cuh"
 
 namespace gatentk::cuda {
@@ -70,152 +71,149 @@ class Multiplier<Tile, Arithmetic::fma> {
   int row_, column_, swizzle_, column_swizzle_;
 };
 
-// Fragments of m16n8 products by matrix loads, for bfloat16 and, as pairs of 16 bits, for TF32: a step takes two
-// 16-byte chunks of every row.
+// A step's fragments of both factors.
 template <class Tile>
-class Fragments {
+class StepFragments {
  public:
   using T = typename Tile::Element;
-  static constexpr int steps = 4;  // of a tile
+  static constexpr int steps = Fragments<Tile, Side::left>::steps;
 
-  // Lane l gives the address of row l % 8 of matrix l / 8: the four matrices of a left fragment are rows 0-7 and 8-15
-  // of chunk 0, then of chunk 1; those of two right fragments chunks 0 and 1 of columns 0-7, then of columns 8-15.
-  __device__ __forceinline__ Fragments() {
-    const int lane = lane_index(), warp = warp_index();
-    const int row = warp / Tile::warps_across * (Tile::rows / Tile::warps_down) + lane % 16;
-    const int column = warp % Tile::warps_across * (Tile::columns / Tile::warps_across) + lane / 16 * 8 + lane % 8;
-    left_ = row * Tile::depth;
-    right_ = column * Tile::depth;
-    left_chunk_ = lane / 16 ^ swizzle(lane);
-    right_chunk_ = lane / 8 % 2 ^ swizzle(lane);
-  }
+  unsigned left[Tile::products_down][4], right[Tile::products_across][2];
 
-  // Rows 16 m .. 16 m + 15 of the warp's part.
-  __device__ __forceinline__ void load_left(Shared<T> tile, int step, int m, unsigned (&a)[4]) const {
-    load_matrix_x4(a, tile, left_ + m * 16 * Tile::depth + (2 * step ^ left_chunk_) * Tile::chunk);
+  __device__ __forceinline__ void round() {
+#pragma unroll
+    for (auto& fragment : left)
+#pragma unroll
+      for (unsigned& element : fragment) element = to_tf32(element);
+#pragma unroll
+    for (auto& fragment : right)
+#pragma unroll
+      for (unsigned& element : fragment) element = to_tf32(element);
   }
-  // Columns 16 n .. 16 n + 15.
-  __device__ __forceinline__ void load_right(Shared<T> tile, int step, int n, unsigned (&b)[4]) const {
-    load_matrix_x4(b, tile, right_ + n * 16 * Tile::depth + (2 * step ^ right_chunk_) * Tile::chunk);
-  }
-
- private:
-  int left_, right_, left_chunk_, right_chunk_;
 };
 
+// One product of bfloat16 or of floats that are rounded to TF32. The fragments of a step are loaded before the products
+// of the one before: a warp has nothing else to do while it waits for them.
 template <class Tile>
-class Multiplier<Tile, Arithmetic::bf16> {
+class SingleMultiplier {
  public:
-  __device__ __forceinline__ void operator()(Shared<Bfloat16> left, Shared<Bfloat16> right, Sums<Tile>& sums) const {
+  using T = typename Tile::Element;
+
+  __device__ __forceinline__ void operator()(Shared<T> left, Shared<T> right, Sums<Tile>& sums) const {
+    constexpr int steps = StepFragments<Tile>::steps;
+    StepFragments<Tile> fragments[2];
+    load(left, right, 0, fragments[0]);
 #pragma unroll
-    for (int step = 0; step < Fragments<Tile>::steps; ++step) {
-      unsigned b[Tile::products_across][2];
+    for (int step = 0; step < steps; ++step) {
+      StepFragments<Tile>& now = fragments[step % 2];
+      if (step + 1 < steps) load(left, right, step + 1, fragments[(step + 1) % 2]);
+      if constexpr (Tile::arithmetic == Arithmetic::tf32) now.round();
 #pragma unroll
-      for (int n = 0; n < Tile::products_across; n += 2) {
-        unsigned pair[4];
-        fragments_.load_right(right, step, n / 2, pair);
-        b[n][0] = pair[0], b[n][1] = pair[1], b[n + 1][0] = pair[2], b[n + 1][1] = pair[3];
-      }
+      for (int m = 0; m < Tile::products_down; ++m)
 #pragma unroll
-      for (int m = 0; m < Tile::products_down; ++m) {
-        unsigned a[4];
-        fragments_.load_left(left, step, m, a);
-#pragma unroll
-        for (int n = 0; n < Tile::products_across; ++n) mma_bf16(sums.values[m * Tile::products_across + n], a, b[n]);
-      }
+        for (int n = 0; n < Tile::products_across; ++n) {
+          float(&sum)[4] = sums.values[m * Tile::products_across + n];
+          if constexpr (Tile::arithmetic == Arithmetic::tf32)
+            mma_tf32(sum, now.left[m], now.right[n]);
+          else
+            mma_bf16(sum, now.left[m], now.right[n]);
+        }
     }
   }
 
  private:
-  Fragments<Tile> fragments_;
-};
-
-// The bits of the nearest TF32 number in what the tensor core keeps of them; NaN and infinity as they are. Two
-// instructions: cvt.rna takes four, because it clears the rest as well.
-__device__ __forceinline__ unsigned round_to_tf32(unsigned element) {
-  return fabsf(__uint_as_float(element)) < __uint_as_float(0x7f800000u) ? element + 0x1000u : element;
-}
-
-// One TF32 product of rounded elements.
-template <class Tile>
-class Multiplier<Tile, Arithmetic::tf32> {
- public:
-  __device__ __forceinline__ void operator()(Shared<float> left, Shared<float> right, Sums<Tile>& sums) const {
-#pragma unroll
-    for (int step = 0; step < Fragments<Tile>::steps; ++step) {
-      unsigned b[Tile::products_across][2];
-#pragma unroll
-      for (int n = 0; n < Tile::products_across; n += 2) {
-        unsigned pair[4];
-        fragments_.load_right(right, step, n / 2, pair);
-#pragma unroll
-        for (int e = 0; e < 4; ++e) b[n + e / 2][e % 2] = round_to_tf32(pair[e]);
-      }
-#pragma unroll
-      for (int m = 0; m < Tile::products_down; ++m) {
-        unsigned a[4];
-        fragments_.load_left(left, step, m, a);
-#pragma unroll
-        for (unsigned& element : a) element = round_to_tf32(element);
-#pragma unroll
-        for (int n = 0; n < Tile::products_across; ++n) mma_tf32(sums.values[m * Tile::products_across + n], a, b[n]);
-      }
-    }
+  __device__ __forceinline__ void load(Shared<T> left, Shared<T> right, int step, StepFragments<Tile>& to) const {
+    right_.load_all(right, step, to.right);
+    left_.load_all(left, step, to.left);
   }
 
- private:
-  Fragments<Tile> fragments_;
+  Fragments<Tile, Side::left> left_;
+  Fragments<Tile, Side::right> right_;
 };
+
+template <class Tile>
+class Multiplier<Tile, Arithmetic::bf16> : public SingleMultiplier<Tile> {};
+template <class Tile>
+class Multiplier<Tile, Arithmetic::tf32> : public SingleMultiplier<Tile> {};
 
 // a b by three TF32 products: a = big + small up to 2^-24 of a, and small small is left out.
 //
 // A tensor core cuts its sums off instead of rounding them. Errors of running sums would all point to zero: 3.4 times
 // those of torch at 75 columns in the emulation, which rounds that way. So 16 k are summed from zero, their small terms
 // first, and added to the sums by ordinary additions: two cuts of a short sum that matter, for 6 products and 4
-// additions.
+// additions. The next fragments of the left factor, and those of the right one for the next 16 k, are loaded before the
+// products.
 template <class Tile>
 class Multiplier<Tile, Arithmetic::tf32x3> {
  public:
   __device__ __forceinline__ void operator()(Shared<float> left, Shared<float> right, Sums<Tile>& sums) const {
-#pragma unroll 1
-    for (int step = 0; step < Fragments<Tile>::steps; step += 2) {
+    constexpr int pairs = Left::steps / 2, loads = Tile::products_down / Left::at_once;
+    unsigned b[2][Tile::products_across][2], a[2][Left::at_once][4];
+    load_right(right, 0, b);
+    load_left(left, 0, 0, a);
+#pragma unroll
+    for (int i = 0; i < pairs; ++i) {
       unsigned big_b[2][Tile::products_across][2], small_b[2][Tile::products_across][2];
 #pragma unroll
       for (int s = 0; s < 2; ++s)
 #pragma unroll
-        for (int n = 0; n < Tile::products_across; n += 2) {
-          unsigned pair[4];
-          fragments_.load_right(right, step + s, n / 2, pair);
-#pragma unroll
-          for (int e = 0; e < 4; ++e) split_right(pair[e], big_b[s][n + e / 2][e % 2], small_b[s][n + e / 2][e % 2]);
-        }
-#pragma unroll
-      for (int m = 0; m < Tile::products_down; ++m) {
-        unsigned big_a[2][4], small_a[2][4];
-#pragma unroll
-        for (int s = 0; s < 2; ++s) {
-          unsigned a[4];
-          fragments_.load_left(left, step + s, m, a);
-#pragma unroll
-          for (int e = 0; e < 4; ++e) split_left(a[e], big_a[s][e], small_a[s][e]);
-        }
-        float part[Tile::products_across][4] = {};
-#pragma unroll
-        for (int s = 0; s < 2; ++s) {
-          multiply_row(part, small_a[s], big_b[s]);
-          multiply_row(part, big_a[s], small_b[s]);
-        }
-#pragma unroll
-        for (int s = 0; s < 2; ++s) multiply_row(part, big_a[s], big_b[s]);
-#pragma unroll
         for (int n = 0; n < Tile::products_across; ++n)
 #pragma unroll
-          for (int e = 0; e < 4; ++e) sums.values[m * Tile::products_across + n][e] += part[n][e];
+          for (int e = 0; e < 2; ++e) split_right(b[s][n][e], big_b[s][n][e], small_b[s][n][e]);
+#pragma unroll
+      for (int m = 0; m < loads; ++m) {
+        unsigned now[2][Left::at_once][4];
+#pragma unroll
+        for (int s = 0; s < 2; ++s)
+#pragma unroll
+          for (int j = 0; j < Left::at_once; ++j)
+#pragma unroll
+            for (int e = 0; e < 4; ++e) now[s][j][e] = a[s][j][e];
+        if (m + 1 < loads)
+          load_left(left, i, m + 1, a);
+        else if (i + 1 < pairs)
+          load_right(right, i + 1, b), load_left(left, i + 1, 0, a);
+#pragma unroll
+        for (int j = 0; j < Left::at_once; ++j) {
+          unsigned big_a[2][4], small_a[2][4];
+#pragma unroll
+          for (int s = 0; s < 2; ++s)
+#pragma unroll
+            for (int e = 0; e < 4; ++e) split_left(now[s][j][e], big_a[s][e], small_a[s][e]);
+          float part[Tile::products_across][4] = {};
+#pragma unroll
+          for (int s = 0; s < 2; ++s) {
+            multiply_row(part, small_a[s], big_b[s]);
+            multiply_row(part, big_a[s], small_b[s]);
+          }
+#pragma unroll
+          for (int s = 0; s < 2; ++s) multiply_row(part, big_a[s], big_b[s]);
+#pragma unroll
+          for (int n = 0; n < Tile::products_across; ++n)
+#pragma unroll
+            for (int e = 0; e < 4; ++e)
+              sums.values[(m * Left::at_once + j) * Tile::products_across + n][e] += part[n][e];
+        }
       }
     }
   }
 
  private:
+  using Left = Fragments<Tile, Side::left>;
+  using Right = Fragments<Tile, Side::right>;
+
+  // Of 16 k, two steps.
+  __device__ __forceinline__ void load_right(Shared<float> tile, int pair,
+                                             unsigned (&b)[2][Tile::products_across][2]) const {
+#pragma unroll
+    for (int s = 0; s < 2; ++s) right_.load_all(tile, 2 * pair + s, b[s]);
+  }
+  __device__ __forceinline__ void load_left(Shared<float> tile, int pair, int m,
+                                            unsigned (&a)[2][Left::at_once][4]) const {
+#pragma unroll
+    for (int s = 0; s < 2; ++s) left_.load(tile, 2 * pair + s, m * Left::at_once, a[s]);
+  }
+
   // Integer additions round the mantissa, as cvt.rna does in four instructions that spare NaN: here a NaN whose big
   // part overflows still arrives by its small part. Infinite elements leave NaN too, the difference of two infinities.
   static constexpr unsigned half = 0x1000u, kept = 0xffffe000u;
@@ -240,43 +238,38 @@ class Multiplier<Tile, Arithmetic::tf32x3> {
     for (int n = 0; n < Tile::products_across; ++n) mma_tf32(row[n], a, b[n]);
   }
 
-  Fragments<Tile> fragments_;
+  Left left_;
+  Right right_;
 };
 
-// m8n8k4 products of doubles. A load of 16 bytes gives a lane two neighbouring k; the first of the two products takes
-// the even k of eight, the second the odd ones, of both factors: the order of a sum is free.
+// m8n8k4 products of doubles, two of a step's k each.
 template <class Tile>
 class Multiplier<Tile, Arithmetic::f64> {
  public:
-  __device__ __forceinline__ Multiplier() {
-    const int warp = warp_index(), row = lane_index() / 4;
-    left_ = (warp / Tile::warps_across * (Tile::rows / Tile::warps_down) + row) * Tile::depth;
-    right_ = (warp % Tile::warps_across * (Tile::columns / Tile::warps_across) + row) * Tile::depth;
-    chunk_ = lane_index() % 4 ^ swizzle(row);
-  }
-
   __device__ __forceinline__ void operator()(Shared<double> left, Shared<double> right, Sums<Tile>& sums) const {
+    constexpr int steps = DoubleFragments<Tile, Side::left>::steps;
+    double a[2][Tile::products_down][2], b[2][Tile::products_across][2];
+    right_.load_all(right, 0, b[0]);
+    left_.load_all(left, 0, a[0]);
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int k = (4 * half ^ chunk_) * Tile::chunk;
-      double2 b[Tile::products_across];
-#pragma unroll
-      for (int n = 0; n < Tile::products_across; ++n)
-        b[n] = right.template load<double2>(right_ + n * 8 * Tile::depth + k);
-#pragma unroll
-      for (int m = 0; m < Tile::products_down; ++m) {
-        const double2 a = left.template load<double2>(left_ + m * 8 * Tile::depth + k);
-#pragma unroll
-        for (int n = 0; n < Tile::products_across; ++n) {
-          mma_f64(sums.values[m * Tile::products_across + n], a.x, b[n].x);
-          mma_f64(sums.values[m * Tile::products_across + n], a.y, b[n].y);
-        }
+    for (int step = 0; step < steps; ++step) {
+      if (step + 1 < steps) {
+        right_.load_all(right, step + 1, b[(step + 1) % 2]);
+        left_.load_all(left, step + 1, a[(step + 1) % 2]);
       }
+#pragma unroll
+      for (int s = 0; s < 2; ++s)
+#pragma unroll
+        for (int m = 0; m < Tile::products_down; ++m)
+#pragma unroll
+          for (int n = 0; n < Tile::products_across; ++n)
+            mma_f64(sums.values[m * Tile::products_across + n], a[step % 2][m][s], b[step % 2][n][s]);
     }
   }
 
  private:
-  int left_, right_, chunk_;
+  DoubleFragments<Tile, Side::left> left_;
+  DoubleFragments<Tile, Side::right> right_;
 };
 
 }  // namespace gatentk::cuda

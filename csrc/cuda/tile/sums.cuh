@@ -30,40 +30,43 @@ struct Sums {
     for (int e = 0; e < Tile::sums; ++e) flat(e) = value;
   }
 
-  // All of them in a row, and the place of (i, j) in it.
+  // All of them in a row, and the place of (i, j) in it. A thread's columns of a product are two neighbours; of
+  // column_run products that share loads, the first of all and then the second of all are neighbours.
   __device__ __forceinline__ static constexpr int flat_index(int i, int j) {
-    return Tile::product_sums == 4 ? (i / 2 * Tile::products_across + j / 2) * 4 + i % 2 * 2 + j % 2
-                                   : i * Tile::sums_across + j;
+    if constexpr (!Tile::tensor) return i * Tile::sums_across + j;
+    constexpr int run = Tile::column_run, halves = Tile::product_sums == 4 ? 2 : 1;
+    const int across = j / (2 * run) * run + j % run, second = j / run % 2;
+    return (i / halves * Tile::products_across + across) * Tile::product_sums + i % halves * 2 + second;
   }
   __device__ __forceinline__ Sum& flat(int e) { return values[e / (Tile::sums / parts)][e % (Tile::sums / parts)]; }
 
   // Sum (i, j) of this thread, i < sums_down and j < sums_across.
-  __device__ __forceinline__ Sum& at(int i, int j) {
-    if constexpr (!Tile::tensor)
-      return values[i][j];
-    else if constexpr (Tile::product_sums == 2)
-      return values[i * Tile::products_across + j / 2][j % 2];
-    else
-      return values[i / 2 * Tile::products_across + j / 2][i % 2 * 2 + j % 2];
-  }
+  __device__ __forceinline__ Sum& at(int i, int j) { return flat(flat_index(i, j)); }
 
-  // Rows between sums (i, j) and (i + 1, j).
+  // Rows between sums (i, j) and (i + 1, j), where all are as far apart.
   static constexpr int row_step = Tile::tensor ? 8 : 4 * Tile::warps_down;
+  // Sums (i, j), (i, j + 1) ... of this many from a multiple of it on are of neighbouring columns; the first is a
+  // multiple of it as well.
+  static constexpr int column_group = Tile::tensor ? 2 * Tile::column_run : 1;
 
-  // Row of sums (i, .) and column of sums (., j) in the block. Tensor cores give a thread two neighbouring columns;
-  // fma threads lie 4 x 8 in a warp, and a thread's outputs as many rows and columns apart as there are threads.
+  // Row of sums (i, .) and column of sums (., j) in the block. Tensor cores give a thread two neighbouring columns, or
+  // with k outer in the right factor 8 (double: 4), and in the left one 4 (2) neighbouring rows; fma threads lie 4 x 8
+  // in a warp, and a thread's outputs as many rows and columns apart as there are threads.
   __device__ __forceinline__ static int row(int i) {
     const int warp = warp_index() / Tile::warps_across;
-    if constexpr (!Tile::tensor) return warp * 4 + lane_index() / 8 + i * row_step;
-    return warp * (Tile::rows / Tile::warps_down) + i * row_step + lane_index() / 4;
+    if constexpr (!Tile::tensor) return warp * 4 + lane_index() / 8 + row_offset(i);
+    return warp * (Tile::rows / Tile::warps_down) + lane_index() / 4 * Tile::row_run + row_offset(i);
   }
   __device__ __forceinline__ static int column(int j) {
     const int warp = warp_index() % Tile::warps_across;
     if constexpr (!Tile::tensor) return warp * 8 + lane_index() % 8 + column_offset(j);
-    return warp * (Tile::columns / Tile::warps_across) + lane_index() % 4 * 2 + column_offset(j);
+    return warp * (Tile::columns / Tile::warps_across) + lane_index() % 4 * column_group + column_offset(j);
+  }
+  __device__ __forceinline__ static constexpr int row_offset(int i) {
+    return i / Tile::row_run * Tile::row_run * row_step + i % Tile::row_run;
   }
   __device__ __forceinline__ static constexpr int column_offset(int j) {
-    return Tile::tensor ? j / 2 * 8 + j % 2 : j * 8 * Tile::warps_across;
+    return Tile::tensor ? j / column_group * 4 * column_group + j % column_group : j * 8 * Tile::warps_across;
   }
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 
 #include "collectives.hpp"
@@ -119,17 +120,25 @@ struct MatrixLoad {
   unsigned* r;
 };
 
-template <int matrices>
+template <int matrices, bool transposed>
 void combine_matrix_load(Contributions lanes, unsigned) {
+  // 16-bit element `column` of a row of matrix j.
+  const auto element = [&](int j, int row, int column) {
+    std::uint16_t value;
+    std::memcpy(&value, static_cast<const char*>(static_cast<MatrixLoad*>(lanes[8 * j + row])->row) + 2 * column, 2);
+    return static_cast<unsigned>(value);
+  };
   for (int lane = 0; lane < 32; ++lane) {
+    const int group = lane / 4, first = lane % 4 * 2;
     for (int j = 0; j < matrices; ++j) {
-      const auto* row = static_cast<const unsigned char*>(static_cast<MatrixLoad*>(lanes[8 * j + lane / 4])->row);
-      std::memcpy(static_cast<MatrixLoad*>(lanes[lane])->r + j, row + 4 * (lane % 4), 4);
+      const unsigned low = transposed ? element(j, first, group) : element(j, group, first);
+      const unsigned high = transposed ? element(j, first + 1, group) : element(j, group, first + 1);
+      static_cast<MatrixLoad*>(lanes[lane])->r[j] = low | high << 16;
     }
   }
 }
 
-template <int matrices, class T>
+template <int matrices, bool transposed = false, class T>
 void load_matrix(const char* what, unsigned* r, cuda::Shared<T> span, int index, Site site) {
   constexpr int row_bytes = 16;
   MatrixLoad mine{nullptr, r};
@@ -137,7 +146,7 @@ void load_matrix(const char* what, unsigned* r, cuda::Shared<T> span, int index,
     mine.row = span.bytes_at(index, row_bytes, row_bytes);
     touch(mine.row, row_bytes, Access::read);
   }
-  meet_warp(what, all_lanes, &combine_matrix_load<matrices>, &mine, site);
+  meet_warp(what, all_lanes, &combine_matrix_load<matrices, transposed>, &mine, site);
 }
 
 template <class Result, class Operand>
@@ -172,11 +181,16 @@ void load_matrix_x2(unsigned (&r)[2], Shared<T> span, int index, emulation::Site
   emulation::load_matrix<2>("load_matrix_x2", r, span, index, site);
 }
 
-// Adding half a unit in the last place to the magnitude rounds ties away from zero; a carry moves on to the exponent.
-inline unsigned to_tf32(float x) {
-  if (std::isnan(x)) return 0x7fffe000u;
-  const unsigned bits = __float_as_uint(x);
-  return (std::isinf(x) ? bits : bits + 0x1000u) & 0xffffe000u;
+template <class T>
+void load_matrix_x4_transposed(unsigned (&r)[4], Shared<T> span, int index,
+                               emulation::Site site = emulation::Site::here()) {
+  emulation::load_matrix<4, true>("load_matrix_x4_transposed", r, span, index, site);
+}
+
+// Adding half a unit in the last place to the magnitude rounds ties away from zero, as before sm_90; a carry moves on
+// to the exponent.
+inline unsigned to_tf32(unsigned element) {
+  return std::isfinite(__uint_as_float(element)) ? element + 0x1000u : element;
 }
 
 inline void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2],
