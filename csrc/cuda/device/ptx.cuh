@@ -14,19 +14,31 @@
 
 namespace gatentk::cuda {
 
-// Copies `bytes` = 4, 8 or 16 from global to element `index` of `dst` in the background, both aligned to `bytes`; the
-// first `valid` bytes (0 or `bytes`) come from src, the rest become zero; with valid = 0 nothing is read. Copies of 16
-// bytes bypass L1: a tile is read once per block.
+// Copies `bytes` = 4, 8 or 16 from global to element `index` of `dst` in the background, both aligned to `bytes`; if
+// not `on` nothing is read, and zeros arrive. Copies of 16 bytes bypass L1: a tile is read once per block. A number of
+// valid bytes in the place of the predicate would cost three instructions a copy.
 template <int bytes, class T>
-__device__ __forceinline__ void copy_async(Shared<T> dst, int index, const T* src, int valid = bytes) {
+__device__ __forceinline__ void copy_async(Shared<T> dst, int index, const T* src, bool on = true) {
   static_assert(bytes == 4 || bytes == 8 || bytes == 16);
+  const int ignored = !on;
   if constexpr (bytes == 16) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(dst.address(index)), "l"(src), "r"(valid)
-                 : "memory");
+    asm volatile(
+        "{\n"
+        ".reg .pred ignored;\n"
+        "setp.ne.s32 ignored, %2, 0;\n"
+        "cp.async.cg.shared.global [%0], [%1], 16, ignored;\n"
+        "}" ::"r"(dst.address(index)),
+        "l"(src), "r"(ignored)
+        : "memory");
   } else {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(dst.address(index)), "l"(src), "n"(bytes),
-                 "r"(valid)
-                 : "memory");
+    asm volatile(
+        "{\n"
+        ".reg .pred ignored;\n"
+        "setp.ne.s32 ignored, %3, 0;\n"
+        "cp.async.ca.shared.global [%0], [%1], %2, ignored;\n"
+        "}" ::"r"(dst.address(index)),
+        "l"(src), "n"(bytes), "r"(ignored)
+        : "memory");
   }
 }
 

@@ -35,7 +35,7 @@ class SideCopy {
 #pragma unroll
     for (int r = 0; r < side; r += rows_at_once) {
       copy_async<16>(stage, (r + row()) * Layout::pitch + byte() / 4, reinterpret_cast<const unsigned*>(from),
-                     r < rows_left ? 16 : 0);
+                     r < rows_left);
       from += rows_at_once * gates_.stride;
     }
     source_ += 4 * Layout::stage_words;

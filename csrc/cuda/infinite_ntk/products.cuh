@@ -33,7 +33,7 @@ class StageCopy {
 #pragma unroll
       for (int c = 0; c < count; ++c) {
         const bool valid = left > 0 && inside_ >> c & 1;
-        copy_async<16>(stage, place(c), valid ? source_[c] + k0 : source_[c], valid ? 16 : 0);
+        copy_async<16>(stage, place(c), valid ? source_[c] + k0 : source_[c], valid);
       }
       return;
     }
@@ -42,7 +42,7 @@ class StageCopy {
 #pragma unroll
       for (int e = 0; e < per_copy; ++e) {
         const bool valid = e < left && inside_ >> c & 1;
-        copy_async<size>(stage, place(c) + e, valid ? source_[c] + k0 + e : source_[c], valid ? size : 0);
+        copy_async<size>(stage, place(c) + e, valid ? source_[c] + k0 + e : source_[c], valid);
       }
   }
 

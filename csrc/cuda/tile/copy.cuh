@@ -145,7 +145,7 @@ class TileCopy {
     // One address after the other: all rows' distances at once would occupy registers in the whole main loop.
 #pragma unroll
     for (int i = 0; i < chunk_copies; ++i) {
-      copy_async<16>(to, to_ + i * chunk_rows * Tile::depth, from, i * chunk_rows < rows_left ? 16 : 0);
+      copy_async<16>(to, to_ + i * chunk_rows * Tile::depth, from, i * chunk_rows < rows_left);
       from += chunk_rows * operand_.stride;
     }
   }
@@ -164,7 +164,7 @@ class TileCopy {
 #pragma unroll
     for (int i = 0; i < lines / line_rows; ++i) {
       const unsigned gates = __shfl_sync(all_lanes, gates_[0], i * line_rows + lane_index() / line_lanes);
-      copy_async<sizeof(T)>(to, stepped<row_step>(to_, i), from, gates & bit ? static_cast<int>(sizeof(T)) : 0);
+      copy_async<sizeof(T)>(to, stepped<row_step>(to_, i), from, (gates & bit) != 0);
       from += row_step * operand_.stride;
     }
   }
@@ -205,7 +205,7 @@ class TileCopy {
         constexpr int step = patch_step * patch_rows;
         const int row = i * step;
         const bool on = gates_[v * gate_words + row / 32] & 1u << row % 32;
-        copy_async<sizeof(T)>(to, stepped<step>(first, i), from + row, on ? static_cast<int>(sizeof(T)) : 0);
+        copy_async<sizeof(T)>(to, stepped<step>(first, i), from + row, on);
       }
     }
   }

@@ -160,9 +160,9 @@ void multiply(const char* what, Combine combine, Result* d, const Operand* a, co
 namespace gatentk::cuda {
 
 template <int bytes, class T>
-void copy_async(Shared<T> dst, int index, const T* src, int valid = bytes) {
+void copy_async(Shared<T> dst, int index, const T* src, bool on = true) {
   static_assert(bytes == 4 || bytes == 8 || bytes == 16);
-  emulation::start_copy(dst.bytes_at(index, bytes, bytes), src, bytes, valid);
+  emulation::start_copy(dst.bytes_at(index, bytes, bytes), src, bytes, on ? bytes : 0);
 }
 inline void commit_copies() {
   emulation::commit_copies();
