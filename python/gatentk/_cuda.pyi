@@ -108,3 +108,39 @@ def unpack_bits(bits: int, bits_stride: int, rows: int, width: int, mask: int, d
 def transpose_bits(
     bits: int, bits_stride: int, rows: int, width: int, out: int, out_bytes: int, device: Device
 ) -> None: ...
+def gate_rows_f32(
+    values: int,
+    values_stride: int,
+    rows: int,
+    width: int,
+    block: int,
+    gates: Gates,
+    out: int,
+    out_stride: int,
+    device: Device,
+    /,
+) -> None: ...
+def gate_rows_f64(
+    values: int,
+    values_stride: int,
+    rows: int,
+    width: int,
+    block: int,
+    gates: Gates,
+    out: int,
+    out_stride: int,
+    device: Device,
+    /,
+) -> None: ...
+def gate_rows_bf16(
+    values: int,
+    values_stride: int,
+    rows: int,
+    width: int,
+    block: int,
+    gates: Gates,
+    out: int,
+    out_stride: int,
+    device: Device,
+    /,
+) -> None: ...

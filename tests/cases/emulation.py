@@ -48,6 +48,11 @@ def asks_the_dispatcher(product):
     return False
 
 
+def like_a_device(tensor):
+    """Every tensor is; the same."""
+    return True
+
+
 class Emulation:
     """While it is on, CPU tensors go where CUDA tensors go."""
 
@@ -62,6 +67,7 @@ class Emulation:
                 library.impl(name, run, "CPU", allow_override=True)
         # Products of CPU tensors must ask the dispatcher, which knows of this.
         self._scope.enter_context(mock.patch.object(masked, "_is_plain", asks_the_dispatcher))
+        self._scope.enter_context(mock.patch.object(cuda, "serves", like_a_device))
 
     def off(self):
         self._scope.close()

@@ -6,6 +6,7 @@
 namespace gatentk::bind::cuda {
 
 void register_gate_gram(pybind11::module_& m);
+void register_gate_rows(pybind11::module_& m);
 void register_gram(pybind11::module_& m);
 void register_infinite_ntk(pybind11::module_& m);
 void register_masked_matmul(pybind11::module_& m);

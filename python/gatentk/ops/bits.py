@@ -9,8 +9,8 @@ from torch import Tensor
 
 from gatentk import _core
 from gatentk.checks import FLOATS, check_integer, describe
+from gatentk.ops import cuda
 from gatentk.ops.arguments import check_bit_matrix, check_bits, check_device, check_packed
-from gatentk.ops.cuda import on_cuda
 from gatentk.ops.layouts import contiguous_rows, gate_view, packed, row_bytes, transposed, units, unpacked
 from gatentk.ops.registration import below_autograd, recordable, register, sliced
 
@@ -49,7 +49,7 @@ def _pack_on_cpu(mask: Tensor) -> Tensor:
     return bits
 
 
-register("pack_bits(Tensor mask) -> Tensor", cpu=_pack_on_cpu, cuda=on_cuda("pack_bits"), fake=packed)
+register("pack_bits(Tensor mask) -> Tensor", cpu=_pack_on_cpu, cuda=cuda.on_cuda("pack_bits"), fake=packed)
 
 
 def unpack_bits(bits: Tensor, width: int) -> Tensor:
@@ -85,7 +85,7 @@ def _unpack_on_cpu(bits: Tensor, width: int) -> Tensor:
 
 
 register(
-    "unpack_bits(Tensor bits, int width) -> Tensor", cpu=_unpack_on_cpu, cuda=on_cuda("unpack_bits"), fake=unpacked
+    "unpack_bits(Tensor bits, int width) -> Tensor", cpu=_unpack_on_cpu, cuda=cuda.on_cuda("unpack_bits"), fake=unpacked
 )
 
 
@@ -178,7 +178,7 @@ def transpose_on_cpu(bits: Tensor, width: int) -> Tensor:
 register(
     "transpose_bits(Tensor bits, int width) -> Tensor",
     cpu=transpose_on_cpu,
-    cuda=on_cuda("transpose_bits"),
+    cuda=cuda.on_cuda("transpose_bits"),
     fake=transposed,
 )
 
@@ -223,10 +223,15 @@ def gated(values: Tensor, bits: Tensor | None, block: int = 1) -> Tensor:
 
 def gate_in_place(values: Tensor, bits: Tensor, block: int) -> Tensor:
     """As `gated`, but values (n, width) that nobody else has become exact zeros where they are."""
-    if values.is_cpu and values.dtype in FLOATS and values.is_contiguous():
+    if not values.is_contiguous():
+        return gated(values, bits, block)
+    if cuda.serves(values):
         _check_gates(values, bits, block)
-        return _write(values, bits, block, values)
-    return gated(values, bits, block)
+        return cuda.kernels().gate_rows(values, bits, block, values)
+    if values.dtype not in FLOATS:
+        return gated(values, bits, block)
+    _check_gates(values, bits, block)
+    return _write(values, bits, block, values)
 
 
 def gate_rows_on_cpu(values: Tensor, bits: Tensor, block: int) -> Tensor:
@@ -244,6 +249,10 @@ def _write(rows: Tensor, bits: Tensor, block: int, out: Tensor) -> Tensor:
     gates = gate_view(stored)
     run(rows.data_ptr(), rows.stride(0), n, width, block, gates, out.data_ptr(), width, torch.get_num_threads())
     return out
+
+
+def _gate_on_cuda(values: Tensor, bits: Tensor, block: int) -> Tensor:
+    return cuda.kernels().gate_rows(values, bits, block, _gated_rows(values, bits, block))
 
 
 def _gate_rows(values: Tensor, bits: Tensor, block: int) -> Tensor:
@@ -308,7 +317,7 @@ class _DifferentiableGates(torch.autograd.Function):
 register(
     "gate_rows(Tensor values, Tensor bits, int block) -> Tensor",
     cpu=gate_rows_on_cpu,
-    cuda=_gate_rows,
+    cuda=_gate_on_cuda,
     fake=_gated_rows,
     differentiable=_DifferentiableGates.apply,
 )
@@ -340,7 +349,7 @@ def _sums_on_cpu(values: Tensor, bits: Tensor, block: int) -> Tensor:
 
 def _sums(values: Tensor, bits: Tensor, block: int) -> Tensor:
     """In plain torch."""
-    return _gate_rows(values, bits, block).sum(0)
+    return gated(values, bits, block).sum(0)
 
 
 def _room_for_sums(values: Tensor, bits: Tensor, block: int) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gatentk import _core
+from gatentk.ops import cuda
 from gatentk.ops.bits import expand_bits, expand_on_cpu, gate_in_place, gate_rows_on_cpu, gated
 from gatentk.ops.blocks import multiply_rows, weight_gradient_of_rows
 from gatentk.ops.layouts import MaskedProduct, contiguous_rows, gate_view, view
@@ -26,7 +27,7 @@ def dense_product(product: MaskedProduct) -> Tensor:
     """By torch, of masked factors; on any device."""
     bits_a, bits_b, bits_out = product.bits
     of_a, of_b, of_out = product.blocks
-    mask = gate_rows_on_cpu if product.a.is_cpu else gated
+    mask = gated if cuda.serves(product.a) else gate_rows_on_cpu
     left = product.a if bits_a is None else mask(product.a, bits_a, of_a)
     right = product.b if bits_b is None else mask(product.b, bits_b, of_b)
     out = _multiply(left.T if product.transpose_a else left, right.T if product.transpose_b else right)

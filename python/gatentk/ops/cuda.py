@@ -91,6 +91,26 @@ class CudaKernels:
                 )
         return out
 
+    def gate_rows(self, values: Tensor, bits: Tensor, block: int, out: Tensor) -> Tensor:
+        """What `gatentk.ops.gate_rows` gives, written to `out`: contiguous, and perhaps `values` themselves."""
+        if out.numel():
+            width = values.shape[-1]
+            run = getattr(self.core, f"gate_rows_{_SUFFIXES[out.dtype]}")
+            rows, gates = contiguous_rows(values.reshape(-1, width)), _aligned(bits.reshape(-1, bits.shape[-1]))
+            with self._launch(values) as device:
+                run(
+                    rows.data_ptr(),
+                    rows.stride(0),
+                    rows.shape[0],
+                    width,
+                    block,
+                    gate_view(gates),
+                    out.data_ptr(),
+                    width,
+                    device,
+                )
+        return out
+
     def masked_matmul(self, *arguments: Any) -> Tensor:
         """The product whose factors and result are masked where they have gates; plans are not used."""
         product = MaskedProduct(*arguments)
@@ -189,6 +209,11 @@ def _aligned(bits: Tensor) -> Tensor:
     if rows.data_ptr() % 16 or any(stride % 16 for stride in rows.stride()[:-1]):
         rows = rows.clone(memory_format=torch.contiguous_format)
     return rows
+
+
+def serves(tensor: Tensor) -> bool:
+    """Whether operations on a tensor run here. What runs kernels for CUDA elsewhere says so in the place of this."""
+    return tensor.is_cuda
 
 
 @cache

@@ -14,7 +14,7 @@ from gatentk.checks import FLOATS, check_integer, describe
 from gatentk.ops import cuda
 from gatentk.ops.arguments import check_bits, check_device, check_matrix
 from gatentk.ops.autocast import as_matmul, same_dtype, without_autocast
-from gatentk.ops.bits import add_gated_bias, gated
+from gatentk.ops.bits import add_gated_bias, gate_in_place
 from gatentk.ops.cpu_products import PATHS, dense_product, has_block_kernel, of_neurons
 from gatentk.ops.layouts import MaskedProduct, units
 from gatentk.ops.paths import path
@@ -190,9 +190,8 @@ def say_that_bfloat16_is_slow() -> None:
 def _multiply_on_cuda(*arguments: Any) -> Tensor:
     given = MaskedProduct(*arguments)
     if given.bias is not None:
-        out = _multiply_on_cuda(*given._replace(bias=None))
-        shift = given.bias.expand(out.shape)
-        return out.add_(gated(shift, given.gate_out[0], given.blocks[2]) if given.gate_out else shift)
+        out = _multiply_on_cuda(*given._replace(bias=None)).add_(given.bias)
+        return gate_in_place(out, given.gate_out[0], given.blocks[2]) if given.gate_out else out
     if METHODS[given.method] == "masked":
         return cuda.kernels().masked_matmul(*of_neurons(given))
     # Gates of neurons leave no tile empty: on an H100 cuBLAS was faster in every arithmetic (docs/cuda.md).

@@ -12,6 +12,7 @@
 
 #include "cuda/gate_gram/configurations.hpp"
 #include "cuda/gate_gram/gate_gram.hpp"
+#include "cuda/gate_rows/gate_rows.hpp"
 #include "cuda/gram/configurations.hpp"
 #include "cuda/gram/gram.hpp"
 #include "cuda/infinite_ntk/configurations.hpp"
@@ -222,6 +223,21 @@ void gate_gram_cases() {
   }
 }
 
+// In and out may start at odd places; the second call masks in place.
+template <class T>
+void gate_rows_cases() {
+  constexpr std::int64_t rows = 9;
+  for (const auto& [width, block, from, to] : cases<std::array<std::int64_t, 4>>(
+           {{300, 1, 0, 0}, {96, 5, 0, 0}, {96, 32, 1, 0}, {96, 96, 0, 1}, {31, 1, 0, 0}})) {
+    T* const values = array<T>(static_cast<std::size_t>(rows * width + from)) + from;
+    T* const out = array<T>(static_cast<std::size_t>(rows * width + to)) + to;
+    fill(values, static_cast<std::size_t>(rows * width));
+    const GateView gates = random_gates(rows, (width + block - 1) / block);
+    cuda::gate_rows(GateRowsProblem<T>{values, width, rows, width, block, gates, out, width}, devices[0]);
+    cuda::gate_rows(GateRowsProblem<T>{values, width, rows, width, block, gates, values, width}, devices[0]);
+  }
+}
+
 void pack_bits_cases() {
   for (const std::int64_t width : cases<std::int64_t>({300, 31, 1})) {
     constexpr std::int64_t rows = 45;
@@ -253,6 +269,9 @@ constexpr Family families[] = {
     {"infinite_ntk float", &infinite_ntk_cases<float>},
     {"infinite_ntk double", &infinite_ntk_cases<double>},
     {"gate_gram", &gate_gram_cases},
+    {"gate_rows float", &gate_rows_cases<float>},
+    {"gate_rows double", &gate_rows_cases<double>},
+    {"gate_rows bfloat16", &gate_rows_cases<cuda::Bfloat16>},
     {"pack_bits", &pack_bits_cases},
 };
 
