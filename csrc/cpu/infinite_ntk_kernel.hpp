@@ -13,49 +13,65 @@
 
 namespace gatentk::cpu::GATENTK_ISA {
 
-// 1 - |cos| of the angle between two rows, relatively accurate for close (or nearly opposite) samples:
-// with d = z -+ x and w = d - x (x.d)/|x|^2 orthogonal to x, p = |x| + x.d/|x| the part along x,
-// 1 - cos = |w|^2 / (h (h + p)) with h = hypot(|w|, p). Sums in double for both types.
-template <class T>
-static double close_deficit(const T* x, const T* z, std::int64_t width, bool opposite) {
+// Sums over the columns of w w and x w, w = (z - t x) - s x with one rounding for each difference.
+struct Remainder {
+  double across, along;
+};
+
+template <bool corrected, class T>
+static Remainder remainder_of(const T* x, const T* z, std::int64_t width, double t, double s) {
   constexpr int lanes = Simd<double>::lanes;
-  const double sign = opposite ? -1 : 1;
   const std::int64_t whole = width / lanes * lanes;
-  Vector<double> squares = {}, products = {}, rest = {};
+  const Vector<double> minus_t = broadcast(-t), minus_s = broadcast(-s);
+  Vector<double> squares = {}, products = {};
   for (std::int64_t k = 0; k < whole; k += lanes) {
-    const Vector<double> a = load_double(x + k), d = sign * load_double(z + k) - a;
-    squares += a * a;
-    products += a * d;
+    const Vector<double> a = load_double(x + k);
+    Vector<double> w = fused_multiply_add(minus_t, a, load_double(z + k));
+    if constexpr (corrected) w = fused_multiply_add(minus_s, a, w);
+    squares += w * w;
+    products += a * w;
   }
-  double squared = horizontal_sum<double>(squares), along = horizontal_sum<double>(products);
+  Remainder sums{horizontal_sum<double>(squares), horizontal_sum<double>(products)};
   for (std::int64_t k = whole; k < width; ++k) {
-    squared += double(x[k]) * x[k];
-    along += x[k] * (sign * z[k] - x[k]);
+    double w = __builtin_fma(-t, x[k], z[k]);
+    if constexpr (corrected) w = __builtin_fma(-s, x[k], w);
+    sums.across += w * w;
+    sums.along += x[k] * w;
   }
-  const double slope = along / squared;
-  for (std::int64_t k = 0; k < whole; k += lanes) {
-    const Vector<double> a = load_double(x + k), w = (sign * load_double(z + k) - a) - slope * a;
-    rest += w * w;
+  return sums;
+}
+
+// 1 - |cos| of the angle between two rows, relatively accurate for parallel ones of any norms: with t = x.z / |x|^2,
+// w = z - t x and p = |x.z| / |x|, 1 - |cos| = |w|^2 / (h (h + p)), h = hypot(|w|, p). What t lacks leaves a part along
+// x in w, of which w is freed by |w|^2 - (x.w)^2 / |x|^2, or where it is most of w by another difference; `product`,
+// x.z, may be rounded. Sums in double for both types.
+template <class T>
+static double close_deficit(const T* x, const T* z, std::int64_t width, double squared, double product) {
+  const double t = product / squared;
+  Remainder w = remainder_of<false>(x, z, width, t, 0);
+  double s = w.along / squared;
+  const double p = __builtin_fabs(t * squared + w.along) / __builtin_sqrt(squared);
+  if (s * w.along > close_part * w.across) {
+    const double before = w.across;
+    w = remainder_of<true>(x, z, width, t, s);
+    if (w.across <= parallel_part * before) return 0;
+    s = w.along / squared;
   }
-  double across = horizontal_sum<double>(rest);
-  for (std::int64_t k = whole; k < width; ++k) {
-    const double w = (sign * z[k] - x[k]) - slope * x[k];
-    across += w * w;
-  }
-  const double norm = __builtin_sqrt(squared), p = norm + along / norm;
+  const double across = w.across - s * w.along;
   const double h = __builtin_sqrt(across + p * p);
   return across / (h * (h + p));
 }
 
-// `cosine` and `eps` hold a whole strip from row `first` of the tile on.
+// `eps` holds a whole strip from row `first` of the tile on.
 template <class T>
-static void replace_close_pairs(const PairTile<T>& tile, std::int64_t first, const T* cosine, T* eps) {
+static void replace_close_pairs(const PairTile<T>& tile, std::int64_t first, T* eps) {
   for (int e = 0; e < strip_rows * panel_columns<T>; ++e) {
     if (!(eps[e] < T(close_pair))) continue;
     const std::int64_t r = first + e / panel_columns<T>, c = e % panel_columns<T>;
     const std::int64_t i = tile.row0 + r, j = tile.column0 + c;
     eps[e] = r < tile.rows && c < tile.columns && (!tile.symmetric || j > i)
-                 ? T(close_deficit(tile.x.row(i), tile.z.row(j), tile.x.width, cosine[e] < 0))
+                 ? T(close_deficit(tile.x.row(i), tile.z.row(j), tile.x.width, tile.row_squared[r],
+                                   tile.gram[r * panel_columns<T> + c]))
                  : T(0);
   }
 }
@@ -77,12 +93,9 @@ static GATENTK_INLINE void input_angles(const PairTile<T>& tile, std::int64_t fi
   bool any = false;
   for (int lane = 0; lane < lanes; ++lane) any |= close[lane] != 0;
   if (!any) return;
-  alignas(64) T cosines[strip_vectors * lanes], deficits[strip_vectors * lanes];
-  for (int v = 0; v < strip_vectors; ++v) {
-    store(cosines + v * lanes, cosine[v]);
-    store(deficits + v * lanes, eps[v]);
-  }
-  replace_close_pairs(tile, first, cosines, deficits);
+  alignas(64) T deficits[strip_vectors * lanes];
+  for (int v = 0; v < strip_vectors; ++v) store(deficits + v * lanes, eps[v]);
+  replace_close_pairs(tile, first, deficits);
   for (int v = 0; v < strip_vectors; ++v) eps[v] = load(deficits + v * lanes);
 }
 

@@ -61,6 +61,7 @@ struct PairTile {
   const T* gram;               // [rows][panel_columns]
   const T* row_norm;           // |x_i|, at row0
   const T* row_inverse;        // 1/|x_i|
+  const double* row_squared;   // |x_i|^2
   const T* column_norm;        // |z_j|, at column0, padded to panel_columns
   const T* column_inverse;     // 1/|z_j|
   RowsView<T> x, z;            // samples, for pairs that are close

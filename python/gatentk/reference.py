@@ -97,15 +97,27 @@ def infinite_ntk(x: Tensor, z: Tensor | None, depths: Sequence[int], quantity: s
 
 
 def _input_angles(x: Tensor, z: Tensor) -> Tensor:
-    """theta_0 from differences of samples: with d = z - x, w = d - x (x.d)/|x|^2, tan theta = |w| / (|x| + x.d/|x|)."""
+    """theta_0 from z = t x + w, t = x.z/|x|^2: tan theta = |w||x| / x.z; a second pass takes out the rounding of t."""
     x, z = x.unsqueeze(-2), z.unsqueeze(-3)
-    sign = torch.where((x * z).sum(-1, keepdim=True) < 0, -1.0, 1.0).to(x.dtype)  # obtuse angles are seen from pi
-    d = sign * z - x
-    squared = x.square().sum(-1, keepdim=True)
-    along = (x * d).sum(-1, keepdim=True) / squared
-    w = d - x * along
-    acute = torch.atan2(w.norm(dim=-1), squared.sqrt().squeeze(-1) * (1 + along.squeeze(-1)))
-    return torch.where(sign.squeeze(-1) < 0, math.pi - acute, acute)
+    squared, product = x.square().sum(-1, keepdim=True), (x * z).sum(-1, keepdim=True)
+    w = _minus_product(z, product / squared, x)
+    w = _minus_product(w, (x * w).sum(-1, keepdim=True) / squared, x)
+    return torch.atan2(w.norm(dim=-1), (product / squared.sqrt()).squeeze(-1))
+
+
+def _minus_product(z: Tensor, t: Tensor, x: Tensor) -> Tensor:
+    """z - t x with errors relative to itself: t x as a sum of two numbers (Dekker 1971), of which the first cancels."""
+    product = t * x
+    t_high, x_high = _high_half(t), _high_half(x)
+    t_low, x_low = t - t_high, x - x_high
+    rest = t_low * x_low - (((product - t_high * x_high) - t_low * x_high) - t_high * x_low)
+    return (z - product) - rest
+
+
+def _high_half(x: Tensor) -> Tensor:
+    """The upper half of the bits (Veltkamp 1968); those of float32 also on both sides of a product."""
+    scaled = x * (2 ** (27 if x.dtype == torch.float64 else 12) + 1)
+    return scaled - (scaled - x)
 
 
 def _layers(theta: Tensor, depth: int) -> tuple[list[Tensor], list[Tensor]]:

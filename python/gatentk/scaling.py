@@ -10,7 +10,7 @@ from torch import Tensor
 # Within 2^-SAFE..2^SAFE squares, their rounding errors and sums of 2^30 of them are normal numbers.
 SAFE = {torch.float32: 24, torch.float64: 400}
 
-# Peaks of rows may differ by so much in kernels of pairs, which subtract one row from the other.
+# Rows whose peaks differ by more are scaled each by itself in kernels of pairs, the others all alike.
 LARGEST_RATIO = 2.0**10
 
 

@@ -123,6 +123,30 @@ def test_small_angles_are_relatively_accurate(emulated, dtype):
 
 
 @DTYPES
+@pytest.mark.parametrize("ratio", [1.0, 3.0, 1e2 + 1, 1e6 + 1])
+def test_angles_of_rows_of_unequal_norm_are_as_exact(emulated, dtype, ratio):
+    turned = samples(5, 5, seed=7)
+    for theta in (1e-6, 1e-3, 0.3, 2.0, 3.0):
+        x = torch.linalg.qr(turned).Q[:2] @ torch.diag(torch.arange(1, 6).double())
+        x[1] = ratio * (math.cos(theta) * x[0] + math.sin(theta) * x[1])
+        x = x.to(dtype)
+        expected = reference.infinite_ntk(x.double(), None, [0, 3], "relu_angle")
+        for rows in (x, x.flip(0)):
+            out = infinite(emulated, rows, None, [0, 3], "relu_angle").double()
+            rtol = 1e-14 if dtype == torch.float64 else 2e-6
+            torch.testing.assert_close(out, expected, rtol=rtol, atol=0)
+
+
+@DTYPES
+@pytest.mark.parametrize("factor", [3.0, 101.0, 2187.0])
+def test_parallel_samples_of_unequal_norm_have_the_angle_zero(emulated, dtype, factor):
+    x = torch.tensor([[1.0, 3.0, -5.0], [1e3, 3e3, -5e3]], dtype=dtype)
+    angles = infinite(emulated, x, torch.cat([factor * x, -factor * x]), [0], "relu_angle")[0]
+    assert (angles[:, :2] == 0).all()
+    assert (angles[:, 2:] == torch.tensor(math.pi, dtype=dtype)).all()
+
+
+@DTYPES
 def test_parallel_samples_have_the_angle_zero(emulated, dtype):
     x = samples(3, 5, dtype)
     for quantity in ("embedding_angle", "relu_angle", "grelu_angle", "grelu_deep_deficit", "grelu_shallow_deficit"):

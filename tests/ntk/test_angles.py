@@ -45,6 +45,35 @@ def test_angles_are_exact_to_1e12_at_every_angle_and_depth(isa, d):
             assert_relatively_close(result[:, 1, 0], right, 1e-12, (depth, activation))
 
 
+@pytest.mark.parametrize("ratio", [1.0, 1.7, 1e2, 1e3, 3.3e4, 1e8])
+@pytest.mark.parametrize("d", [2, 3, 10, 50])
+def test_angles_of_rows_of_unequal_norm_are_as_exact(isa, d, ratio):
+    x = pairs(INPUT_ANGLES, d) * torch.tensor([[1.0], [ratio]], dtype=torch.float64)
+    thetas = [exact.input_angle(*pair.tolist()) for pair in x]
+    for rows in (x, x.flip(1)):
+        assert_relatively_close(gradient_angles(rows, 0)[:, 0, 1], thetas, 1e-14, ratio)
+        right = [exact.gradient_angle(t, 3) for t in thetas]
+        assert_relatively_close(gradient_angles(rows, 3)[:, 0, 1], right, 1e-14, ratio)
+
+
+@pytest.mark.parametrize("factor", [3.0, -3.0, 1e2 + 1, 7.0**9, 3.0**18])
+def test_parallel_rows_of_unequal_norm_have_no_angle(isa, factor):
+    x = torch.tensor([[1.0, 3.0], [1e5, 3e5], [-7.0, 11.0], [0.375, 1023.0]], dtype=torch.float64)
+    for row in x:
+        angle = float(gradient_angles(torch.stack([row, factor * row]), 0)[0, 1])
+        assert angle == (0 if factor > 0 else math.pi)
+    assert not gradient_angles(torch.tensor([[1e10, 3e10], [3, 9]], dtype=torch.float64), 0).any()
+    assert min_angle(torch.stack([x[0], abs(factor) * x[0]]), 5) == 0
+
+
+@pytest.mark.parametrize("ratio", [1e-15, 1e-16, 1e-17])
+def test_angles_far_below_one_ulp_are_told_apart_where_samples_show_them(isa, ratio):
+    x = torch.tensor([[1.0, 0.0, 2.0], [3.0, ratio, 6.0]], dtype=torch.float64)
+    right = [exact.input_angle(*x.tolist())]
+    assert_relatively_close(gradient_angles(x, 0)[0, 1:], right, 1e-14, ratio)
+    assert_relatively_close(gradient_angles(x.flip(0), 0)[0, 1:], right, 1e-14, ratio)
+
+
 def test_gradients_more_than_a_right_angle_apart_are_as_accurate(isa):
     """At depth 1 samples beyond 114 degrees have gradients at obtuse angles, 1 - cos phi > 1."""
     x = pairs(np.linspace(2, 3.1, 12), 5)

@@ -325,6 +325,16 @@ def test_close_directions_are_told_apart_at_any_ratio_of_the_norms(isa, activati
             assert deficit == pytest.approx(float(right), rel=1e-12)
 
 
+@pytest.mark.parametrize("activation", ["relu", "grelu"])
+@pytest.mark.parametrize("ratio", [1.0, 1e2, 900.0, 1e8])
+def test_exchanged_sides_give_the_transposed_kernel(isa, activation, ratio):
+    x, z = hard_samples(), ratio * (hard_samples() + 1e-9 * samples(7, 3, seed=3))
+    for components in (False, True):
+        K = infinite(x, z, 3, activation, components)
+        scale = 4 * x.norm(dim=-1).unsqueeze(-1) * z.norm(dim=-1)
+        assert ((K - infinite(z, x, 3, activation, components).mT).abs() <= 2e-15 * scale).all()
+
+
 def test_a_row_that_vanishes_beside_the_largest_is_named():
     x = samples(3, 2)
     x[1] *= 1e-200

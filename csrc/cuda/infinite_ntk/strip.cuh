@@ -29,8 +29,9 @@ class PairStrip {
     const T inverse = a.z.inverse[min(column0_ + lane_, a.z.rows - 1)];
 #pragma unroll 1
     for (int r = 0; r < strip; ++r) {
-      const T cosine = patch_[r * pitch + lane_] * (a.x.inverse[min(row0_ + r, a.x.rows - 1)] * inverse);
-      const T deficit = replace_close(r, cosine, T(1) - fabs(cosine));
+      const T product = patch_[r * pitch + lane_];
+      const T cosine = product * (a.x.inverse[min(row0_ + r, a.x.rows - 1)] * inverse);
+      const T deficit = replace_close(r, product, T(1) - fabs(cosine));
       patch_[r * pitch + lane_] = copysign(at_least_smallest(deficit), cosine);
     }
     obtuse = 0;
@@ -113,40 +114,52 @@ class PairStrip {
   }
 
   // The deficits of row r; those of close pairs from their samples, one after the other by the whole warp.
-  __device__ __forceinline__ T replace_close(int r, T cosine, T deficit) const {
+  __device__ __forceinline__ T replace_close(int r, T product, T deficit) const {
     const bool close = deficit < T(close_pair) && valid(r);
     for (unsigned left = __ballot_sync(all_lanes, close); left; left &= left - 1) {
       const int owner = __ffs(left) - 1;
-      const bool opposite = __shfl_sync(all_lanes, cosine, owner) < 0;
-      const T recomputed = static_cast<T>(close_deficit(row0_ + r, column0_ + owner, opposite));
+      const T of_owner = __shfl_sync(all_lanes, product, owner);
+      const T recomputed = static_cast<T>(close_deficit(row0_ + r, column0_ + owner, of_owner));
       if (lane_ == owner) deficit = recomputed;
     }
     return deficit;
   }
 
-  // 1 - |cos| of the angle between two samples, relatively accurate for close (or nearly opposite) ones:
-  // with d = z -+ x and w = d - x (x.d)/|x|^2 orthogonal to x, p = |x| + x.d/|x| the part along x,
-  // 1 - cos = |w|^2 / (h (h + p)) with h = hypot(|w|, p). Sums in double for both types.
-  __device__ __forceinline__ double close_deficit(int row, int column, bool opposite) const {
+  // Sums over the columns of x x, of w w and of x w, w = (z - t x) - s x with one rounding for each difference.
+  struct Remainder {
+    double squared, across, along;
+  };
+  __device__ __forceinline__ Remainder remainder_of(const T* x, const T* z, double t, double s) const {
+    Remainder sums{0, 0, 0};
+#pragma unroll 2
+    for (int k = lane_; k < a.width; k += 32) {
+      const double own = x[k], w = fma(-s, own, fma(-t, own, static_cast<double>(z[k])));
+      sums.squared += own * own;
+      sums.across += w * w;
+      sums.along += own * w;
+    }
+    return {sum_of_warp(sums.squared), sum_of_warp(sums.across), sum_of_warp(sums.along)};
+  }
+
+  // 1 - |cos| of the angle between two samples, relatively accurate for parallel ones of any norms: with
+  // t = x.z / |x|^2, w = z - t x and p = |x.z| / |x|, 1 - |cos| = |w|^2 / (h (h + p)), h = hypot(|w|, p). What t lacks
+  // leaves a part along x in w, of which w is freed by |w|^2 - (x.w)^2 / |x|^2, or where it is most of w by another
+  // difference; `product`, x.z, may be rounded. Sums in double for both types.
+  __device__ __forceinline__ double close_deficit(int row, int column, double product) const {
     const T *x = a.x.data + row * a.x.stride, *z = a.z.data + column * a.z.stride;
-    const double sign = opposite ? -1 : 1;
-    double squared = 0, along = 0, across = 0;
-#pragma unroll 2
-    for (int k = lane_; k < a.width; k += 32) {
-      const double own = x[k], other = z[k];
-      squared += own * own;
-      along += own * (sign * other - own);
+    const double inverse = a.x.inverse[row], t = product * inverse * inverse;
+    Remainder w{0, 0, 0};
+    double s = 0, p = 0;
+#pragma unroll 1
+    for (int pass = 0; pass < 2; ++pass) {
+      const double before = w.across;
+      w = remainder_of(x, z, t, s);
+      if (pass == 0) p = fabs(t * w.squared + w.along) / sqrt(w.squared);
+      if (pass == 1 && w.across <= parallel_part * before) return 0;
+      s = w.along / w.squared;
+      if (!(s * w.along > close_part * w.across)) break;
     }
-    squared = sum_of_warp(squared);
-    along = sum_of_warp(along);
-    const double slope = along / squared;
-#pragma unroll 2
-    for (int k = lane_; k < a.width; k += 32) {
-      const double own = x[k], other = z[k], w = (sign * other - own) - slope * own;
-      across += w * w;
-    }
-    across = sum_of_warp(across);
-    const double norm = sqrt(squared), p = norm + along / norm;
+    const double across = w.across - s * w.along;
     const double h = sqrt(across + p * p);
     return across / (h * (h + p));
   }

@@ -28,9 +28,8 @@ def embedding_angles(x: Any, depth: int) -> Any:
         depth: layer of the embedding.
 
     Returns:
-        (..., n, n), float64, zeros on the diagonal; relative accuracy 1e-12 for angles from 1e-12 to pi between
-        samples of equal norm (in general the error grows with |z - x| over its part orthogonal to x, the
-        conditioning of the problem itself).
+        (..., n, n), float64, zeros on the diagonal; relative accuracy 1e-12 for angles from 1e-12 to pi, whatever the
+        norms; 0 between parallel samples.
 
     Raises:
         TypeError, ValueError: as `gatentk.ntk.infinite`.
