@@ -8,6 +8,43 @@ Device = tuple[int, int, int, int]
 architectures: list[int]
 
 def shared_bytes_of(index: int) -> int: ...
+def block_lists(gates: Gates, units: int, n: int, out: int, device: Device) -> None: ...
+def block_matmul_f32(
+    left: View,
+    right: View,
+    out: int,
+    out_stride: int,
+    lists: int,
+    block_out: int,
+    block_left: int,
+    precision: int,
+    device: Device,
+    configuration: int = -1,
+) -> None: ...
+def block_matmul_f64(
+    left: View,
+    right: View,
+    out: int,
+    out_stride: int,
+    lists: int,
+    block_out: int,
+    block_left: int,
+    precision: int,
+    device: Device,
+    configuration: int = -1,
+) -> None: ...
+def block_matmul_bf16(
+    left: View,
+    right: View,
+    out: int,
+    out_stride: int,
+    lists: int,
+    block_out: int,
+    block_left: int,
+    precision: int,
+    device: Device,
+    configuration: int = -1,
+) -> None: ...
 def masked_matmul_f32(
     left: View,
     columns: View,

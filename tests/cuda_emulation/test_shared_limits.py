@@ -8,7 +8,7 @@ from cases.stored import DTYPES, PRECISIONS, SUFFIXES, Matrix, filled, packed
 
 KB = 1024
 LIMITS = (48 * KB, 99 * KB, 163 * KB, 227 * KB)
-TILES = ("masked_matmul", "gram")
+TILES = ("masked_matmul", "block_matmul", "gram")
 SHAPES = [(1, 1), (130, 70), (256, 512), (500, 500), (1100, 1100), (2000, 2000), (8192, 8192)]
 # One multiprocessor takes large tiles as soon as there is work for one.
 SMALL_CARD = made_up(86, 1)
@@ -16,6 +16,8 @@ LARGE_CARD = made_up(80, 1)
 
 
 def kinds(family):
+    if family == "block_matmul":
+        return "tf32x3", "tf32", "f64", "bf16"
     return (
         ("strict", "tf32x3", "tf32", "f64", "bf16")
         if family == "masked_matmul"
@@ -29,6 +31,9 @@ def problems(family):
         for symmetric in (False, True) if rows == columns else (False,):
             if family == "masked_matmul":
                 yield from (((kind,), (rows, columns)) for kind in kinds(family) if not symmetric)
+            elif family == "block_matmul":
+                sizes = ((rows, columns, block) for block in (32, 64, 128, 256) if not symmetric)
+                yield from (((kind,), size) for kind in kinds(family) for size in sizes)
             elif family == "gram":
                 yield from (((kind,), (rows, columns, symmetric)) for kind in kinds(family))
             elif family == "infinite_ntk":
@@ -68,6 +73,10 @@ def test_where_all_configurations_start_the_limit_changes_nothing(emulated, fami
         ("masked_matmul", "tf32", (None, "tf32_64x64", "tf32_128x128", "tf32_128x128")),
         ("masked_matmul", "bf16", (None, "bf16_64x64", "bf16_128x128", "bf16_128x128")),
         ("masked_matmul", "f64", ("f64_32x32", "f64_64x64", "f64_64x64", "f64_64x64")),
+        ("block_matmul", "tf32x3", (None, "tf32x3_128x64", "tf32x3_128x128", "tf32x3_128x128")),
+        ("block_matmul", "tf32", (None, "tf32_128x128", "tf32_256x128", "tf32_256x128")),
+        ("block_matmul", "bf16", (None, "bf16_128x128", "bf16_256x128", "bf16_256x128")),
+        ("block_matmul", "f64", ("f64_64x32", "f64_64x64", "f64_64x64", "f64_64x64")),
         ("gram", "strict", (None, "strict_64x64", "strict_128x128", "strict_128x128")),
         ("gram", "tf32x3", (None, "tf32x3_64x64", "tf32x3_128x128", "tf32x3_128x128")),
         ("gram", "tf32", (None, "tf32_64x64", "tf32_128x128", "tf32_128x128")),
@@ -79,14 +88,13 @@ def test_where_all_configurations_start_the_limit_changes_nothing(emulated, fami
 )
 def test_large_problems_take_the_largest_tile_that_starts(emulated, family, kind, names):
     before = (kind,) if family in TILES else ()
-    behind = (
-        ((kind,) if family == "infinite_ntk" else ()) + (8192, 8192) + ((False,) if family != "masked_matmul" else ())
-    )
+    last = {"masked_matmul": (), "block_matmul": (256,)}.get(family, (False,))
+    behind = ((kind,) if family == "infinite_ntk" else ()) + (8192, 8192) + last
     for limit, name in zip(LIMITS, names, strict=True):
         chosen = choose(emulated, family, made_up(80, 108, limit), before, behind)
         if name is None:
             assert chosen["shared_bytes"] > limit
-            assert chosen["name"].endswith("64x64")
+            assert chosen["name"].endswith("128x32" if family == "block_matmul" else "64x64")
         else:
             assert chosen["name"] == name
 
