@@ -36,7 +36,7 @@ class RowChunks {
 #pragma unroll
     for (int i = 0; i < count; ++i)
       copy_async<16>(stage, to_ + i * step * Tile::depth, from_ + std::uint64_t{offsets_[i]} * Tile::chunk,
-                     on & 1u << i ? 16 : 0);
+                     on & 1u << i);
     from_ += Tile::depth;
   }
 
