@@ -51,3 +51,7 @@ class CudaMissingError(GateNTKError, RuntimeError):
 
 class MissingExtraError(GateNTKError, ImportError):
     """A package is missing that only this function or command needs; the message says how to install it."""
+
+
+class NoiseFloorWarning(UserWarning):
+    """Eigenvalues of a kernel lie below the noise floor n * eps * lambda_max, and that matters for what was asked."""
