@@ -21,7 +21,8 @@ from gatentk.errors import (
 )
 
 if TYPE_CHECKING:
-    from gatentk import convert, data, gates, nn, ntk, ops, reference, study, train
+    from gatentk import convert, data, gates, kernel_machines, nn, ntk, ops, reference, study, train
+    from gatentk.kernel_machines import kernel
     from gatentk.spectra import Spectrum, condition_number, spectrum
 
 __all__ = [
@@ -36,6 +37,8 @@ __all__ = [
     "convert",
     "data",
     "gates",
+    "kernel",
+    "kernel_machines",
     "nn",
     "ntk",
     "ops",
@@ -46,17 +49,22 @@ __all__ = [
 ]
 
 # Loaded at first use: the command line answers --help without waiting for torch.
-_MODULES = ("convert", "data", "gates", "nn", "ntk", "ops", "reference", "study", "train")
-_SPECTRA = ("Spectrum", "condition_number", "spectrum")
+_MODULES = ("convert", "data", "gates", "kernel_machines", "nn", "ntk", "ops", "reference", "study", "train")
+_NAMES = {
+    "Spectrum": "spectra",
+    "condition_number": "spectra",
+    "kernel": "kernel_machines",
+    "spectrum": "spectra",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"gatentk.{name}")
-    if name in _SPECTRA:
-        return getattr(importlib.import_module("gatentk.spectra"), name)
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"gatentk.{_NAMES[name]}"), name)
     raise AttributeError(f"module 'gatentk' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULES, *_SPECTRA])
+    return sorted([*globals(), *_MODULES, *_NAMES])

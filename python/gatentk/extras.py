@@ -14,6 +14,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     "data": {"sklearn": "scikit-learn", "mlxtend": "mlxtend"},
     "onnx": {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"},
     "safetensors": {"safetensors": "safetensors"},
+    "sklearn": {"sklearn": "scikit-learn"},
 }
 
 

@@ -1,0 +1,45 @@
+"""What kernels of wide networks predict: regression, classification, and ensembles of networks in training.
+
+Estimators and `kernel` need scikit-learn, `training` and `max_learning_rate` do not: names are loaded at first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gatentk.kernel_machines.ensembles import Ensemble, max_learning_rate, training
+    from gatentk.kernel_machines.estimators import NTKClassifier, NTKRegressor
+    from gatentk.kernel_machines.infinite_kernel import InfiniteKernel, kernel
+    from gatentk.kernel_machines.selection import NTKClassifierCV, NTKRegressorCV
+
+__all__ = [
+    "Ensemble",
+    "InfiniteKernel",
+    "NTKClassifier",
+    "NTKClassifierCV",
+    "NTKRegressor",
+    "NTKRegressorCV",
+    "kernel",
+    "max_learning_rate",
+    "training",
+]
+
+_PLACES = {
+    "ensembles": ("Ensemble", "max_learning_rate", "training"),
+    "estimators": ("NTKClassifier", "NTKRegressor"),
+    "infinite_kernel": ("InfiniteKernel", "kernel"),
+    "selection": ("NTKClassifierCV", "NTKRegressorCV"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _PLACES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"gatentk.kernel_machines.{module}"), name)
+    raise AttributeError(f"module 'gatentk.kernel_machines' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
