@@ -18,7 +18,9 @@ LANE_ORDERS = ("forward", "reversed", "shuffled")
 
 
 def load():
-    """The module `_cuda` whose kernels run on the CPU, and set_lane_order(name, seed) beside its functions.
+    """The module `_cuda` whose kernels run on the CPU; beside its functions it has those that set the emulator up.
+
+    They are set_lane_order(name, seed) and set_tensor_cores(architecture), at first "forward" and 80.
 
     Raises:
         emulation_build.CompileError: the kernels do not compile.
@@ -27,12 +29,13 @@ def load():
     loader = importlib.machinery.ExtensionFileLoader("_cuda", str(path))
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader("_cuda", loader))
     loader.exec_module(module)
-    switch = ctypes.CDLL(str(path)).gatentk_set_lane_order
+    library = ctypes.CDLL(str(path))
 
     def set_lane_order(name, seed=0):
-        switch(LANE_ORDERS.index(name), ctypes.c_uint(seed))
+        library.gatentk_set_lane_order(LANE_ORDERS.index(name), ctypes.c_uint(seed))
 
     module.set_lane_order = set_lane_order
+    module.set_tensor_cores = library.gatentk_set_tensor_cores
     return module
 
 

@@ -1,5 +1,7 @@
 """Sums of Hadamard products of Gram matrices by the CUDA kernels, in every configuration."""
 
+import itertools
+
 import pytest
 import torch
 from cases.devices import made_up
@@ -140,10 +142,17 @@ def test_gates_that_are_all_off(emulated, name):
 
 
 @ACCURATE
-@pytest.mark.parametrize("widths", [[(64, 64)], [(300, 70), (64, 550)]])
+@pytest.mark.parametrize(
+    ("widths", "gated"), [([(64, 64)], False), ([(128, 128)], True), ([(300, 70), (64, 550)], True)]
+)
 @pytest.mark.parametrize("columns", [None, 50])
-def test_accuracy_rule(emulated, name, widths, columns):
-    problem = Problem(name, 50, columns, widths, gated=True)
+@pytest.mark.parametrize("positive", [False, True])
+def test_accuracy_rule(emulated, tensor_cores, name, widths, gated, columns, positive):
+    problem = Problem(name, 50, columns, widths, gated=gated)
+    if positive:  # errors that all point to zero add up
+        for matrix in itertools.chain(*itertools.chain(*problem.terms)):
+            matrix.values.abs_()
+            matrix.stored.abs_()
     result, dense = problem.run(emulated), problem.torch()
     if columns is None:
         assert torch.equal(result, result.T)

@@ -1,7 +1,9 @@
 """The emulator of CUDA: instructions against what the PTX ISA says of them, and planted bugs that it must catch."""
 
 import ctypes
+import math
 import subprocess
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -35,6 +37,14 @@ def order(request, instructions):
     instructions.gatentk_set_lane_order(0, ctypes.c_uint(0))
 
 
+@pytest.fixture(params=[80, 90])
+def tensor_cores(request, instructions):
+    """Tensor cores of every kind that the emulator knows."""
+    instructions.gatentk_set_tensor_cores(request.param)
+    yield request.param
+    instructions.gatentk_set_tensor_cores(80)
+
+
 def address(array):
     """Pointer to the data of a contiguous array."""
     assert array.flags.c_contiguous
@@ -54,51 +64,152 @@ def accumulator_map(elements):
     return row, column
 
 
-def tf32_numbers(generator, *shape):
-    values = generator.standard_normal(shape).astype(np.float32)
-    return (values.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
+def exponent_of(x):
+    """That of the leading digit; subnormal numbers have the exponent of the least normal one."""
+    return max(math.frexp(x)[1] - 1, -126)
 
 
-def towards_zero(values):
-    """Doubles to floats without the bits that do not fit."""
-    nearest = values.astype(np.float32)
-    beyond = np.abs(nearest.astype(np.float64)) > np.abs(values)
-    return np.where(beyond, np.nextafter(nearest, np.float32(0)), nearest)
+def add_products(products, exponents, c, fraction_bits):
+    """Of exact products and c, aligned to the largest exponent: the sum of what is kept of them, cut off to a float."""
+    unit = Fraction(2) ** (max([*exponents, exponent_of(c)]) - fraction_bits)
+    total = sum(math.trunc(term / unit) for term in (*products, Fraction(c))) * unit
+    last = Fraction(2) ** (exponent_of(float(total)) - 23)
+    return float(math.trunc(total / last) * last)
 
 
-def test_mma_tf32_multiplies_matrices_in_the_documented_fragments(instructions, order):
-    generator = np.random.default_rng(0)
-    a, b = tf32_numbers(generator, 16, 8), tf32_numbers(generator, 8, 8)
-    c = generator.standard_normal((16, 8)).astype(np.float32)
+def tensor_core(architecture, a, b, c):
+    """c + a @ b as the published models have it, of finite numbers."""
+    depth = a.shape[1]
+    at_once, fraction_bits = (depth // 2, 24) if architecture == 80 else (depth, 25)
+    result = c.copy()
+    for (row, column), value in np.ndenumerate(c):
+        total = float(value)
+        for first in range(0, depth, at_once):
+            pairs = [(float(a[row, k]), float(b[k, column])) for k in range(first, first + at_once)]
+            products = [Fraction(x) * Fraction(y) for x, y in pairs]
+            exponents = [exponent_of(x) + exponent_of(y) for x, y in pairs if x * y]
+            total = add_products(products, exponents, total, fraction_bits)
+        result[row, column] = total
+    return result
+
+
+def mma_tf32(instructions, a, b, c):
+    """d of mma_tf32 for A (16, 8), B (8, 8) and C (16, 8)."""
     # A: row = group for a0 and a2, else group + 8; column = member for a0 and a1, else member + 4.
     left = np.stack([a[GROUP, MEMBER], a[GROUP + 8, MEMBER], a[GROUP, MEMBER + 4], a[GROUP + 8, MEMBER + 4]], axis=1)
     right = np.stack([b[MEMBER, GROUP], b[MEMBER + 4, GROUP]], axis=1)
-    row, column = accumulator_map(4)
-    d = np.ascontiguousarray(c[row, column])
+    position = accumulator_map(4)
+    d = np.ascontiguousarray(c[position])
     # The low 13 bits of the operands are not looked at.
-    noise = generator.integers(0, 1 << 13, size=(32, 4), dtype=np.uint32)
-    instructions.mma_tf32(address(bits_of(left) | noise), address(bits_of(right) | noise[:, :2].copy()), address(d))
-    exact = c.astype(np.float64) + a.astype(np.float64) @ b.astype(np.float64)
-    np.testing.assert_array_equal(d, towards_zero(exact)[row, column])
+    noise = np.random.default_rng(0).integers(0, 1 << 13, size=(32, 4), dtype=np.uint32)
+    noise *= np.isfinite(left)
+    instructions.mma_tf32(address(bits_of(left) | noise), address(bits_of(right)), address(d))
+    result = np.empty((16, 8), dtype=np.float32)
+    result[position] = d
+    return result
 
 
-def test_mma_bf16_multiplies_matrices_in_the_documented_fragments(instructions, order):
-    generator = torch.Generator().manual_seed(0)
-    a = torch.randn(16, 16, generator=generator).bfloat16()
-    b = torch.randn(16, 8, generator=generator).bfloat16()
-    c = torch.randn(16, 8, generator=generator).numpy()
+def mma_bf16(instructions, a, b, c):
+    """d of mma_bf16 for A (16, 16), B (16, 8) and C (16, 8)."""
+    a, b = (np.ascontiguousarray(bits_of(x) >> 16).astype(np.uint16) for x in (a, b))
     # A: row = group for i in 0..1 and 4..5, else group + 8; column = 2 member + (i & 1), 8 more for i >= 4.
     i = np.arange(8)
     row = GROUP[:, None] + np.where((i < 2) | ((i >= 4) & (i < 6)), 0, 8)
-    left = a.view(torch.uint16).numpy()[row, 2 * MEMBER[:, None] + (i & 1) + np.where(i < 4, 0, 8)]
+    left = a[row, 2 * MEMBER[:, None] + (i & 1) + np.where(i < 4, 0, 8)]
     # B: row = 2 member + (i & 1), 8 more for i >= 2; column = group.
     i = np.arange(4)
-    right = b.view(torch.uint16).numpy()[2 * MEMBER[:, None] + (i & 1) + np.where(i < 2, 0, 8), GROUP[:, None]]
-    row, column = accumulator_map(4)
-    d = np.ascontiguousarray(c[row, column])
+    right = b[2 * MEMBER[:, None] + (i & 1) + np.where(i < 2, 0, 8), GROUP[:, None]]
+    position = accumulator_map(4)
+    d = np.ascontiguousarray(c[position])
     instructions.mma_bf16(address(np.ascontiguousarray(left)), address(np.ascontiguousarray(right)), address(d))
-    exact = c.astype(np.float64) + (a.double() @ b.double()).numpy()
-    np.testing.assert_array_equal(d, towards_zero(exact)[row, column])
+    result = np.empty((16, 8), dtype=np.float32)
+    result[position] = d
+    return result
+
+
+PRODUCTS = {"tf32": (mma_tf32, 8, 0xFFFFE000), "bf16": (mma_bf16, 16, 0xFFFF0000)}
+BOTH_PRODUCTS = pytest.mark.parametrize("kind", PRODUCTS)
+
+
+@BOTH_PRODUCTS
+def test_mma_multiplies_matrices_in_the_documented_fragments(instructions, order, tensor_cores, kind):
+    mma, depth, kept = PRODUCTS[kind]
+    generator = np.random.default_rng(0)
+
+    def numbers(*shape):
+        values = generator.standard_normal(shape) * np.exp2(generator.integers(-9, 9, size=shape))
+        return values.astype(np.float32)
+
+    a, b = ((bits_of(x) & np.uint32(kept)).view(np.float32) for x in (numbers(16, depth), numbers(depth, 8)))
+    c = numbers(16, 8)
+    np.testing.assert_array_equal(mma(instructions, a, b, c), tensor_core(tensor_cores, a, b, c))
+
+
+def one_sum(instructions, kind, pairs, c=0.0):
+    """c and the products of pairs, in their order and then 0 * 0, as one element of a tensor core's result."""
+    mma, depth, _ = PRODUCTS[kind]
+    a, b = np.zeros((16, depth), dtype=np.float32), np.zeros((depth, 8), dtype=np.float32)
+    for k, (x, y) in enumerate(pairs):
+        a[3, k], b[k, 5] = x, y
+    sums = np.full((16, 8), c, dtype=np.float32)
+    result = mma(instructions, a, b, sums)
+    others = np.ones((16, 8), dtype=bool)
+    others[3] = others[:, 5] = False
+    np.testing.assert_array_equal(result[others], sums[others])
+    return result[3, 5]
+
+
+@BOTH_PRODUCTS
+@pytest.mark.parametrize("sign", [1, -1])
+def test_tensor_cores_cut_every_product_at_the_largest_exponent(instructions, tensor_cores, kind, sign):
+    last_kept = 2.0**-24 if tensor_cores == 80 else 2.0**-25
+
+    def beside_one(small):
+        return sign * one_sum(instructions, kind, [(sign * small, 1)] * 4, c=sign)
+
+    # Four of what is kept change the sum, which itself is cut off; four of the next smaller size are lost together.
+    assert beside_one(last_kept) == 1 + (2.0**-22 if tensor_cores == 80 else 2.0**-23)
+    assert beside_one(last_kept / 2) == 1
+    assert beside_one(1.75 * last_kept) == beside_one(last_kept)
+    assert one_sum(instructions, kind, [(sign * 2.0**12, 2.0**12), (sign, 1)]) == sign * 2.0**24
+    # The other way round: the sum is cut at the exponent of a product.
+    assert one_sum(instructions, kind, [(1, 1), (-1, 1)], c=sign * last_kept) == sign * last_kept
+    assert one_sum(instructions, kind, [(1, 1), (-1, 1)], c=sign * last_kept / 2) == 0
+
+
+@BOTH_PRODUCTS
+def test_products_are_aligned_before_they_are_normalized(instructions, tensor_cores, kind):
+    last_kept = 2.0**-24 if tensor_cores == 80 else 2.0**-25
+    assert one_sum(instructions, kind, [(1.5, 1.5), (-1.5, 1.5), (last_kept, 1)]) == last_kept
+    assert one_sum(instructions, kind, [(2, 1), (-2, 1), (last_kept, 1)]) == 0
+
+
+@BOTH_PRODUCTS
+def test_tensor_cores_take_products_in_groups(instructions, tensor_cores, kind):
+    # The float between two groups has no room for the second product.
+    half = PRODUCTS[kind][1] // 2
+    products = [(1, 1), (2.0**-24, 1)] + [(0, 0)] * (half - 2) + [(-1, 1)]
+    assert one_sum(instructions, kind, products) == (0 if tensor_cores == 80 else 2.0**-24)
+
+
+@BOTH_PRODUCTS
+def test_tensor_cores_keep_subnormal_numbers(instructions, tensor_cores, kind):
+    assert one_sum(instructions, kind, [(2.0**-130, 2.0**20)]) == 2.0**-110
+    assert one_sum(instructions, kind, [(2.0**-70, 2.0**-70)]) == 2.0**-140
+    assert one_sum(instructions, kind, [(2.0**-70, 2.0**-70)], c=2.0**-149) == np.float32(2.0**-140 + 2.0**-149)
+    assert one_sum(instructions, kind, [(1.5 * 2.0**-75, 2.0**-74)] * 3) == 2.0**-147  # 4.5 * 2^-149
+
+
+@BOTH_PRODUCTS
+def test_tensor_cores_keep_infinities_and_nan(instructions, tensor_cores, kind):
+    inf, large = np.inf, 2.0**127
+    assert one_sum(instructions, kind, [(inf, 1)]) == inf
+    assert one_sum(instructions, kind, [(1, 1)] * 8 + [(inf, -1)][: PRODUCTS[kind][1] - 8], c=-inf) == -inf
+    assert one_sum(instructions, kind, [(large, large), (-large, large), (1, 1)]) == 0  # only a sum overflows
+    assert one_sum(instructions, kind, [(large, 1), (large, 1)]) == inf
+    assert one_sum(instructions, kind, [(0, 0)] * 5 + [(-large, 2)]) == -inf
+    for pairs, c in [([(inf, 0)], 0), ([(inf, 1), (inf, -1)], 0), ([(inf, 1)], -inf), ([(np.nan, 1)], 0), ([], np.nan)]:
+        assert bits_of(one_sum(instructions, kind, pairs, c)) == 0x7FFFFFFF
 
 
 def test_mma_f64_multiplies_matrices_in_the_documented_fragments(instructions, order):

@@ -7,18 +7,9 @@
 
 #include "collectives.hpp"
 #include "shared.hpp"
+#include "tensor_core.hpp"
 
 namespace gatentk::emulation {
-
-// Matrices of a warp's product, as its fragments spell them.
-template <class T, int rows, int columns>
-using Matrix = T[rows][columns];
-
-// The next float towards zero, or x itself where it is one: tensor cores drop the bits that do not fit.
-inline float truncate(double x) {
-  const float nearest = static_cast<float>(x);
-  return std::fabs(static_cast<double>(nearest)) > std::fabs(x) ? std::nextafter(nearest, 0.0f) : nearest;
-}
 
 inline float tf32(unsigned bits) {
   return __uint_as_float(bits & 0xffffe000u);
@@ -37,29 +28,35 @@ Product<Result, Operand>& product_of(void* contribution) {
   return *static_cast<Product<Result, Operand>*>(contribution);
 }
 
+// The accumulators of all lanes, while `multiply` works on them as a matrix.
+template <class Multiply>
+void with_accumulators(Contributions lanes, Multiply multiply) {
+  Matrix<float, 16, 8> d;
+  const auto at = [&](int lane, int e) -> float& { return d[lane / 4 + 8 * (e / 2)][2 * (lane % 4) + e % 2]; };
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int e = 0; e < 4; ++e) at(lane, e) = product_of<float, unsigned>(lanes[lane]).d[e];
+  }
+  multiply(d);
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int e = 0; e < 4; ++e) product_of<float, unsigned>(lanes[lane]).d[e] = at(lane, e);
+  }
+}
+
 inline void combine_mma_tf32(Contributions lanes, unsigned) {
-  Matrix<double, 16, 8> a;
-  Matrix<double, 8, 8> b;
+  Matrix<float, 16, 8> a;
+  Matrix<float, 8, 8> b;
   for (int lane = 0; lane < 32; ++lane) {
     const auto& mine = product_of<float, unsigned>(lanes[lane]);
     const int group = lane / 4, member = lane % 4;
     for (int e = 0; e < 4; ++e) a[group + 8 * (e % 2)][member + 4 * (e / 2)] = tf32(mine.a[e]);
     for (int e = 0; e < 2; ++e) b[member + 4 * e][group] = tf32(mine.b[e]);
   }
-  for (int lane = 0; lane < 32; ++lane) {
-    float* d = product_of<float, unsigned>(lanes[lane]).d;
-    for (int e = 0; e < 4; ++e) {
-      const int row = lane / 4 + 8 * (e / 2), column = 2 * (lane % 4) + e % 2;
-      double sum = d[e];
-      for (int k = 0; k < 8; ++k) sum += a[row][k] * b[k][column];
-      d[e] = truncate(sum);
-    }
-  }
+  with_accumulators(lanes, [&](Matrix<float, 16, 8>& d) { multiply_tf32(a, b, d); });
 }
 
 inline void combine_mma_bf16(Contributions lanes, unsigned) {
-  Matrix<double, 16, 16> a;
-  Matrix<double, 16, 8> b;
+  Matrix<float, 16, 16> a;
+  Matrix<float, 16, 8> b;
   for (int lane = 0; lane < 32; ++lane) {
     const auto& mine = product_of<float, unsigned>(lanes[lane]);
     const int group = lane / 4, member = lane % 4;
@@ -70,15 +67,7 @@ inline void combine_mma_bf16(Contributions lanes, unsigned) {
       for (int e = 0; e < 2; ++e) b[2 * member + 8 * e + half][group] = bfloat(mine.b[e], half);
     }
   }
-  for (int lane = 0; lane < 32; ++lane) {
-    float* d = product_of<float, unsigned>(lanes[lane]).d;
-    for (int e = 0; e < 4; ++e) {
-      const int row = lane / 4 + 8 * (e / 2), column = 2 * (lane % 4) + e % 2;
-      double sum = d[e];
-      for (int k = 0; k < 16; ++k) sum += a[row][k] * b[k][column];
-      d[e] = truncate(sum);
-    }
-  }
+  with_accumulators(lanes, [&](Matrix<float, 16, 8>& d) { multiply_bf16(a, b, d); });
 }
 
 inline void combine_mma_f64(Contributions lanes, unsigned) {
