@@ -9,11 +9,12 @@ from cases.devices import made_up
 from cases.stored import DEVICE, DTYPES, PRECISIONS, SUFFIXES, Matrix, filled, packed, pages
 
 NAMES = [
-    *("bf16_256x128", "bf16_256x64", "bf16_128x128", "bf16_128x64", "bf16_128x32"),
-    *("tf32_256x128", "tf32_256x64", "tf32_128x128", "tf32_128x64", "tf32_128x32"),
+    *(f"{kind}_{tile}" for kind in ("bf16", "tf32") for tile in ("256x128", "128x128", "256x64", "128x64", "256x32")),
     *("tf32x3_128x128", "tf32x3_128x64", "tf32x3_128x32", "f64_64x64", "f64_64x32"),
 ]
 CONFIGURATIONS = pytest.mark.parametrize("name", NAMES)
+# Of the right factor: forward products and input gradients.
+TRANSPOSED = pytest.mark.parametrize("transposed", [False, True], ids=["forward", "input_gradient"])
 ACCURATE = pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("tf32_")])
 
 
@@ -77,11 +78,11 @@ def matrix(name, g, rows, width, **options):
     return Matrix(g, rows, width, dtype, largest=1 if dtype == torch.bfloat16 else 4, padding=8, **options)
 
 
-def problem(name, n, k, units, short=0, density=0.5, block=None, block_left=32, seed=0):
-    """Factors and gates: what is off in left is NaN or infinite; the last unit has `short` columns less."""
-    g = generator(seed)
+def problem(name, n, k, units, short=0, block=None, block_left=32, seed=0, transposed=False):
+    """Factors and gates: what is off in left is NaN; the last unit has `short` columns less."""
+    g, density = generator(seed), 0.5
     block = block or tile(name)[1]
-    left, right = matrix(name, g, n, k), matrix(name, g, units * block - short, k)
+    left, right = matrix(name, g, n, k), matrix(name, g, units * block - short, k, transposed=transposed)
     gates = torch.rand(n, units, generator=g) < density
     gates_left = torch.rand(n, math.ceil(k / block_left), generator=g) < 0.5
     on = elements(gates_left, block_left, k)
@@ -101,7 +102,7 @@ def test_names_are_those_of_the_table(emulated):
     table = emulated.block_matmul_configurations()
     assert [entry["name"] for entry in table] == [*NAMES, "lists"]
     for index, entry in enumerate(table[:-1]):
-        assert entry["kernels"] == [f"block_matmul_kernel<{index}>"]
+        assert entry["kernels"] == [f"block_matmul_kernel<{index}, {transposed}>" for transposed in (0, 1)]
         assert (entry["tile_rows"], entry["tile_columns"]) == tile(entry["name"])
         # What a multiprocessor of each architecture has, of which every block takes 1 KB more.
         for architecture, kilobytes in ((80, 164), (90, 228), (100, 228)):
@@ -127,17 +128,19 @@ def test_lists(emulated, lane_order, n, density):
 
 
 @CONFIGURATIONS
-def test_gates_of_both_sides(emulated, name):
+@TRANSPOSED
+def test_gates_of_both_sides(emulated, name, transposed):
     rows, columns = tile(name)
-    left, right, options = problem(name, 2 * rows + 21, 136, 2, short=columns // 2 + 8)
+    left, right, options = problem(name, 2 * rows + 21, 136, 2, short=columns // 2 + 8, transposed=transposed)
     assert torch.equal(multiply(emulated, left, right, name, **options), exact(left, right, **options))
 
 
 @CONFIGURATIONS
-def test_without_gates(emulated, name):
+@TRANSPOSED
+def test_without_gates(emulated, name, transposed):
     rows, columns = tile(name)
     g = generator()
-    left, right = matrix(name, g, rows + 5, 40), matrix(name, g, columns + 16, 40)
+    left, right = matrix(name, g, rows + 5, 40), matrix(name, g, columns + 16, 40, transposed=transposed)
     assert torch.equal(multiply(emulated, left, right, name, block=1), exact(left, right))
 
 
@@ -164,13 +167,14 @@ def test_units_that_are_on_or_off_for_all_samples(emulated, name):
 
 
 @CONFIGURATIONS
-@pytest.mark.parametrize("n", [1, 9])
-def test_fewer_samples_than_rows_of_a_tile(emulated, name, n):
-    left, right, options = problem(name, n, 24, 2, seed=n)
+@TRANSPOSED
+def test_fewer_samples_than_rows_of_a_tile(emulated, name, transposed):
+    n = 1 if transposed else 9
+    left, right, options = problem(name, n, 24, 2, seed=n, transposed=transposed)
     assert torch.equal(multiply(emulated, left, right, name, **options), exact(left, right, **options))
 
 
-@pytest.mark.parametrize("name", ["bf16_128x32", "tf32_128x32", "tf32x3_128x32", "f64_64x32"])
+@pytest.mark.parametrize("name", ["bf16_256x32", "tf32_256x32", "tf32x3_128x32", "f64_64x32"])
 @pytest.mark.parametrize("block_left", [32, 64, 96, 256])
 def test_units_of_left_along_the_sum(emulated, lane_order, name, block_left):
     # More than 32 units of 32, so that gates take two words of a row.
@@ -180,7 +184,7 @@ def test_units_of_left_along_the_sum(emulated, lane_order, name, block_left):
 
 @CONFIGURATIONS
 def test_units_wider_than_a_tile(emulated, name):
-    left, right, options = problem(name, 33, 64, 2, short=24, block=2 * tile(name)[1])
+    left, right, options = problem(name, 33, 64, 2, short=24, block=2 * tile(name)[1], transposed=True)
     assert torch.equal(multiply(emulated, left, right, name, **options), exact(left, right, **options))
 
 
@@ -194,8 +198,9 @@ def test_results_as_parts_of_wider_rows(emulated, name):
 
 
 @CONFIGURATIONS
-def test_a_sum_over_nothing_is_zero(emulated, name):
-    left, right, options = problem(name, 5, 0, 2)
+@TRANSPOSED
+def test_a_sum_over_nothing_is_zero(emulated, name, transposed):
+    left, right, options = problem(name, 5, 0, 2, transposed=transposed)
     options["gates_left"] = None
     assert torch.equal(multiply(emulated, left, right, name, **options), exact(left, right))
 
@@ -222,10 +227,10 @@ def test_nans_and_infinities_of_rows_that_are_off_stay_there(emulated, name):
 def test_rows_and_units_that_are_off_are_not_read(emulated):
     elements_of_page = 4096 // 4
     g = generator()
-    right = matrix("tf32_128x32", g, 32, 2 * elements_of_page)
+    right = matrix("tf32_256x32", g, 32, 2 * elements_of_page)
     with pages(40, torch.float32) as (memory, protect):
         # A sample has two pages, the first of unit 0 of left, the second of unit 1.
-        left = matrix("tf32_128x32", g, 20, 2 * elements_of_page)
+        left = matrix("tf32_256x32", g, 20, 2 * elements_of_page)
         gates, gates_left = torch.rand(20, 1, generator=g) < 0.5, torch.rand(20, 2, generator=g) < 0.5
         memory.view(20, -1).copy_(left.values)
         on = elements(gates_left, elements_of_page, 2 * elements_of_page)
@@ -234,7 +239,7 @@ def test_rows_and_units_that_are_off_are_not_read(emulated):
             if not allowed:
                 protect(page, page + 1)
         options = {"gates": gates, "gates_left": gates_left, "block_left": elements_of_page}
-        assert torch.equal(multiply(emulated, left, right, "tf32_128x32", **options), exact(left, right, gates))
+        assert torch.equal(multiply(emulated, left, right, "tf32_256x32", **options), exact(left, right, gates))
 
 
 @ACCURATE
@@ -252,10 +257,12 @@ def test_infinities_and_nans_of_rows_that_are_on_arrive(emulated, name):
 
 
 @ACCURATE
-@pytest.mark.parametrize(("width", "positive"), [(64, False), (304, True), (1112, False)])
-def test_accuracy_rule(emulated, name, width, positive):
+@pytest.mark.parametrize(
+    ("width", "positive", "transposed"), [(64, False, False), (304, True, True), (1112, False, False)]
+)
+def test_accuracy_rule(emulated, name, width, positive, transposed):
     g, dtype = generator(width), DTYPES[arithmetic(name)]
-    left, right = Matrix(g, 60, width, dtype), Matrix(g, 64, width, dtype)
+    left, right = Matrix(g, 60, width, dtype), Matrix(g, 64, width, dtype, transposed=transposed)
     gates = torch.rand(60, 64 // min(64, tile(name)[1]), generator=g) < 0.9
     if positive:
         for factor in (left, right):
@@ -292,11 +299,12 @@ def test_tall_tiles_as_wide_as_units_where_they_fill_the_gpu(emulated, kind, arc
 
     assert chosen(8192, 4096, 128) == chosen(8192, 4096, 256) == f"{kind}_256x128"
     assert chosen(8192, 4096, 64) == f"{kind}_256x64"
-    assert chosen(8192, 4096, 32) == chosen(8192, 4096, 96) == f"{kind}_128x32"
+    assert chosen(8192, 4096, 32) == chosen(8192, 4096, 96) == f"{kind}_256x32"
     # One unit of any width.
     assert chosen(8192, 4096, 4096) == chosen(8192, 4100, 4100) == f"{kind}_256x128"
-    # 64 tiles of 128 x 64 or 128 of 128 x 32, one for each multiprocessor of the larger GPU.
-    assert chosen(256, 4096, 64) == f"{kind}_{'128x32' if multiprocessors >= 128 else '128x64'}"
+    assert chosen(256, 4096, 64) == f"{kind}_128x64"
+    # 128 tiles of 128 x 128 or 64 of 256 x 128, one for each multiprocessor of the larger GPU.
+    assert chosen(1024, 4096, 128) == f"{kind}_{'128x128' if multiprocessors >= 128 else '256x128'}"
 
 
 @pytest.mark.parametrize("kind", ["bf16", "tf32", "tf32x3", "f64"])

@@ -44,6 +44,11 @@ void register_block_matmul(py::module_& m) {
   m.def("block_matmul_configurations", [] {
     py::list result = tile_configurations(gatentk::cuda::block_matmul_table, "block_matmul_kernel",
                                           &gatentk::cuda::block_matmul_shared_bytes);
+    // Forward products, and input gradients, whose right factor has k outer.
+    for (int i = 0; i < gatentk::cuda::block_matmul_configurations; ++i) {
+      const std::string kernel = "block_matmul_kernel<" + std::to_string(i);
+      result[i]["kernels"] = std::vector<std::string>{kernel + ", 0>", kernel + ", 1>"};
+    }
     // After the table what makes its lists.
     py::dict lists = configuration_entry("lists", {"block_lists_kernel"}, gatentk::cuda::list_threads,
                                          gatentk::cuda::list_shared_bytes);

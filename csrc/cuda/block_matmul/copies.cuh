@@ -10,8 +10,21 @@
 
 namespace gatentk::cuda {
 
-// `rows` rows of a tile, of which eight lanes copy the 128 bytes along k: copy i of a thread is of row first() + i *
-// step.
+template <class T>
+struct BlockArguments {
+  const T *left, *right;
+  T* out;
+  std::int64_t out_stride;
+  unsigned left_chunks, right_chunks;  // 16 bytes each, between rows
+  int n, columns, width;
+  const int* lists;  // [units][n + 1], or null
+  int block_out;
+  const unsigned* left_bits;  // or null
+  std::int64_t left_words;    // between rows
+  int block_left;
+};
+
+// Where the eight lanes that copy 128 bytes along k of a row put them: copy i of a thread is of row first() + i * step.
 template <class Tile, int rows>
 class RowChunks {
  public:
@@ -23,47 +36,132 @@ class RowChunks {
   // This lane's first k in a tile.
   static __device__ __forceinline__ int lane_k() { return static_cast<int>(threadIdx.x) % 8 * Tile::chunk; }
 
-  // row_at(r): the stored row that is row r of the tile; any if it is not copied.
-  template <class RowAt>
-  __device__ __forceinline__ RowChunks(const T* data, unsigned row_chunks, RowAt&& row_at)
-      : from_(data + lane_k()), to_(tile_index<Tile>(first(), lane_k())) {
+ protected:
+  // Copy i, from the row that begins `row` chunks behind `from`.
+  __device__ __forceinline__ void copy(Shared<T> stage, int i, const T* from, std::uint64_t row, bool on) const {
+    copy_async<16>(stage, to_ + i * step * Tile::depth, from + row * Tile::chunk, on);
+  }
+
+ private:
+  int to_ = tile_index<Tile>(first(), lane_k());
+};
+
+// Rows of the left factor, wherever they lie.
+template <class Tile>
+class ListedRows : public RowChunks<Tile, Tile::rows> {
+ public:
+  using T = typename Tile::Element;
+  using Chunks = RowChunks<Tile, Tile::rows>;
+
+  // `rows`: the samples of the tile, negative where none is on.
+  __device__ __forceinline__ ListedRows(const BlockArguments<T>& arguments, Shared<int> rows)
+      : from_(arguments.left + Chunks::lane_k()) {
 #pragma unroll
-    for (int i = 0; i < count; ++i) offsets_[i] = static_cast<unsigned>(row_at(first() + i * step)) * row_chunks;
+    for (int i = 0; i < Chunks::count; ++i)
+      offsets_[i] = static_cast<unsigned>(max(rows[Chunks::first() + i * Chunks::step], 0)) * arguments.left_chunks;
   }
 
   // Starts the copies of the next k-tile; bit i of `on`: whether copy i reads, the others fill in zeros.
   __device__ __forceinline__ void copy_next(Shared<T> stage, unsigned on) {
 #pragma unroll
-    for (int i = 0; i < count; ++i)
-      copy_async<16>(stage, to_ + i * step * Tile::depth, from_ + std::uint64_t{offsets_[i]} * Tile::chunk,
-                     on & 1u << i);
+    for (int i = 0; i < Chunks::count; ++i) this->copy(stage, i, from_, offsets_[i], on & 1u << i);
     from_ += Tile::depth;
   }
 
  private:
-  const T* from_;  // of this lane's chunk of row 0 in the next k-tile
-  int to_;
-  unsigned offsets_[count];  // of the rows, in chunks: one multiply-add makes an address
+  const T* from_;                    // of this lane's chunk of row 0 in the next k-tile
+  unsigned offsets_[Chunks::count];  // of the rows, in chunks: one multiply-add makes an address
 };
 
-// Gates of units along k, for the rows of one RowChunks: lane c of eight keeps those of copies c, c + 8, ... of all
-// eight, 32 units in a register, and a ballot hands them round.
-template <class Tile, int copies>
+// Neighbouring rows of the right factor, which are columns of the result.
+template <class Tile>
+class NeighbouringRows : public RowChunks<Tile, Tile::columns> {
+ public:
+  using T = typename Tile::Element;
+  using Chunks = RowChunks<Tile, Tile::columns>;
+
+  // From row `first` on.
+  __device__ __forceinline__ NeighbouringRows(const BlockArguments<T>& arguments, int first)
+      : arguments_(arguments),
+        from_(arguments.right + std::uint64_t{arguments.right_chunks} * (first + Chunks::first()) * Tile::chunk +
+              Chunks::lane_k()),
+        rows_(arguments.columns - first - Chunks::first()) {}
+
+  // Starts the copies of the next k-tile; k_left: of the factor from its first k on, those beyond become zeros.
+  __device__ __forceinline__ void copy_next(Shared<T> stage, int k_left) {
+    const int rows = Chunks::lane_k() < k_left ? rows_ : 0;
+#pragma unroll
+    for (int i = 0; i < Chunks::count; ++i) {
+      constexpr int step = Chunks::step;
+      this->copy(stage, i, from_, std::uint64_t{arguments_.right_chunks} * (i * step), i * step < rows);
+    }
+    from_ += Tile::depth;
+  }
+
+ private:
+  const BlockArguments<T>& arguments_;
+  const T* from_;  // of this thread's first chunk in the next k-tile
+  int rows_;
+};
+
+// The right factor, stored with k outer: `lanes` lanes copy up to 128 bytes along a k, of every such part of the tile's
+// columns and every `step`-th k.
+template <class Tile>
+class DepthChunks {
+ public:
+  using T = typename Tile::Element;
+  static constexpr int side = Tile::columns;
+  static constexpr int lanes = side / Tile::chunk < 8 ? side / Tile::chunk : 8, step = Tile::threads / lanes;
+  static constexpr int down = Tile::depth / step, across = side / Tile::chunk / lanes;
+  static_assert(step % 8 == 0 && Tile::depth % step == 0);
+
+  // From column `first` on.
+  __device__ __forceinline__ DepthChunks(const BlockArguments<T>& arguments, int first)
+      : arguments_(arguments),
+        from_(arguments.right + first_k() * stride() + first + first_column()),
+        to_(outer_index<Tile, side>(first_k(), first_column())),
+        columns_(arguments.columns - first - first_column()) {}
+
+  // Starts the copies of the next k-tile; k_left: of the factor from its first k on, those beyond become zeros.
+  __device__ __forceinline__ void copy_next(Shared<T> stage, int k_left) {
+    const T* from = from_;
+#pragma unroll
+    for (int i = 0; i < down; ++i) {
+      const int columns = first_k() + i * step < k_left ? columns_ : 0;
+#pragma unroll
+      for (int j = 0; j < across; ++j) {
+        constexpr int part = lanes * Tile::chunk;
+        copy_async<16>(stage, to_ + i * step * side + j * part, from + j * part, j * part < columns);
+      }
+      from += step * stride();
+    }
+    from_ += Tile::depth * stride();
+  }
+
+ private:
+  static __device__ __forceinline__ int first_k() { return static_cast<int>(threadIdx.x) / lanes; }
+  static __device__ __forceinline__ int first_column() { return static_cast<int>(threadIdx.x) % lanes * Tile::chunk; }
+
+  __device__ __forceinline__ std::int64_t stride() const { return std::int64_t{arguments_.right_chunks} * Tile::chunk; }
+
+  const BlockArguments<T>& arguments_;
+  const T* from_;  // of this thread's first chunk in the next k-tile
+  int to_, columns_;
+};
+
+// Gates of the left factor's units along k, for the rows of ListedRows: lane c of eight keeps those of copies c, c + 8,
+// ... of all eight, 32 units in a register, and a ballot hands them round.
+template <class Tile>
 class UnitGates {
  public:
-  // row_bits(i): the row of bits for this thread's copy i; null if the row is off as a whole.
-  template <class RowBits>
-  __device__ __forceinline__ UnitGates(int units, int block, bool gated, RowBits&& row_bits)
-      : block_(block), words_((units + 31) / 32), next_unit_(block) {
-    const int lane = lane_index() % 8;
+  using T = typename Tile::Element;
+  using Chunks = RowChunks<Tile, Tile::rows>;
+
+  // `rows` as those of ListedRows.
+  __device__ __forceinline__ UnitGates(const BlockArguments<T>& arguments, Shared<int> rows)
+      : arguments_(arguments), rows_(rows), left_of_unit_(arguments.block_left) {
 #pragma unroll
-    for (int g = 0; g < groups; ++g) {
-      rows_[g] = 8 * g + lane < copies ? row_bits(8 * g + lane) : nullptr;
-      all_[g] = rows_[g] && !gated ? all_lanes : 0u;
-      if (!gated) rows_[g] = nullptr;
-      here_[g] = read(g, 0);
-      ahead_[g] = read(g, 1);
-    }
+    for (int g = 0; g < groups; ++g) here_[g] = read(g, 0), ahead_[g] = read(g, 1);
   }
 
   // Bit i: whether this lane's chunk in the next k-tile is on in copy i.
@@ -73,34 +171,47 @@ class UnitGates {
     for (int g = 0; g < groups; ++g) {
       const unsigned bits = __funnelshift_r(here_[g], ahead_[g], static_cast<unsigned>(unit_));
       unsigned votes = __ballot_sync(all_lanes, bits & 1u);
-      if constexpr (Tile::depth > 32) {  // a tile holds parts of two units
+      if constexpr (two_units) {
         const unsigned second = __ballot_sync(all_lanes, bits & 2u);
-        if (begin_ + RowChunks<Tile, 8 * Tile::threads / 8>::lane_k() >= next_unit_) votes = second;
+        if (Chunks::lane_k() >= left_of_unit_) votes = second;
       }
-      on |= (votes >> lane_index() / 8 * 8 & 0xffu) << 8 * g;
+      votes >>= lane_index() / 8 * 8;
+      on = groups == 1 ? votes : on | (votes & 0xffu) << 8 * g;
     }
-    begin_ += Tile::depth;
-#pragma unroll 1
-    while (begin_ >= next_unit_) {
-      next_unit_ += block_;
-      if (++unit_ % 32 == 0) {
-#pragma unroll
-        for (int g = 0; g < groups; ++g) here_[g] = ahead_[g], ahead_[g] = read(g, unit_ / 32 + 1);
-      }
-    }
+    left_of_unit_ -= Tile::depth;
+    if (left_of_unit_ <= 0) go_on();
     return on;
   }
 
  private:
-  static constexpr int groups = (copies + 7) / 8;
+  static constexpr int groups = (Chunks::count + 7) / 8;
+  static constexpr bool two_units = Tile::depth > 32;  // a k-tile may hold parts of two units of 32 or more
+  static_assert(Tile::depth <= 64);
 
-  __device__ __forceinline__ unsigned read(int g, int word) const {
-    return rows_[g] && word < words_ ? rows_[g][word] : all_[g];
+  __device__ __forceinline__ void go_on() {
+    const int word = unit_ / 32;
+    left_of_unit_ += arguments_.block_left, ++unit_;
+    if constexpr (two_units)
+      if (left_of_unit_ <= 0) left_of_unit_ += arguments_.block_left, ++unit_;
+    if (unit_ / 32 == word) return;
+#pragma unroll
+    for (int g = 0; g < groups; ++g) here_[g] = ahead_[g], ahead_[g] = read(g, word + 2);
   }
 
-  const unsigned* rows_[groups];
-  unsigned all_[groups], here_[groups], ahead_[groups];  // ahead_ is read long before it is used
-  int block_, words_, next_unit_, unit_ = 0, begin_ = 0;
+  // Word `word` of the gates of this lane's row in group g.
+  __device__ __forceinline__ unsigned read(int g, int word) const {
+    const int copy = 8 * g + lane_index() % 8;
+    const int row = copy < Chunks::count ? rows_[Chunks::first() + copy * Chunks::step] : -1;
+    if (row < 0) return 0;
+    if (!arguments_.left_bits) return all_lanes;
+    if (std::int64_t{32} * word * arguments_.block_left >= arguments_.width) return 0;
+    return arguments_.left_bits[row * arguments_.left_words + word];
+  }
+
+  const BlockArguments<T>& arguments_;  // a parameter of the kernel: read where needed, not held in registers
+  Shared<int> rows_;
+  unsigned here_[groups], ahead_[groups];  // ahead_ is read long before it is used
+  int left_of_unit_, unit_ = 0;            // of the k from the next tile on
 };
 
 }  // namespace gatentk::cuda

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "cuda/block_matmul/configurations.hpp"
 #include "cuda/block_matmul/copies.cuh"
@@ -10,20 +11,6 @@
 #include "cuda/tile/sums.cuh"
 
 namespace gatentk::cuda {
-
-template <class T>
-struct BlockArguments {
-  const T *left, *right;
-  T* out;
-  std::int64_t out_stride;
-  unsigned left_chunks, right_chunks;  // 16 bytes each, between rows
-  int n, columns, width;
-  const int* lists;  // [units][n + 1], or null
-  int block_out;
-  const unsigned* left_bits;  // or null
-  std::int64_t left_words;    // between rows
-  int block_left;
-};
 
 // (row, column) of this block's tile. The rows of a column are listed with those that are on first, so half of the row
 // tiles are only zeroed: one from the front follows one from the back, and writing shares the time of computing. Eight
@@ -38,43 +25,25 @@ __device__ __forceinline__ int2 listed_tile(unsigned block, int tiles_down, int 
   return make_int2(row % 2 ? tiles_down - 1 - row / 2 : row / 2, inside / height);
 }
 
-// The copies of both factors, the right factor's rows behind the left one's in a stage.
+// The copies of both factors, the right factor's part of a stage behind the left one's.
 template <class Tile>
 class GatheredCopies {
  public:
   using T = typename Tile::Element;
   static constexpr bool gated = false;  // gates are in registers when a copy starts
-  using Left = RowChunks<Tile, Tile::rows>;
-  using Right = RowChunks<Tile, Tile::columns>;
+  using Left = ListedRows<Tile>;
+  using Right = std::conditional_t<Tile::right_layout == Layout::k_outer, DepthChunks<Tile>, NeighbouringRows<Tile>>;
 
-  // `rows`: the samples of the tile, negative where there is none that is on.
   __device__ __forceinline__ GatheredCopies(const BlockArguments<T>& a, Shared<int> rows, int column0)
-      : left_(a.left, a.left_chunks, [&](int r) { return max(rows[r], 0); }),
-        right_(a.right, a.right_chunks, [&](int r) { return min(column0 + r, a.columns - 1); }),
-        gates_((a.width + a.block_left - 1) / a.block_left, a.block_left, a.left_bits != nullptr,
-               [&](int i) -> const unsigned* {
-                 const int row = rows[Left::first() + i * Left::step];
-                 if (row < 0) return nullptr;
-                 return a.left_bits ? a.left_bits + row * a.left_words : reinterpret_cast<const unsigned*>(a.left);
-               }),
-        left_k_(a.width - Left::lane_k()),
-        columns_on_(0) {
-#pragma unroll
-    for (int i = 0; i < Right::count; ++i)
-      if (column0 + Right::first() + i * Right::step < a.columns) columns_on_ |= 1u << i;
-    tiles_ = (a.width + Tile::depth - 1) / Tile::depth;
-  }
+      : left_(a, rows), right_(a, column0), gates_(a, rows), k_left_(a.width) {}
 
-  __device__ __forceinline__ int tiles() const { return tiles_; }
-  __device__ __forceinline__ bool more() const { return copied_ < tiles_; }
+  __device__ __forceinline__ bool more() const { return k_left_ > 0; }
 
   __device__ __forceinline__ void start(Shared<T> stage) {
     const unsigned on = gates_.next();
-    const bool inside = left_k_ > 0;
-    left_.copy_next(stage, inside ? on : 0u);
-    right_.copy_next(right_of(stage), inside ? columns_on_ : 0u);
-    left_k_ -= Tile::depth;
-    ++copied_;
+    left_.copy_next(stage, Left::lane_k() < k_left_ ? on : 0u);
+    right_.copy_next(right_of(stage), k_left_);
+    k_left_ -= Tile::depth;
   }
 
   static __device__ __forceinline__ Shared<T> right_of(Shared<T> stage) { return stage.from(Tile::rows * Tile::depth); }
@@ -82,10 +51,8 @@ class GatheredCopies {
  private:
   Left left_;
   Right right_;
-  UnitGates<Tile, Left::count> gates_;
-  int left_k_;  // of the factors from this lane's chunk of the next tile on
-  unsigned columns_on_;
-  int tiles_, copied_ = 0;
+  UnitGates<Tile> gates_;
+  int k_left_;  // of the factors from the next tile on
 };
 
 __device__ __forceinline__ void store_pair(float* to, float a, float b) {
@@ -113,34 +80,45 @@ __device__ __forceinline__ void write_zeros(const BlockArguments<T>& a, const in
   }
 }
 
-// The sums of listed rows, zeros in those that are off.
+// A tile's samples: those that are on as they are, those that are off with all bits inverted, and where there is none:
+constexpr int no_sample = static_cast<int>(0x80000000u);
+
+template <class Tile>
+__device__ __forceinline__ void list_samples(Shared<int> rows, const int* list, int listed0, int count, int n) {
+  for (int r = static_cast<int>(threadIdx.x); r < Tile::rows; r += Tile::threads) {
+    const int listed = listed0 + r;
+    int row = no_sample;
+    if (listed < n) row = list ? list[1 + listed] : listed;
+    rows[r] = listed < count || row == no_sample ? row : ~row;
+  }
+}
+
+// The sums of samples that are on, zeros of those that are off.
 template <class Tile, class T>
-__device__ __forceinline__ void write_sums(const BlockArguments<T>& a, const int* list, int listed0, int count,
-                                           int column0, Sums<Tile>& sums) {
+__device__ __forceinline__ void write_sums(const BlockArguments<T>& a, Shared<int> rows, int column0,
+                                           Sums<Tile>& sums) {
 #pragma unroll
   for (int i = 0; i < Tile::sums_down; ++i) {
-    const int listed = listed0 + Sums<Tile>::row(i);
-    if (listed < a.n) {
-      const int row = list ? list[1 + listed] : listed;
-      T* const out = a.out + row * a.out_stride;
-      const bool on = listed < count;
+    const int row = rows[Sums<Tile>::row(i)];
+    if (row == no_sample) continue;
+    T* const out = a.out + (row < 0 ? ~row : row) * a.out_stride;
 #pragma unroll
-      for (int j = 0; j < Tile::sums_across; j += 2) {
-        const int column = column0 + Sums<Tile>::column(j);
-        if (column < a.columns) store_pair(out + column, on ? sums.at(i, j) : 0, on ? sums.at(i, j + 1) : 0);
-      }
+    for (int j = 0; j < Tile::sums_across; j += 2) {
+      const int column = column0 + Sums<Tile>::column(j);
+      if (column < a.columns) store_pair(out + column, row < 0 ? 0 : sums.at(i, j), row < 0 ? 0 : sums.at(i, j + 1));
     }
   }
 }
 
-template <int configuration>
-using BlockTile = ConfiguredTile<block_matmul_table, configuration>;
+template <int configuration, Layout right>
+using BlockTile = ConfiguredTile<block_matmul_table, configuration, Layout::k_inner, right>;
 
-template <int configuration>
-__global__ void __launch_bounds__(BlockTile<configuration>::threads, block_matmul_table[configuration].resident_80)
-    block_matmul_kernel(const BlockArguments<typename BlockTile<configuration>::Element> a, int tiles_down,
+template <int configuration, Layout right>
+__global__ void __launch_bounds__(BlockTile<configuration, right>::threads,
+                                  block_matmul_table[configuration].resident_80)
+    block_matmul_kernel(const BlockArguments<typename BlockTile<configuration, right>::Element> a, int tiles_down,
                         int tiles_across) {
-  using Tile = BlockTile<configuration>;
+  using Tile = BlockTile<configuration, right>;
   using T = typename Tile::Element;
   SharedArena arena;
   const Shared<T> stages = arena.take<T>(Tile::stages * Tile::stage_elements, 128);
@@ -152,8 +130,7 @@ __global__ void __launch_bounds__(BlockTile<configuration>::threads, block_matmu
   const int count = list ? list[0] : a.n;
   if (listed0 >= count || a.width == 0) return write_zeros<Tile>(a, list, listed0, column0);
 
-  for (int r = static_cast<int>(threadIdx.x); r < Tile::rows; r += Tile::threads)
-    rows[r] = listed0 + r >= count ? -1 : list ? list[1 + listed0 + r] : listed0 + r;
+  list_samples<Tile>(rows, list, listed0, count, a.n);
   __syncthreads();
   Sums<Tile> sums;
   sums.clear();
@@ -162,7 +139,7 @@ __global__ void __launch_bounds__(BlockTile<configuration>::threads, block_matmu
   const auto multiply_all = [&](auto&& flush) {
     run_pipeline<Tile::stages, Tile::stage_elements>(stages, copies, [&](Shared<T> stage, int i) {
       multiply(stage, GatheredCopies<Tile>::right_of(stage), sums);
-      const bool last = i + 1 == copies.tiles();
+      const bool last = (i + 1) * Tile::depth >= a.width;
       flush(i, last);
       return !last;
     });
@@ -181,7 +158,8 @@ __global__ void __launch_bounds__(BlockTile<configuration>::threads, block_matmu
       }
     });
   }
-  write_sums<Tile>(a, list, listed0, count, column0, sums);
+  // Found anew: in the main loop the registers are full.
+  write_sums<Tile>(a, rows, listed_tile(blockIdx.x, tiles_down, tiles_across).y * Tile::columns, sums);
 }
 
 }  // namespace gatentk::cuda

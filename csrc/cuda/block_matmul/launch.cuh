@@ -70,24 +70,24 @@ Arithmetic block_arithmetic(Precision precision, std::int64_t width) {
   return arithmetic;
 }
 
-template <class T, int configuration>
+template <int configuration, Layout right, class T>
 void start(const BlockArguments<T>& arguments, const Device& device) {
   constexpr TileConfiguration tile = block_matmul_table[configuration];
   check_shared_bytes("block_matmul", block_matmul_shared_bytes(tile), device);
   const std::int64_t down = tiles_of(arguments.n, tile.rows), across = tiles_of(arguments.columns, tile.columns);
   const Grid grid{dim3(static_cast<unsigned>(kernel_size(down * across, "out"))), tile.threads(),
                   block_matmul_shared_bytes(tile), device.stream};
-  launch(block_matmul_kernel<configuration>, "block_matmul", grid, arguments, static_cast<int>(down),
+  launch(block_matmul_kernel<configuration, right>, "block_matmul", grid, arguments, static_cast<int>(down),
          static_cast<int>(across));
 }
 
 // Starts the kernel of `configuration`, one of those of T.
-template <class T, int index = 0>
+template <Layout right, class T, int index = 0>
 void start_configuration(int configuration, const BlockArguments<T>& arguments, const Device& device) {
   if constexpr (index < block_matmul_configurations) {
-    if constexpr (std::is_same_v<typename BlockTile<index>::Element, T>)
-      if (index == configuration) return start<T, index>(arguments, device);
-    start_configuration<T, index + 1>(configuration, arguments, device);
+    if constexpr (std::is_same_v<typename BlockTile<index, right>::Element, T>)
+      if (index == configuration) return start<index, right>(arguments, device);
+    start_configuration<right, T, index + 1>(configuration, arguments, device);
   }
 }
 
@@ -122,7 +122,10 @@ void block_matmul(const BlockMatmul<T>& product, Precision precision, const Devi
                                     left.gates.stride / 4,
                                     left.gates.bits ? kernel_size(product.block_left, "block_left")
                                                     : kernel_size(left.width ? left.width : 1, "left")};
-  start_configuration(configuration, arguments, device);
+  if (right.transposed)
+    start_configuration<Layout::k_outer>(configuration, arguments, device);
+  else
+    start_configuration<Layout::k_inner>(configuration, arguments, device);
 }
 
 }  // namespace gatentk::cuda
