@@ -19,13 +19,13 @@ from gatentk.bench import cuda, run
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "tools" / "gpu_day.sh"
 FILES = {"machine.txt", "build.txt", "checks.txt", "measured.txt", "products.json", "kernels.json", "profiles.txt"}
-ORDER = ["machine", "build", "pytest", "memcheck", "racecheck", "synccheck", "pip", "streams", "ceilings", "products"]
-ORDER += ["kernels", "blocks", "ncu-product", "ncu-gram", "ncu-ntk"]
-BESIDE = ["memcheck", "racecheck", "synccheck", "pip"]
+ORDER = ["machine", "build", "pytest", "memcheck", "racecheck", "synccheck", "initcheck", "pip", "streams", "ceilings"]
+ORDER += ["products", "kernels", "blocks", "ncu-product", "ncu-gram", "ncu-ntk"]
+BESIDE = ["memcheck", "racecheck", "synccheck", "initcheck", "pip"]
 
 # What the script may find on any machine.
 COREUTILS = ["bash", "cat", "cp", "dirname", "env", "grep", "head", "mkdir", "mv", "nice", "nproc"]
-COREUTILS += ["rm", "sed", "sleep", "tail", "tee", "timeout", "touch", "tr", "uname"]
+COREUTILS += ["rm", "sed", "sleep", "tail", "tee", "timeout", "touch", "tr", "uname", "wc"]
 
 # A stub says what it was called with and does what the variable of its name asks for: nothing, fail or hang.
 STUB = """#!/usr/bin/env bash
@@ -43,6 +43,7 @@ case "$name $*" in
   *" bench "*) kind=KERNELS ;;
   *"import "*) kind=IMPORT ;;
   *"--tool racecheck"*) kind=RACECHECK ;;
+  *"--tool initcheck"*) kind=INITCHECK ;;
   *) kind=${{name//[!a-z]/}}; kind=${{kind^^}} ;;
 esac
 asked=STUB_$kind
@@ -57,6 +58,12 @@ case $kind in
   CMAKE) [[ $1 == --install ]] && mkdir -p "$4/gatentk" && touch "$4/gatentk/_cuda.stub.so" ;;
   PYTEST | STREAMS) echo "7 passed in 0.01s" ;;
   COMPUTESANITIZER | RACECHECK) echo "========= ERROR SUMMARY: 0 errors" ;;
+  INITCHECK)
+    for kernel in ${{STUB_READS:-}}; do
+      echo "========= Uninitialized __global__ memory read of size 4 bytes"
+      echo "=========     at void $kernel<(int)0>(float *)+0x70"
+    done
+    [[ ${{STUB_READS:-}} == cut ]] || echo "========= ERROR SUMMARY: $(wc -w <<<"${{STUB_READS:-}}") errors" ;;
   CEILINGS) echo "copy of 2 GiB: 1.43 ms, 3000 GB/s" ;;
   BLOCKS) echo "n=8192 m=4096 g=64 forward (1, 2): 0.5000 ms, cuBLAS 1.0000 ms, ratio 2.00, error 1e-03" ;;
   PRODUCTS | KERNELS)
@@ -268,6 +275,24 @@ def test_failures_and_hanging_steps_stop_no_other(day):
     assert "| the PIP stub fails / badly |" in day.table()
     assert "| products | half | 1.00 ms, of PRODUCTS |" in day.table()
     assert {path.name for path in day.out.iterdir()} == (FILES | {"table.md"}) - {"products.json"}
+
+
+@pytest.mark.parametrize(
+    ("reads", "end", "words"),
+    [
+        ("", "ok", "0 errors, 0 in kernels of this package"),
+        ("at::native::sort at::native::copy", "ok", "2 errors, 0 in kernels of this package"),
+        ("at::native::sort gatentk::cuda::gram_kernel", "failed rc=1", "2 errors, 1 in kernels of this package"),
+        ("cut", "failed rc=1", "unknown errors, 0 in kernels of this package"),  # the tool did not come to its end
+    ],
+)
+def test_uninitialized_reads_count_in_kernels_of_this_package(day, reads, end, words):
+    day.run(STUB_READS=reads, GPU_DAY_LIMITS=only("machine", "build", "memcheck", "initcheck"))
+    assert day.ended()["initcheck"] == end
+    assert f"| {end} | ========= INITCHECK SUMMARY: {words} |" in day.table()
+    # What a kernel writes that initcheck is told to leave out counts as never written.
+    filtered = {tool: "--kernel-name" in call for call in day.calls() for tool in re.findall(r"--tool (\w+)", call)}
+    assert filtered == {"memcheck": True, "initcheck": False}
 
 
 def test_a_build_that_fails_leaves_what_needs_none(day):
