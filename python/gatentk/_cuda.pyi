@@ -45,36 +45,6 @@ def block_matmul_bf16(
     device: Device,
     configuration: int = -1,
 ) -> None: ...
-def masked_matmul_f32(
-    left: View,
-    columns: View,
-    out: int,
-    out_stride: int,
-    gates: Gates,
-    precision: int,
-    device: Device,
-    configuration: int = -1,
-) -> None: ...
-def masked_matmul_f64(
-    left: View,
-    columns: View,
-    out: int,
-    out_stride: int,
-    gates: Gates,
-    precision: int,
-    device: Device,
-    configuration: int = -1,
-) -> None: ...
-def masked_matmul_bf16(
-    left: View,
-    columns: View,
-    out: int,
-    out_stride: int,
-    gates: Gates,
-    precision: int,
-    device: Device,
-    configuration: int = -1,
-) -> None: ...
 def ordered_linear_f32(x: View, weight: View, relu: bool, out: int, out_stride: int, device: Device) -> None: ...
 def ordered_linear_f64(x: View, weight: View, relu: bool, out: int, out_stride: int, device: Device) -> None: ...
 def gram_f32(

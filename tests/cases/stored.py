@@ -20,7 +20,8 @@ class Matrix:
     """A random matrix; where there are gates, what they switch off is NaN or infinite.
 
     With `padding` its stored rows lie that many elements further apart than they are long, with `offset` the first one
-    begins at that element of an aligned buffer. Elements are whole numbers of at most `largest`, or else Gaussian.
+    begins at that element of an aligned buffer. `in_chunks`: rows start at multiples of 16 bytes, and zeros follow up
+    to the next one. Elements are whole numbers of at most `largest`, or else Gaussian.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Matrix:
         transposed=False,
         padding=0,
         offset=0,
+        in_chunks=False,
         largest=None,
         density=0.5,
     ):
@@ -48,10 +50,19 @@ class Matrix:
             values = torch.where(self.mask, values, behind)
         stored = values.T if transposed else values
         lines, length = stored.shape
+        zeros = -length % (16 // values.element_size()) if in_chunks else 0
+        padding += zeros
         buffer = torch.full((offset + lines * (length + padding),), torch.nan, dtype=dtype)
-        self.stored = buffer[offset:].view(lines, length + padding)[:, :length]
+        rows = buffer[offset:].view(lines, length + padding)
+        rows[:, length : length + zeros] = 0
+        self.stored = rows[:, :length]
         self.stored.copy_(stored)
         self.bits = None if self.mask is None else packed(self.mask.T if transposed else self.mask)
+
+    def apply_gates(self):
+        """Zeros where they are off, as kernels without gates want them."""
+        self.stored.copy_(self.values.T if self.transposed else self.values)
+        self.bits = None
 
     @property
     def view(self):

@@ -30,17 +30,30 @@ def same_bits(a, b):
 )
 def test_the_same_bits_as_on_the_cpu(emulated, dtype, relu, rows, width, columns):
     g = torch.Generator().manual_seed(width)
-    x, weight = Matrix(g, rows, width, dtype), Matrix(g, columns, width, dtype)
+    x, weight = (Matrix(g, n, width, dtype, in_chunks=True) for n in (rows, columns))
     assert same_bits(ordered_linear(emulated, x, weight, relu), ops.ordered_linear(x.values, weight.values, relu))
 
 
 @DTYPES
-@pytest.mark.parametrize(("padding", "offset"), [(0, 1), (3, 0), (8, 8)])
-def test_strides_and_alignments(emulated, dtype, padding, offset):
+@pytest.mark.parametrize(("padding", "offset"), [(0, 4), (4, 0), (8, 8)])
+def test_strides_and_offsets_of_whole_chunks(emulated, dtype, padding, offset):
     g = torch.Generator().manual_seed(0)
     x, weight = (Matrix(g, rows, 72, dtype, padding=padding, offset=offset) for rows in (20, 30))
     result = ordered_linear(emulated, x, weight, padding=padding)
     assert same_bits(result, ops.ordered_linear(x.values, weight.values))
+
+
+@DTYPES
+def test_what_lies_behind_a_row_does_not_matter(emulated, dtype):
+    x, weight = (Matrix(torch.Generator(), rows, 37, dtype, padding=3) for rows in (20, 30))  # NaNs
+    assert same_bits(ordered_linear(emulated, x, weight), ops.ordered_linear(x.values, weight.values))
+
+
+@pytest.mark.parametrize("options", [{"offset": 1}, {"padding": 1}])
+def test_rows_that_start_elsewhere_are_refused(emulated, options):
+    x = Matrix(torch.Generator(), 9, 8, torch.float64, **options)
+    with pytest.raises(ValueError, match=r"^factors: expected rows that start at multiples of 16 bytes$"):
+        ordered_linear(emulated, x, x)
 
 
 @DTYPES
@@ -53,7 +66,7 @@ def test_any_order_of_lanes_gives_the_same(emulated, lane_order, dtype):
 @DTYPES
 def test_results_too_small_for_the_dtype_keep_their_sign(emulated, dtype):
     tiny = torch.finfo(dtype).tiny
-    x, weight = (Matrix(torch.Generator(), 1, 3, dtype) for _ in range(2))
+    x, weight = (Matrix(torch.Generator(), 1, 3, dtype, in_chunks=True) for _ in range(2))
     x.stored.copy_(torch.tensor([[tiny, 0, 0]]))
     weight.stored.copy_(torch.tensor([[-tiny, 0, 0]]))
     result = ordered_linear(emulated, x, weight)

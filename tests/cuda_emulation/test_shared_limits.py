@@ -8,7 +8,7 @@ from cases.stored import DTYPES, PRECISIONS, SUFFIXES, Matrix, filled, packed
 
 KB = 1024
 LIMITS = (48 * KB, 99 * KB, 163 * KB, 227 * KB)
-TILES = ("masked_matmul", "block_matmul", "gram")
+TILES = ("block_matmul", "gram")
 SHAPES = [(1, 1), (130, 70), (256, 512), (500, 500), (1100, 1100), (2000, 2000), (8192, 8192)]
 # One multiprocessor takes large tiles as soon as there is work for one.
 SMALL_CARD = made_up(86, 1)
@@ -16,22 +16,14 @@ LARGE_CARD = made_up(80, 1)
 
 
 def kinds(family):
-    if family == "block_matmul":
-        return "tf32x3", "tf32", "f64", "bf16"
-    return (
-        ("strict", "tf32x3", "tf32", "f64", "bf16")
-        if family == "masked_matmul"
-        else ("strict", "tf32x3", "tf32", "f64")
-    )
+    return ("tf32x3", "tf32", "f64", "bf16") if family == "block_matmul" else ("strict", "tf32x3", "tf32", "f64")
 
 
 def problems(family):
     """Arguments of the family's choice behind the device, for problems of many sizes, and those before it."""
     for rows, columns in SHAPES:
         for symmetric in (False, True) if rows == columns else (False,):
-            if family == "masked_matmul":
-                yield from (((kind,), (rows, columns)) for kind in kinds(family) if not symmetric)
-            elif family == "block_matmul":
+            if family == "block_matmul":
                 sizes = ((rows, columns, block) for block in (32, 64, 128, 256) if not symmetric)
                 yield from (((kind,), size) for kind in kinds(family) for size in sizes)
             elif family == "gram":
@@ -68,11 +60,6 @@ def test_where_all_configurations_start_the_limit_changes_nothing(emulated, fami
 @pytest.mark.parametrize(
     ("family", "kind", "names"),
     [
-        ("masked_matmul", "strict", (None, "strict_64x64", "strict_128x128", "strict_128x128")),
-        ("masked_matmul", "tf32x3", (None, "tf32x3_64x64", "tf32x3_128x128", "tf32x3_128x128")),
-        ("masked_matmul", "tf32", (None, "tf32_64x64", "tf32_128x128", "tf32_128x128")),
-        ("masked_matmul", "bf16", (None, "bf16_64x64", "bf16_128x128", "bf16_128x128")),
-        ("masked_matmul", "f64", ("f64_32x32", "f64_64x64", "f64_64x64", "f64_64x64")),
         ("block_matmul", "tf32x3", (None, "tf32x3_128x64", "tf32x3_128x128", "tf32x3_128x128")),
         ("block_matmul", "tf32", (None, "tf32_128x128", "tf32_256x128", "tf32_256x128")),
         ("block_matmul", "bf16", (None, "bf16_128x128", "bf16_256x128", "bf16_256x128")),
@@ -88,7 +75,7 @@ def test_where_all_configurations_start_the_limit_changes_nothing(emulated, fami
 )
 def test_large_problems_take_the_largest_tile_that_starts(emulated, family, kind, names):
     before = (kind,) if family in TILES else ()
-    last = {"masked_matmul": (), "block_matmul": (256,)}.get(family, (False,))
+    last = (256,) if family == "block_matmul" else (False,)
     behind = ((kind,) if family == "infinite_ntk" else ()) + (8192, 8192) + last
     for limit, name in zip(LIMITS, names, strict=True):
         chosen = choose(emulated, family, made_up(80, 108, limit), before, behind)
@@ -99,33 +86,23 @@ def test_large_problems_take_the_largest_tile_that_starts(emulated, family, kind
             assert chosen["name"] == name
 
 
-@pytest.mark.parametrize(("family", "shape"), [("masked_matmul", (96, 96)), ("gram", (96, 96, False))])
-def test_blocks_that_share_a_multiprocessor_are_those_that_fit(emulated, family, shape):
+def test_blocks_that_share_a_multiprocessor_are_those_that_fit(emulated):
     # 9 small tiles, or 4 large ones whose time is that of 12 small ones. With 164 KB four small tiles share a
     # multiprocessor, so 9 take as long as 12; with 100 KB two do, and 9 take as long as 10.
-    assert choose(emulated, family, LARGE_CARD, ("f64",), shape)["name"] == "f64_64x64"
-    assert choose(emulated, family, SMALL_CARD, ("f64",), shape)["name"] == "f64_32x32"
+    for card, name in ((LARGE_CARD, "f64_64x64"), (SMALL_CARD, "f64_32x32")):
+        assert choose(emulated, "gram", card, ("f64",), (96, 96, False))["name"] == name
 
 
 # Results
 
 
-def masked(emulated, kind, left, right, device, configuration=-1):
-    out = filled(len(left.values), len(right.values), DTYPES[kind])
-    run = getattr(emulated, f"masked_matmul_{SUFFIXES[out.dtype]}")
-    run(
-        *(left.view, right.view, out.data_ptr(), out.stride(0), (0, 0), PRECISIONS[kind], device),
-        configuration=configuration,
-    )
-    return out
-
-
-def gram(emulated, kind, factors, device):
+def gram(emulated, kind, factors, device, configuration=-1):
     n = len(factors[0].values)
     out = filled(n, n, DTYPES[kind])
     act, delta = (factor.view for factor in factors)
     run = getattr(emulated, f"gram_{SUFFIXES[out.dtype]}")
-    run(n, n, True, [(act, act, delta, delta, 0.0)], out.data_ptr(), n, PRECISIONS[kind], device)
+    terms = [(act, act, delta, delta, 0.0)]
+    run(n, n, True, terms, out.data_ptr(), n, PRECISIONS[kind], device, configuration=configuration)
     return out
 
 
@@ -138,28 +115,12 @@ def error(result, reference):
     return np.abs(wide(result) - reference).max()
 
 
-@pytest.mark.parametrize("kind", ["strict", "tf32x3", "f64", "bf16", "tf32"])
-def test_masked_products_of_a_small_card_follow_the_accuracy_rule(emulated, kind):
-    shape = (128, 128)
-    small, large = (choose(emulated, "masked_matmul", card, (kind,), shape) for card in (SMALL_CARD, LARGE_CARD))
-    assert small["name"] == large["name"] if kind == "f64" else small["tile_rows"] < large["tile_rows"]
-    g = torch.Generator().manual_seed(0)
-    left, right = (Matrix(g, rows, 300, DTYPES[kind], gated=True) for rows in shape)
-    result = masked(emulated, kind, left, right, SMALL_CARD)
-    reference = wide(left.values) @ wide(right.values).T
-    if kind == "tf32":  # 11 bits of every element
-        bound = 2**-10 * (np.abs(wide(left.values)) @ np.abs(wide(right.values)).T)
-        assert (np.abs(wide(result) - reference) <= bound).all()
-    else:
-        assert error(result, reference) <= 2 * error(left.values @ right.values.T, reference)
-
-
 @pytest.mark.parametrize("kind", ["strict", "tf32x3", "f64", "tf32"])
 def test_grams_of_a_small_card_follow_the_accuracy_rule(emulated, kind):
     small, large = (choose(emulated, "gram", card, (kind,), (128, 128, True)) for card in (SMALL_CARD, LARGE_CARD))
     assert small["name"] == large["name"] if kind == "f64" else small["tile_rows"] < large["tile_rows"]
     g = torch.Generator().manual_seed(0)
-    factors = [Matrix(g, 128, width, DTYPES[kind], gated=True) for width in (300, 70)]
+    factors = [Matrix(g, 128, width, DTYPES[kind], in_chunks=True) for width in (300, 70)]
     result = gram(emulated, kind, factors, SMALL_CARD)
     reference, plain, sizes = 1, 1, 1
     for factor in factors:
@@ -175,30 +136,23 @@ def test_grams_of_a_small_card_follow_the_accuracy_rule(emulated, kind):
 # Devices on which nothing starts
 
 
-@pytest.mark.parametrize("kind", ["strict", "tf32x3", "tf32", "bf16"])
-def test_masked_products_say_what_they_need(emulated, kind):
+@pytest.mark.parametrize("kind", ["strict", "tf32x3", "tf32"])
+def test_grams_say_what_they_need(emulated, kind):
     g = torch.Generator().manual_seed(0)
-    left, right = (Matrix(g, 9, 70, DTYPES[kind]) for _ in range(2))
-    needed = min(e["shared_bytes"] for e in emulated.masked_matmul_configurations() if e["arithmetic"] == kind)
-    message = f"^masked_matmul: needs {needed} bytes of shared memory for a block, and the device has "
+    factors = [Matrix(g, 9, width, DTYPES[kind], in_chunks=True) for width in (70, 64)]
+    needed = min(e["shared_bytes"] for e in emulated.gram_configurations() if e["arithmetic"] == kind)
     for limit in (48 * KB, needed - 1):
-        with pytest.raises(RuntimeError, match=f"{message}{limit}$"):
-            masked(emulated, kind, left, right, made_up(80, 108, limit))
-    assert masked(emulated, kind, left, right, made_up(80, 108, needed)).isfinite().all()
+        message = f"^gram: needs {needed} bytes of shared memory for a block, and the device has {limit}$"
+        with pytest.raises(RuntimeError, match=message):
+            gram(emulated, kind, factors, made_up(80, 108, limit))
+    assert gram(emulated, kind, factors, made_up(80, 108, needed)).isfinite().all()
 
 
 def test_configurations_that_are_given_must_start_too(emulated):
     g = torch.Generator().manual_seed(0)
-    left, right = (Matrix(g, 9, 70, torch.float32) for _ in range(2))
-    with pytest.raises(RuntimeError, match=r"needs 164352 bytes .* the device has 101376"):
-        masked(emulated, "strict", left, right, SMALL_CARD, configuration=0)
-
-
-def test_grams_say_what_they_need(emulated):
-    g = torch.Generator().manual_seed(0)
-    factors = [Matrix(g, 9, width, torch.float32) for width in (70, 64)]
-    with pytest.raises(RuntimeError, match=r"^gram: needs 66048 bytes of shared memory .* has 49152$"):
-        gram(emulated, "tf32x3", factors, made_up(80, 108, 48 * KB))
+    factors = [Matrix(g, 9, width, torch.float32, in_chunks=True) for width in (70, 64)]
+    with pytest.raises(RuntimeError, match=r"needs 163840 bytes .* the device has 101376"):
+        gram(emulated, "strict", factors, SMALL_CARD, configuration=0)
 
 
 def test_the_other_families_say_what_they_need(emulated):

@@ -150,16 +150,6 @@ def test_products_are_as_accurate_as_those_of_torch(cuda_device, dtype, precisio
         assert error <= 2 * error_torch + torch.finfo(dtype).eps / 2 * size
 
 
-def test_tf32_has_eleven_bits(device):
-    ops.select_cuda_precision("tf32")
-    case = Case(40, 300, 70, torch.float32, entries=factor)
-    size = [t.numpy() for t in products(reference, [t.double().abs() for t in case.tensors()], case.gates())]
-    found = on_device(device, case, method="masked")
-    for out, exact, bound in zip(found, case.exact(), size, strict=True):
-        assert (np.abs(out.numpy() - exact) <= 2.0**-9 * bound).all()
-    assert errors([found], [case.exact()])[0] > 4 * errors([case.dense()], [case.exact()])[0]
-
-
 # What is off
 
 

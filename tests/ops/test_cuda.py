@@ -164,31 +164,15 @@ def test_quantities_are_numbered_as_the_compiled_modules_number_them():
 # Which product is taken
 
 
-@pytest.mark.parametrize(
-    ("method", "gated", "masked"),
-    [
-        ("auto", True, False),
-        ("auto", False, False),
-        ("masked", False, True),
-        ("masked", True, True),
-        ("dense", True, False),
-    ],
-)
-def test_auto_is_dense(monkeypatch, method, gated, masked):
-    calls = []
-
-    class Kernels:
-        def masked_matmul(self, *arguments):
-            calls.append(arguments)
-            return torch.zeros(3, 5)
-
-    monkeypatch.setattr(cuda, "kernels", Kernels)
-    gate = [ops.pack_bits(torch.ones(3, 4, dtype=torch.bool))] if gated else []
+@pytest.mark.parametrize("method", ops.METHODS)
+@pytest.mark.parametrize("gated", [False, True])
+def test_gates_of_neurons_make_every_method_dense(monkeypatch, method, gated):
+    monkeypatch.setattr(cuda, "kernels", None)  # calling it fails
+    gate = [ops.pack_bits(torch.tensor([[True, False, True, True]]).expand(3, 4))] if gated else []
     out = registration.CUDA["masked_matmul"](
         torch.ones(3, 4), torch.ones(5, 4), False, True, gate, [], [], ops.METHODS.index(method)
     )
-    assert bool(calls) == masked
-    assert torch.equal(out, torch.zeros(3, 5) if masked else torch.full((3, 5), 4.0))
+    assert torch.equal(out, torch.full((3, 5), 3.0 if gated else 4.0))
 
 
 def test_layouts_are_those_that_the_public_names_promise():

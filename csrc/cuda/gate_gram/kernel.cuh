@@ -58,8 +58,6 @@ class SideCopy {
 template <class Layout>
 class BitCopies {
  public:
-  static constexpr bool gated = false;
-
   __device__ __forceinline__ BitCopies(const GateGramArguments& a, int row0, int column0)
       : rows_(a.rows, a.row_count, row0),
         columns_(a.columns, a.column_count, column0),

@@ -22,7 +22,7 @@ inline constexpr TileConfiguration gram_table[] = {
 
 constexpr int gram_configurations = static_cast<int>(std::size(gram_table));
 constexpr int gram_shared_bytes(const TileConfiguration& tile) {
-  return tile.stages * tile.stage_bytes() + search_bytes + tile.sum_bytes();
+  return tile.stages * tile.stage_bytes() + tile.sum_bytes();
 }
 
 constexpr int choose_gram(Arithmetic arithmetic, const Device& device, std::int64_t rows, std::int64_t columns,

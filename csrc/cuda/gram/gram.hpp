@@ -7,7 +7,8 @@
 
 namespace gatentk::cuda {
 
-// Sums are kept in T. Gates of both sides of a factor mask it; without gates the product is dense.
+// Sums are kept in T. Factors have no gates: their rows start at multiples of 16 bytes and are followed by zeros up to
+// the next one; std::invalid_argument where they have, or start elsewhere.
 // `precision` counts for floats only, see arithmetic_of: a term with a narrow factor may take another arithmetic than
 // the rest. `configuration` is an index into gram_table of the arithmetic that is asked for, for all terms, or -1.
 template <class T>

@@ -100,7 +100,6 @@ __global__ void __launch_bounds__(GramTile<configuration>::threads, gram_table[c
   using T = typename Tile::Element;
   SharedArena arena;
   const Shared<T> stages = arena.take<T>(Tile::stages * Tile::stage_elements, 128);
-  const Shared<unsigned> bits = arena.take<unsigned>(max_searched_tiles / 32);
   const SharedSums<Tile> act(arena.take<T>(SharedSums<Tile>::elements));
   const int2 tile = grouped_tile(blockIdx.x, tiles_down, tiles_across);
   const int row0 = tile.x * Tile::rows, column0 = tile.y * Tile::columns;
@@ -112,7 +111,7 @@ __global__ void __launch_bounds__(GramTile<configuration>::threads, gram_table[c
     const TermArguments<T>& term = arguments.terms[step / 2];
     const FactorArguments<T>& factor = term.factors[step % 2];
     sums.clear();
-    multiply_tiles<Tile>(factor.rows, row0, factor.columns, column0, stages, bits, sums, [&](bool first, bool last) {
+    multiply_tiles<Tile>(factor.rows, row0, factor.columns, column0, stages, sums, [&](bool first, bool last) {
       if (step % 2 == 0) {
         act.add(sums, last ? static_cast<T>(term.bias) : T(0), first);
       } else {

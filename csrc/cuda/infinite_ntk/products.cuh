@@ -173,8 +173,6 @@ class SampleCopies {
   using L = Layout<T, side>;
 
  public:
-  static constexpr bool gated = false;
-
   __device__ __forceinline__ SampleCopies(const PairArguments<T>& a, int row0, int column0, int steps)
       : x_(a.x, a.width, a.wide, row0), z_(a.z, a.width, a.wide, column0), steps_(steps) {}
 

@@ -47,9 +47,8 @@ __global__ void __launch_bounds__(OrderedTile<T>::threads)
   const Shared<T> stages = arena.take<T>(Tile::stages * Tile::stage_elements, 128);
   const int2 tile = grouped_tile(blockIdx.x, tiles_down, tiles_across);
   const int row0 = tile.x * Tile::rows, column0 = tile.y * Tile::columns;
-  const int width = arguments.x.width, tiles = (width + Tile::depth - 1) / Tile::depth;
-  const ActiveTiles active(tiles, {}, true);
-  Copies copies(arguments.x, row0, arguments.weight, column0, active);
+  const int width = arguments.x.width;
+  Copies copies(arguments.x, row0, arguments.weight, column0);
   const Multiplier<Tile> multiply;
   Sums<Tile> sums;
   sums.clear();
@@ -58,7 +57,7 @@ __global__ void __launch_bounds__(OrderedTile<T>::threads)
       multiply(stage, Copies::right_of(stage), sums);
     else
       multiply_rest<Tile>(stage, Copies::right_of(stage), width - i * Tile::depth, sums);
-    return i + 1 < tiles;
+    return i + 1 < copies.tiles();
   });
 #pragma unroll
   for (int i = 0; i < Tile::sums_down; ++i) {

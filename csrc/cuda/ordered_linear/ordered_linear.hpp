@@ -6,7 +6,8 @@
 
 namespace gatentk::cuda {
 
-// Bit for bit the result of the CPU. T: float, double.
+// Bit for bit the result of the CPU. T: float, double. Rows start at multiples of 16 bytes and are read up to the next
+// one, whatever is there; std::invalid_argument where they start elsewhere.
 template <class T>
 void ordered_linear(const OrderedProduct<T>& product, const Device& device);
 

@@ -55,10 +55,6 @@ struct TileConfiguration {
   constexpr int resident(int architecture) const { return architecture >= 90 ? resident_90 : resident_80; }
 };
 
-// k-tiles whose gates are searched for tiles to skip; longer products visit all.
-constexpr int max_searched_tiles = 4096;
-constexpr int search_bytes = max_searched_tiles / 8;
-
 // The configuration of `arithmetic` that starts on the device and computes rows x columns outputs, or of these the
 // upper triangle, in the least time, counted in rounds of blocks over the whole GPU. A round takes as long as the
 // outputs of a multiprocessor; small tiles read every factor twice as often from L2 and count as if they reached

@@ -75,10 +75,9 @@ struct ConfiguredTile
 };
 
 // Every row of a tile starts at bank 0, so its eight 16-byte chunks are permuted: chunk c of row r lies at position
-// c ^ swizzle(r). Eight consecutive rows then have a chunk c in eight different places (a matrix load, and the copies
-// of a transposed factor, 8 rows x 16 bytes, touch all 32 banks once), and as the bits are reversed, so have two
-// consecutive rows their chunks c..c+3 (the 8 lanes x 16 bytes that f64 reads at once) and four their chunks c, c+1
-// (16 lanes x 8 bytes, a transposed factor of doubles).
+// c ^ swizzle(r). Eight consecutive rows then have a chunk c in eight different places (a matrix load touches all 32
+// banks once), and as the bits are reversed, so have two consecutive rows their chunks c..c+3 (the 8 lanes x 16 bytes
+// that f64 reads at once).
 __device__ __forceinline__ int swizzle(int row) {
   return (row & 1) << 2 | (row & 2) | (row >> 2 & 1);
 }
@@ -106,13 +105,6 @@ template <class Tile, int side>
 __device__ __forceinline__ int outer_index(int k, int row) {
   static_assert(side * static_cast<int>(sizeof(typename Tile::Element)) >= (Tile::chunk == 8 ? 64 : 128));
   return k * side + (row / Tile::chunk ^ outer_swizzle<Tile, side>(k)) * Tile::chunk + row % Tile::chunk;
-}
-
-// Gates of one k-tile of a stored row.
-template <class Tile>
-__device__ __forceinline__ unsigned tile_gates(const std::uint8_t* row, int tile) {
-  if constexpr (Tile::depth == 16) return reinterpret_cast<const std::uint16_t*>(row)[tile];
-  return reinterpret_cast<const unsigned*>(row)[tile];
 }
 
 }  // namespace gatentk::cuda

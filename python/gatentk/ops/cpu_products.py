@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gatentk import _core
 from gatentk.ops import cuda
-from gatentk.ops.bits import expand_bits, expand_on_cpu, gate_in_place, gate_rows_on_cpu, gated
+from gatentk.ops.bits import expand_on_cpu, gate_in_place, gate_rows_on_cpu, gated
 from gatentk.ops.blocks import multiply_rows, weight_gradient_of_rows
 from gatentk.ops.layouts import MaskedProduct, contiguous_rows, gate_view, view
 from gatentk.ops.plans import plan_address
@@ -79,9 +79,8 @@ def of_neurons(product: MaskedProduct) -> MaskedProduct:
     if max(product.blocks) == 1:
         return product
     widths = product.a.shape[1], product.b.shape[1], product.shape[1]
-    expand = expand_on_cpu if product.a.is_cpu else expand_bits
     gate_a, gate_b, gate_out = (
-        [expand(gate[0], width, block)] if gate and block > 1 else gate
+        [expand_on_cpu(gate[0], width, block)] if gate and block > 1 else gate
         for gate, width, block in zip(product.gates, widths, product.blocks, strict=True)
     )
     return product._replace(gate_a=gate_a, gate_b=gate_b, gate_out=gate_out, blocks=(1, 1, 1))

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from gatentk._core import Quantity
 from gatentk.errors import CudaMissingError
 from gatentk.ops.layouts import (
     GramProblem,
     InfiniteProblem,
-    MaskedProduct,
     contiguous_rows,
     counts,
     gate_view,
@@ -111,33 +111,12 @@ class CudaKernels:
                 )
         return out
 
-    def masked_matmul(self, *arguments: Any) -> Tensor:
-        """The product whose factors and result are masked where they have gates; plans are not used."""
-        product = MaskedProduct(*arguments)
-        out = product.result()
-        if not out.numel():
-            return out
-        run = getattr(self.core, f"masked_matmul_{_SUFFIXES[out.dtype]}")
-        a, b = contiguous_rows(product.a), contiguous_rows(product.b)
-        bits_a, bits_b, bits_out = (None if bits is None else _aligned(bits) for bits in product.bits)
-        with self._launch(a) as device:
-            run(
-                view(a, bits_a, product.transpose_a),
-                view(b, bits_b, not product.transpose_b),
-                out.data_ptr(),
-                out.stride(0),
-                gate_view(bits_out),
-                PRECISIONS.index(self._precision()),
-                device,
-            )
-        return out
-
     def ordered_linear(self, x: Tensor, weight: Tensor, relu: bool) -> Tensor:
         """See `gatentk.ops.ordered_linear`."""
         out = ordered_product(x, weight)
         if out.numel():
             run = getattr(self.core, f"ordered_linear_{_SUFFIXES[x.dtype]}")
-            x, weight = contiguous_rows(x), contiguous_rows(weight)
+            x, weight = _in_chunks(x), _in_chunks(weight)
             with self._launch(x) as device:
                 run(view(x), view(weight), relu, out.data_ptr(), out.stride(0), device)
         return out
@@ -149,17 +128,34 @@ class CudaKernels:
         if not out.numel():
             return out
         run = getattr(self.core, f"gram_{_SUFFIXES[out.dtype]}")
-        gates_act, gates_delta = (
-            [None if bits is None else _aligned(bits) for bits in side]
-            for side in (problem.gates_act, problem.gates_delta)
-        )
-        aligned = problem._replace(gates_act=gates_act, gates_delta=gates_delta)
+        dense = self._without_gates(problem)
         precision = PRECISIONS.index(self._precision())
         n, n_b = out.shape[-2:]
         with self._launch(out) as device:
-            for terms, matrix in aligned.members(out):
+            for terms, matrix in dense.members(out):
                 run(n, n_b, problem.symmetric, terms, matrix.data_ptr(), n_b, precision, device)
         return out
+
+    def _without_gates(self, problem: GramProblem) -> GramProblem:
+        """The same with masked copies of what gates mask: a kernel reads every row as often as there are tiles."""
+
+        def dense(factors: list[Tensor], gates: list[Tensor | None]) -> list[Tensor]:
+            masked = (
+                factor if bits is None else self.gate_rows(factor, bits, 1, factor.new_empty(factor.shape))
+                for factor, bits in zip(factors, gates, strict=True)
+            )
+            return [_in_chunks(factor) for factor in masked]
+
+        none: list[Tensor | None] = [None] * len(problem.acts)
+        right = none[: len(problem.acts_b)]
+        return problem._replace(
+            acts=dense(problem.acts, problem.gates_act),
+            deltas=dense(problem.deltas, problem.gates_delta),
+            acts_b=dense(problem.acts_b, right),
+            deltas_b=dense(problem.deltas_b, right),
+            gates_act=none,
+            gates_delta=none,
+        )
 
     def infinite_ntk(self, x: Tensor, z: Tensor | None, depths: list[int], quantity: str) -> Tensor:
         """See `gatentk.ops.infinite_ntk`."""
@@ -209,6 +205,19 @@ def _aligned(bits: Tensor) -> Tensor:
     if rows.data_ptr() % 16 or any(stride % 16 for stride in rows.stride()[:-1]):
         rows = rows.clone(memory_format=torch.contiguous_format)
     return rows
+
+
+def _in_chunks(matrix: Tensor) -> Tensor:
+    """The same rows where kernels can copy them in pieces of 16 bytes: they start at multiples of 16 bytes, and zeros
+    follow up to the next one. Copies only if they do not.
+    """
+    rows = contiguous_rows(matrix)
+    size, width = rows.element_size(), rows.shape[-1]
+    missing = -width % (16 // size)
+    starts = rows.data_ptr(), *(stride * size for stride in rows.stride()[:-1])
+    if width == 0 or (missing == 0 and all(start % 16 == 0 for start in starts)):
+        return rows
+    return pad(rows, (0, missing))[..., :width]
 
 
 def serves(tensor: Tensor) -> bool:

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from gatentk.checks import FLOATS, check_integer, describe
-from gatentk.ops import cuda
 from gatentk.ops.arguments import check_bits, check_device, check_matrix
 from gatentk.ops.autocast import as_matmul, same_dtype, without_autocast
 from gatentk.ops.bits import add_gated_bias, gate_in_place
-from gatentk.ops.cpu_products import PATHS, dense_product, has_block_kernel, of_neurons
+from gatentk.ops.cpu_products import PATHS, dense_product, has_block_kernel
 from gatentk.ops.layouts import MaskedProduct, units
 from gatentk.ops.paths import path
 from gatentk.ops.plans import GateRows, block_of, checked_plans
@@ -62,7 +61,8 @@ def masked_linear(
         gate_in: (..., n, row_bytes(in_features)) packed bits, or a layer of a gate table, which caches its plans.
         gate_out: the same for out_features; outputs that are off are exact zeros.
         method: "masked" skips, "dense" multiplies everything, "auto" chooses by sizes, densities and a calibration of
-            the processor (docs/skipping.md); on a CUDA device it is "dense", in the precision of torch's products.
+            the processor (docs/skipping.md). On a CUDA device gates of single neurons make every method "dense", in the
+            precision of torch's products.
         block: neighbouring neurons that share a bit, ceil(width / block) bits a row; left out, it is that of the
             layer, or 1 for packed bits.
         bias: (out_features) of the same dtype, or None.
@@ -192,8 +192,6 @@ def _multiply_on_cuda(*arguments: Any) -> Tensor:
     if given.bias is not None:
         out = _multiply_on_cuda(*given._replace(bias=None)).add_(given.bias)
         return gate_in_place(out, given.gate_out[0], given.blocks[2]) if given.gate_out else out
-    if METHODS[given.method] == "masked":
-        return cuda.kernels().masked_matmul(*of_neurons(given))
     # Gates of neurons leave no tile empty: on an H100 cuBLAS was faster in every arithmetic (docs/cuda.md).
     return dense_product(given)
 

@@ -17,8 +17,6 @@
 #include "cuda/gram/gram.hpp"
 #include "cuda/infinite_ntk/configurations.hpp"
 #include "cuda/infinite_ntk/infinite_ntk.hpp"
-#include "cuda/masked_matmul/configurations.hpp"
-#include "cuda/masked_matmul/masked_matmul.hpp"
 #include "cuda/ordered_linear/ordered_linear.hpp"
 #include "cuda/pack_bits/pack_bits.hpp"
 #include "emulator/block.hpp"
@@ -77,26 +75,17 @@ GateView random_gates(std::int64_t rows, std::int64_t width) {
   return {bits, stride};
 }
 
-struct Layout {
-  bool transposed, gated;
-  std::int64_t padding;  // elements between stored rows; with 0, rows start at odd places
-};
-constexpr Layout gated{false, true, 3}, dense{false, false, 0}, gated_transposed{true, true, 0},
-    transposed{true, false, 3};
-
+// Rows follow each other, or in_chunks start at multiples of 16 bytes that zeros fill up.
 template <class T>
-RowsView<T> random_matrix(std::int64_t rows, std::int64_t width, const Layout& layout) {
+RowsView<T> random_matrix(std::int64_t rows, std::int64_t width, bool in_chunks) {
+  constexpr std::int64_t chunk = 16 / sizeof(T);
   RowsView<T> view;
-  const std::int64_t stored = layout.transposed ? width : rows, length = layout.transposed ? rows : width;
   view.rows = rows;
   view.width = width;
-  view.stride = length + layout.padding;
-  view.transposed = layout.transposed;
-  const auto count = static_cast<std::size_t>((stored - 1) * view.stride + length);
-  T* values = array<T>(count);
-  fill(values, count);
+  view.stride = in_chunks ? (width + chunk - 1) / chunk * chunk : width;
+  T* values = array<T>(static_cast<std::size_t>(rows * view.stride));
+  for (std::int64_t i = 0; i < rows; ++i) fill(values + i * view.stride, static_cast<std::size_t>(width));
   view.data = values;
-  if (layout.gated) view.gates = random_gates(stored, length);
   return view;
 }
 
@@ -120,63 +109,37 @@ std::vector<Precision> precisions() {
 }
 
 template <class T>
-void masked_matmul_cases() {
-  for (const Layout& layout : cases({gated, dense, gated_transposed, transposed})) {
-    for (const auto& [rows, columns, width] : cases<std::array<int, 3>>({{33, 37, 69}, {5, 1, 1}})) {
-      MaskedProduct<T> product;
-      product.left = random_matrix<T>(rows, width, layout);
-      product.columns = random_matrix<T>(columns, width, layout);
-      product.out_stride = columns;
-      product.out = array<T>(static_cast<std::size_t>(rows * columns));
-      if (layout.gated) product.gates = random_gates(rows, columns);
-      for (const Precision precision : precisions<T>()) {
-        for (const int configuration : configurations<T>(cuda::masked_matmul_table, precision)) {
-          cuda::masked_matmul(product, precision, devices[0], configuration);
-        }
-      }
-    }
-  }
-}
-
-template <class T>
 void ordered_linear_cases() {
-  for (const Layout& layout : cases({dense, {false, false, 3}})) {
-    const RowsView<T> x = random_matrix<T>(9, 21, layout), weight = random_matrix<T>(35, 21, layout);
-    cuda::ordered_linear(OrderedProduct<T>{x, weight, true, array<T>(9 * 35), 35}, devices[0]);
-  }
+  const RowsView<T> x = random_matrix<T>(9, 21, true), weight = random_matrix<T>(35, 21, true);
+  cuda::ordered_linear(OrderedProduct<T>{x, weight, true, array<T>(9 * 35), 35}, devices[0]);
 }
 
 template <class T>
-GramTerm<T> gram_term(std::int64_t rows, std::int64_t columns, bool symmetric, const Layout& layout, std::int64_t act,
-                      std::int64_t delta) {
+GramTerm<T> gram_term(std::int64_t rows, std::int64_t columns, bool symmetric, std::int64_t act, std::int64_t delta) {
   GramTerm<T> term;
-  term.act.rows = random_matrix<T>(rows, act, layout);
-  term.act.columns = symmetric ? term.act.rows : random_matrix<T>(columns, act, layout);
+  term.act.rows = random_matrix<T>(rows, act, true);
+  term.act.columns = symmetric ? term.act.rows : random_matrix<T>(columns, act, true);
   term.bias = 0.5;
   if (delta == 0) return term;
-  term.delta.rows = random_matrix<T>(rows, delta, layout);
-  term.delta.columns = symmetric ? term.delta.rows : random_matrix<T>(columns, delta, layout);
+  term.delta.rows = random_matrix<T>(rows, delta, true);
+  term.delta.columns = symmetric ? term.delta.rows : random_matrix<T>(columns, delta, true);
   return term;
 }
 
 template <class T>
 void gram_cases() {
   for (const bool symmetric : cases({true, false})) {
-    for (const Layout& layout : cases({gated, dense})) {
-      GramProblem<T> problem;
-      problem.rows = 35;
-      problem.columns = symmetric ? 35 : 18;
-      problem.symmetric = symmetric;
-      problem.terms = {gram_term<T>(35, problem.columns, symmetric, layout, 69, 0),
-                       gram_term<T>(35, problem.columns, symmetric, layout, 66, 77)};
-      problem.out_stride = problem.columns;
-      problem.out = array<T>(static_cast<std::size_t>(problem.rows * problem.columns));
-      for (const Precision precision : precisions<T>()) {
-        for (const int configuration : configurations<T>(cuda::gram_table, precision)) {
-          cuda::gram(problem, precision, devices[0], configuration);
-        }
-      }
-    }
+    GramProblem<T> problem;
+    problem.rows = 35;
+    problem.columns = symmetric ? 35 : 18;
+    problem.symmetric = symmetric;
+    problem.terms = {gram_term<T>(35, problem.columns, symmetric, 69, 0),
+                     gram_term<T>(35, problem.columns, symmetric, 66, 77)};
+    problem.out_stride = problem.columns;
+    problem.out = array<T>(static_cast<std::size_t>(problem.rows * problem.columns));
+    for (const Precision precision : precisions<T>())
+      for (const int configuration : configurations<T>(cuda::gram_table, precision))
+        cuda::gram(problem, precision, devices[0], configuration);
   }
 }
 
@@ -188,8 +151,8 @@ void infinite_ntk_cases() {
       InfiniteProblem<T> problem;
       problem.quantity = quantity;
       problem.symmetric = symmetric;
-      problem.x = random_matrix<T>(37, 7, dense);
-      problem.z = symmetric ? problem.x : random_matrix<T>(33, 7, dense);
+      problem.x = random_matrix<T>(37, 7, false);
+      problem.z = symmetric ? problem.x : random_matrix<T>(33, 7, false);
       problem.depths = {1, 3};
       if (by_layer(quantity)) problem.depths = {3};
       problem.out_stride = problem.z.rows;
@@ -259,9 +222,6 @@ struct Family {
 };
 
 constexpr Family families[] = {
-    {"masked_matmul float", &masked_matmul_cases<float>},
-    {"masked_matmul double", &masked_matmul_cases<double>},
-    {"masked_matmul bfloat16", &masked_matmul_cases<cuda::Bfloat16>},
     {"ordered_linear float", &ordered_linear_cases<float>},
     {"ordered_linear double", &ordered_linear_cases<double>},
     {"gram float", &gram_cases<float>},
