@@ -39,7 +39,7 @@ __device__ __forceinline__ void multiply_rest(Shared<T> left, Shared<T> right, i
 }
 
 template <class T>
-__global__ void __launch_bounds__(OrderedTile<T>::threads)
+__global__ void __launch_bounds__(OrderedTile<T>::threads, ordered_tile.resident_80)
     ordered_linear_kernel(const OrderedArguments<T> arguments, int tiles_down, int tiles_across) {
   using Tile = OrderedTile<T>;
   using Copies = FactorCopies<Tile>;
