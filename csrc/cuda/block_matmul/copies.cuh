@@ -164,8 +164,8 @@ class UnitGates {
     for (int g = 0; g < groups; ++g) here_[g] = read(g, 0), ahead_[g] = read(g, 1);
   }
 
-  // Bit i: whether this lane's chunk in the next k-tile is on in copy i.
-  __device__ __forceinline__ unsigned next() {
+  // Bit i: whether this lane's chunk in the k-tile is on in copy i.
+  __device__ __forceinline__ unsigned current() const {
     unsigned on = 0;
 #pragma unroll
     for (int g = 0; g < groups; ++g) {
@@ -178,9 +178,13 @@ class UnitGates {
       votes >>= lane_index() / 8 * 8;
       on = groups == 1 ? votes : on | (votes & 0xffu) << 8 * g;
     }
+    return on;
+  }
+
+  // To the next k-tile.
+  __device__ __forceinline__ void advance() {
     left_of_unit_ -= Tile::depth;
     if (left_of_unit_ <= 0) go_on();
-    return on;
   }
 
  private:
@@ -211,7 +215,7 @@ class UnitGates {
   const BlockArguments<T>& arguments_;  // a parameter of the kernel: read where needed, not held in registers
   Shared<int> rows_;
   unsigned here_[groups], ahead_[groups];  // ahead_ is read long before it is used
-  int left_of_unit_, unit_ = 0;            // of the k from the next tile on
+  int left_of_unit_, unit_ = 0;            // of the tile's first k: its unit, and what is left of that
 };
 
 }  // namespace gatentk::cuda

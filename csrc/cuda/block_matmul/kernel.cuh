@@ -7,7 +7,6 @@
 #include "cuda/block_matmul/configurations.hpp"
 #include "cuda/block_matmul/copies.cuh"
 #include "cuda/tile/multiply.cuh"
-#include "cuda/tile/pipeline.cuh"
 #include "cuda/tile/sums.cuh"
 
 namespace gatentk::cuda {
@@ -30,20 +29,24 @@ template <class Tile>
 class GatheredCopies {
  public:
   using T = typename Tile::Element;
-  static constexpr bool gated = false;  // gates are in registers when a copy starts
   using Left = ListedRows<Tile>;
   using Right = std::conditional_t<Tile::right_layout == Layout::k_outer, DepthChunks<Tile>, NeighbouringRows<Tile>>;
 
   __device__ __forceinline__ GatheredCopies(const BlockArguments<T>& a, Shared<int> rows, int column0)
       : left_(a, rows), right_(a, column0), gates_(a, rows), k_left_(a.width) {}
 
-  __device__ __forceinline__ bool more() const { return k_left_ > 0; }
-
+  // Starts the copies of the k-tile, zeros behind the last one. No branches.
   __device__ __forceinline__ void start(Shared<T> stage) {
-    const unsigned on = gates_.next();
+    const unsigned on = gates_.current();
     left_.copy_next(stage, Left::lane_k() < k_left_ ? on : 0u);
     right_.copy_next(right_of(stage), k_left_);
+    commit_copies();
+  }
+
+  // To the next k-tile.
+  __device__ __forceinline__ void advance() {
     k_left_ -= Tile::depth;
+    gates_.advance();
   }
 
   static __device__ __forceinline__ Shared<T> right_of(Shared<T> stage) { return stage.from(Tile::rows * Tile::depth); }
@@ -52,7 +55,7 @@ class GatheredCopies {
   Left left_;
   Right right_;
   UnitGates<Tile> gates_;
-  int k_left_;  // of the factors from the next tile on
+  int k_left_;  // of the factors from the tile on
 };
 
 __device__ __forceinline__ void store_pair(float* to, float a, float b) {
@@ -78,6 +81,36 @@ __device__ __forceinline__ void write_zeros(const BlockArguments<T>& a, const in
     for (int c = first; c < min(Tile::columns, a.columns - column0); c += lanes * Tile::chunk)
       *reinterpret_cast<float4*>(out + c) = make_float4(0, 0, 0, 0);
   }
+}
+
+// Adds the products of all k-tiles to `sums`; calls flush(i) after tile i but the last. `stages` holds the
+// configuration's stages: while one is multiplied the copies of the next ones are under way.
+//
+// A turn is straight code from its barrier to the flush, so that the compiler puts copies between products: after a
+// barrier all warps would otherwise copy at the same time, and no one would multiply.
+template <class Tile, class Flush>
+__device__ __forceinline__ void multiply_gathered(GatheredCopies<Tile>& copies, int width,
+                                                  Shared<typename Tile::Element> stages, Sums<Tile>& sums,
+                                                  Flush&& flush) {
+  constexpr int size = Tile::stage_elements;
+#pragma unroll 1
+  for (int s = 0; s + 1 < Tile::stages; ++s) copies.start(stages.from(s * size)), copies.advance();
+  const Multiplier<Tile> multiply;
+  int use = 0, fill = Tile::stages - 1;
+#pragma unroll 1
+  for (int i = 0;; ++i) {
+    wait_copies<Tile::stages - 2>();
+    __syncthreads();  // tile i is complete, and all warps are done with the stage that is filled next
+    const auto stage = stages.from(use * size);
+    copies.start(stages.from(fill * size));
+    multiply(stage, copies.right_of(stage), sums);
+    fill = use;
+    use = use + 1 == Tile::stages ? 0 : use + 1;
+    if ((i + 1) * Tile::depth >= width) break;
+    copies.advance();
+    flush(i);
+  }
+  wait_copies<0>();
 }
 
 // A tile's samples: those that are on as they are, those that are off with all bits inverted, and where there is none:
@@ -135,28 +168,18 @@ __global__ void __launch_bounds__(BlockTile<configuration, right>::threads,
   Sums<Tile> sums;
   sums.clear();
   GatheredCopies<Tile> copies(a, rows, column0);
-  const Multiplier<Tile> multiply;
-  const auto multiply_all = [&](auto&& flush) {
-    run_pipeline<Tile::stages, Tile::stage_elements>(stages, copies, [&](Shared<T> stage, int i) {
-      multiply(stage, GatheredCopies<Tile>::right_of(stage), sums);
-      const bool last = (i + 1) * Tile::depth >= a.width;
-      flush(i, last);
-      return !last;
-    });
-  };
   if constexpr (Tile::flush_tiles == 0) {
-    multiply_all([](int, bool) {});
+    multiply_gathered(copies, a.width, stages, sums, [](int) {});
   } else {
     const SharedSums<Tile> totals(arena.take<typename Tile::Sum>(SharedSums<Tile>::elements));
-    multiply_all([&](int i, bool last) {
-      if (!last && (i + 1) % Tile::flush_tiles == 0) {
-        totals.add(sums, 0, i < Tile::flush_tiles);
-        sums.clear();
-      } else if (last && i >= Tile::flush_tiles) {
-#pragma unroll
-        for (int e = 0; e < Tile::sums; ++e) sums.flat(e) += totals.at(e);
-      }
+    multiply_gathered(copies, a.width, stages, sums, [&](int i) {
+      if ((i + 1) % Tile::flush_tiles != 0) return;
+      totals.add(sums, 0, i < Tile::flush_tiles);
+      sums.clear();
     });
+    if (a.width > Tile::flush_tiles * Tile::depth)
+#pragma unroll
+      for (int e = 0; e < Tile::sums; ++e) sums.flat(e) += totals.at(e);
   }
   // Found anew: in the main loop the registers are full.
   write_sums<Tile>(a, rows, listed_tile(blockIdx.x, tiles_down, tiles_across).y * Tile::columns, sums);

@@ -10,6 +10,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "cuda/block_matmul/block_matmul.hpp"
+#include "cuda/block_matmul/configurations.hpp"
 #include "cuda/gate_gram/configurations.hpp"
 #include "cuda/gate_gram/gate_gram.hpp"
 #include "cuda/gate_rows/gate_rows.hpp"
@@ -106,6 +108,35 @@ template <class T>
 std::vector<Precision> precisions() {
   if constexpr (!std::is_same_v<T, float>) return {Precision::strict};
   return {Precision::strict, Precision::tf32x3, Precision::tf32};
+}
+
+// Gates of units of 32 on both sides, weights as stored for a forward product and for an input gradient.
+template <class T>
+void block_matmul_cases() {
+  constexpr std::int64_t n = 37, width = 72, columns = 88, block = 32, units = 3;
+  cuda::BlockMatmul<T> product;
+  T *left = array<T>(n * width), *right = array<T>(columns * width);
+  fill(left, n * width);
+  fill(right, columns * width);
+  auto* lists = array<std::int32_t>(units * (n + 1));
+  cuda::block_lists({random_gates(units, n), units, n, lists}, devices[0]);
+  product.left = {left, n, width, width, random_gates(n, units)};
+  product.out = array<T>(n * columns);
+  product.out_stride = columns;
+  product.block_left = block;
+  for (const bool transposed : {false, true}) {
+    product.right = {right, columns, width, transposed ? columns : width, {}, transposed};
+    for (const Precision precision : precisions<T>()) {
+      if (std::is_same_v<T, float> && precision == Precision::strict) continue;
+      for (const int configuration : configurations<T>(cuda::block_matmul_table, precision)) {
+        // Wide tiles take one unit.
+        const bool listed = configuration < 0 || cuda::block_matmul_table[configuration].columns == block;
+        product.lists = listed ? lists : nullptr;
+        product.block_out = listed ? block : columns;
+        cuda::block_matmul(product, precision, devices[0], configuration);
+      }
+    }
+  }
 }
 
 template <class T>
@@ -222,6 +253,9 @@ struct Family {
 };
 
 constexpr Family families[] = {
+    {"block_matmul float", &block_matmul_cases<float>},
+    {"block_matmul double", &block_matmul_cases<double>},
+    {"block_matmul bfloat16", &block_matmul_cases<cuda::Bfloat16>},
     {"ordered_linear float", &ordered_linear_cases<float>},
     {"ordered_linear double", &ordered_linear_cases<double>},
     {"gram float", &gram_cases<float>},
