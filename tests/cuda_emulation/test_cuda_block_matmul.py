@@ -9,7 +9,8 @@ from cases.devices import made_up
 from cases.stored import DEVICE, DTYPES, PRECISIONS, SUFFIXES, Matrix, filled, packed, pages
 
 NAMES = [
-    *(f"{kind}_{tile}" for kind in ("bf16", "tf32") for tile in ("256x128", "128x128", "256x64", "128x64", "256x32")),
+    *("bf16_256x128", "bf16_128x128", "bf16_128x128_s2", "bf16_256x64", "bf16_128x64", "bf16_256x32"),
+    *("tf32_256x128", "tf32_128x128", "tf32_128x128_s2", "tf32_256x64", "tf32_128x64", "tf32_256x32"),
     *("tf32x3_128x128", "tf32x3_128x64", "tf32x3_128x32", "f64_64x64", "f64_64x32"),
 ]
 CONFIGURATIONS = pytest.mark.parametrize("name", NAMES)
@@ -291,20 +292,20 @@ def test_tf32_rounds_elements_to_eleven_bits(emulated, name):
 
 @pytest.mark.parametrize("kind", ["bf16", "tf32"])
 @pytest.mark.parametrize(("architecture", "multiprocessors"), [(80, 108), (90, 132)])
-def test_tall_tiles_as_wide_as_units_where_they_fill_the_gpu(emulated, kind, architecture, multiprocessors):
+def test_tiles_as_wide_as_units_and_tall_where_they_fill_the_gpu(emulated, kind, architecture, multiprocessors):
     device = made_up(architecture, multiprocessors)
 
     def chosen(n, columns, block):
         return NAMES[emulated.choose_block_matmul(kind, device, n, columns, block)]
 
-    assert chosen(8192, 4096, 128) == chosen(8192, 4096, 256) == f"{kind}_256x128"
+    # Two blocks to a multiprocessor: sm_80 has the shared memory for two stages of each, sm_90 for three.
+    assert chosen(8192, 4096, 128) == chosen(8192, 4096, 256) == f"{kind}_128x128{'_s2' if architecture == 80 else ''}"
+    assert chosen(65536, 4096, 128) == f"{kind}_256x128"
     assert chosen(8192, 4096, 64) == f"{kind}_256x64"
     assert chosen(8192, 4096, 32) == chosen(8192, 4096, 96) == f"{kind}_256x32"
     # One unit of any width.
-    assert chosen(8192, 4096, 4096) == chosen(8192, 4100, 4100) == f"{kind}_256x128"
-    assert chosen(256, 4096, 64) == f"{kind}_128x64"
-    # 128 tiles of 128 x 128 or 64 of 256 x 128, one for each multiprocessor of the larger GPU.
-    assert chosen(1024, 4096, 128) == f"{kind}_{'128x128' if multiprocessors >= 128 else '256x128'}"
+    assert chosen(65536, 4096, 4096) == chosen(65536, 4100, 4100) == f"{kind}_256x128"
+    assert chosen(256, 4096, 64) == chosen(256, 4096, 256) == f"{kind}_128x64"
 
 
 @pytest.mark.parametrize("kind", ["bf16", "tf32", "tf32x3", "f64"])

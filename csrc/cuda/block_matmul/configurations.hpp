@@ -15,14 +15,17 @@ constexpr int list_shared_bytes = 3 * list_threads / 32 * 4;
 
 // Rows of the left factor are gathered; columns never cross a unit, so their number divides that of its neurons. Warps
 // of 64 x 64 read shared memory least, 8 matrix loads for 32 products; tall tiles read a unit's weights least often.
+// Blocks that a multiprocessor of sm_80 too holds twice have two stages.
 inline constexpr TileConfiguration block_matmul_table[] = {
     {"bf16_256x128", Arithmetic::bf16, 256, 128, 4, 2, 3, 1, 1},
     {"bf16_128x128", Arithmetic::bf16, 128, 128, 2, 2, 3, 1, 2},
+    {"bf16_128x128_s2", Arithmetic::bf16, 128, 128, 2, 2, 2, 2, 2},
     {"bf16_256x64", Arithmetic::bf16, 256, 64, 4, 1, 2, 2, 2},
     {"bf16_128x64", Arithmetic::bf16, 128, 64, 2, 2, 3, 2, 3},
     {"bf16_256x32", Arithmetic::bf16, 256, 32, 4, 1, 2, 2, 3},
     {"tf32_256x128", Arithmetic::tf32, 256, 128, 4, 2, 3, 1, 1},
     {"tf32_128x128", Arithmetic::tf32, 128, 128, 2, 2, 3, 1, 2},
+    {"tf32_128x128_s2", Arithmetic::tf32, 128, 128, 2, 2, 2, 2, 2},
     {"tf32_256x64", Arithmetic::tf32, 256, 64, 4, 1, 2, 2, 2},
     {"tf32_128x64", Arithmetic::tf32, 128, 64, 2, 2, 3, 2, 3},
     {"tf32_256x32", Arithmetic::tf32, 256, 32, 4, 1, 2, 2, 3},
@@ -45,18 +48,40 @@ constexpr bool fits_units(const TileConfiguration& tile, std::int64_t columns, s
   return block >= columns || block % tile.columns == 0;
 }
 
-// Multiply-adds that a multiprocessor makes while one element of a factor arrives from L2: with H100's 132 times 24
-// bytes a clock (5.5 TB/s) and 64% of the tensor cores' peak, which is what mma.sync reaches; about the same on A100.
-constexpr int products_per_load(Arithmetic arithmetic) {
-  return arithmetic == Arithmetic::bf16 || arithmetic == Arithmetic::tf32 ? 112 : 32;
+// What a multiprocessor does beside multiplying, in multiply-adds of the same time: loads from L2 (by element; 9.0 TB/s
+// on H100 and 5.4 on A100, https://github.com/te42kyfo/gpu-benches) and loads of fragments from shared memory (by row
+// of a fragment and k), at 64% of the tensor cores' peak on H100, which is what mma.sync reaches (arXiv:2402.13499).
+struct ProductCosts {
+  int load, fragment;
+};
+constexpr ProductCosts product_costs(Arithmetic arithmetic) {
+  switch (arithmetic) {
+    case Arithmetic::tf32x3:
+      return {22, 10};
+    case Arithmetic::f64:
+      return {14, 4};
+    default:
+      return {64, 31};
+  }
+}
+
+// Time for which a block occupies its multiprocessor, in multiply-adds a k: of products, fragments and loads what takes
+// longest, and a quarter of what this should hide. Gates leave out half of the left factor.
+constexpr double block_time(const TileConfiguration& tile) {
+  const ProductCosts costs = product_costs(tile.arithmetic);
+  const double products = tile.rows * tile.columns, loads = costs.load * (0.5 * tile.rows + tile.columns);
+  const double fragments = costs.fragment * (tile.rows * tile.warps_across + tile.columns * tile.warps_down);
+  const double some = products > fragments ? products : fragments, longest = some > loads ? some : loads;
+  return longest + (products + fragments + loads - longest) / 4;
 }
 
 // The configuration of `arithmetic` that starts on the device and computes `rows` x `columns` outputs, half of which
-// are on, in the least time, counted in rounds of blocks over the whole GPU. A round takes as long as the products of a
-// multiprocessor or as its loads from L2, of which gates leave half of the left factor out. Where none starts, the one
-// that asks for the least shared memory; -1 if none fits the units.
+// are on, in the least time. The lists of a unit's samples end anywhere in a tile, and all blocks anywhere in a round.
+// Where a scheduler has less than two warps it waits for results. Where none starts, the one that asks for the least
+// shared memory; -1 if none fits the units.
 constexpr int choose_block_matmul(Arithmetic arithmetic, const Device& device, std::int64_t rows, std::int64_t columns,
                                   std::int64_t block) {
+  constexpr double few_warps_speed = 0.75;
   int best = -1, least = -1;
   double best_time = 0;
   for (int i = 0; i < block_matmul_configurations; ++i) {
@@ -66,16 +91,14 @@ constexpr int choose_block_matmul(Arithmetic arithmetic, const Device& device, s
     if (least < 0 || shared_bytes < block_matmul_shared_bytes(block_matmul_table[least])) least = i;
     const int held = device.blocks_with(shared_bytes);
     if (held == 0) continue;
-    const std::int64_t down = (rows + 2 * tile.rows - 1) / (2 * tile.rows);
-    const std::int64_t across = (columns + tile.columns - 1) / tile.columns;
-    // Blocks that a multiprocessor computes; those that it holds at once share its speed.
-    const std::int64_t share = (down * across + device.multiprocessors - 1) / device.multiprocessors;
-    const std::int64_t resident = tile.resident(device.architecture) < held ? tile.resident(device.architecture) : held;
-    const std::int64_t together = share < resident ? share : resident;
-    const std::int64_t rounds = together ? (share + together - 1) / together : 0;
-    const int products = tile.rows * tile.columns;
-    const int loads = (tile.rows / 2 + tile.columns) * products_per_load(arithmetic);
-    const double time = static_cast<double>(rounds * together * (products > loads ? products : loads));
+    const double down = 0.5 * static_cast<double>(rows) / tile.rows + 0.5;
+    const double across = static_cast<double>((columns + tile.columns - 1) / tile.columns);
+    // Blocks that a multiprocessor computes, and those that it holds at once.
+    const double share = down * across / device.multiprocessors;
+    const int resident = tile.resident(device.architecture) < held ? tile.resident(device.architecture) : held;
+    const double together = share < 1 ? 1 : share < resident ? share : resident;
+    const double speed = together * tile.threads() < 256 ? few_warps_speed : 1;
+    const double time = (share < 1 ? 1 : share + 0.5) * block_time(tile) / speed;
     if (best < 0 || time < best_time) best = i, best_time = time;
   }
   return best < 0 ? least : best;
