@@ -151,7 +151,7 @@ gatentk_bench() { python3 -c 'from gatentk.cli import main; main()' bench --devi
 
 run_ceilings() { python3 tools/cuda_ceilings.py; }
 run_products() { gatentk_bench -k masked-linear --out "$LOGS/products.json"; }
-run_kernels() { gatentk_bench -k gram -k infinite -k pack-bits --out "$LOGS/kernels.json"; }
+run_kernels() { gatentk_bench -k gram -k infinite -k pack-bits -k gate-rows --out "$LOGS/kernels.json"; }
 run_blocks() { python3 tools/block_gates_triton.py; }
 
 # The first launch of a kernel in a case of the benchmark: its full size. Clocks stay as they are in the measurements. What
@@ -164,7 +164,7 @@ profile() {
   grep -q Duration "$LOGS/profile.txt"
 }
 
-run_ncu-product() { profile masked_matmul_kernel masked-linear-forward-4096-bf16; }
+run_ncu-product() { profile gate_rows_kernel masked-linear-forward-4096-bf16; }
 run_ncu-gram() { profile gram_kernel gram-f32-tf32x3; }
 run_ncu-ntk() { profile infinite_sweep infinite-f64; }
 

@@ -124,6 +124,7 @@ OTHER_PEERS = {
     "infinite-pixels-f64": "torch, arc cosines",
     "sweep-f64": "our single depth L, and filling the output",
     "pack-bits": "torch, shifts and sums",
+    "gate-rows-f32": "torch.where of the mask",
 }
 LEFT_OUT = (
     "empirical-f64",  # neural-tangents; its layerwise twin stays

@@ -9,6 +9,7 @@ CASES = (
     *gram.CASES,
     *spectra.CASES,
     bits.PACK_BITS,
+    bits.GATE_ROWS,
     *products.CASES,
     *networks.CASES,
     *blocks.CASES,

@@ -1,4 +1,4 @@
-"""Bits of gates: packed, and counted where two samples share them."""
+"""Bits of gates: packed, applied to values, and counted where two samples share them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 from gatentk import ops
 from gatentk.bench import torch_peers
-from gatentk.bench.case import Case, Evaluation, Job, Shape, Work, random_mask, tensor
+from gatentk.bench.case import Case, Evaluation, Job, Shape, Work, gaussian, random_mask, tensor
 
 
 def _pack_bits(case: Case) -> Job:
@@ -19,6 +19,16 @@ def _pack_bits(case: Case) -> Job:
     if case.device == "cuda":
         peers = {"shifts and sums": lambda: torch_peers.pack_bits(mask)}
     return Job(ours=lambda: ops.pack_bits(mask), work=Work(0, 0, 9 / 8 * mask.numel()), peers=peers)
+
+
+def _gate_rows(case: Case) -> Job:
+    mask = random_mask(case, 0.5, case.shape.n, case.shape.width)
+    values, bits = gaussian(case, *mask.shape), ops.pack_bits(mask)
+    return Job(
+        ours=lambda: ops.gate_rows(values, bits),
+        work=Work(0, 0, 2 * case.dtype.itemsize * mask.numel() + bits.numel()),
+        peers={"torch.where": lambda: torch.where(mask, values, 0)},
+    )
 
 
 def _gate_gram(case: Case) -> Job:
@@ -41,6 +51,17 @@ PACK_BITS = Case(
     quick=Shape(n=300, width=256),
     dtype=torch.bool,
     prepare=_pack_bits,
+)
+
+GATE_ROWS = Case(
+    name="gate-rows-f32",
+    family="gate_rows",
+    ours="ops.gate_rows, gates at 50%",
+    peer="torch.where of the mask",
+    shape=Shape(n=8192, width=4096),
+    quick=Shape(n=130, width=200),
+    dtype=torch.float32,
+    prepare=_gate_rows,
 )
 
 GATE_GRAM = Case(
