@@ -263,6 +263,13 @@ def test_transposed_matrix_loads_give_columns_of_the_rows(instructions, order):
     np.testing.assert_array_equal(out.view(np.uint16).reshape(32, 4, 2), expected.swapaxes(0, 1))
 
 
+def test_strided_addresses_count_bytes_and_may_go_back(instructions):
+    values, rows = np.random.default_rng(0).standard_normal(50), LANES.astype(np.int32)
+    out = np.zeros(32)
+    instructions.read_strided(address(values), 50, address(rows), address(out))
+    np.testing.assert_array_equal(out, values[rows])
+
+
 @pytest.mark.parametrize("width", [4, 16, 32])
 def test_shuffles_stay_in_their_segment(instructions, order, width):
     generator = np.random.default_rng(width)

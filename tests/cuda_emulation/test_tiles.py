@@ -66,12 +66,13 @@ def served_together(places, element_bytes, lanes):
 
 @pytest.mark.parametrize("side", [0, 1])
 def test_loads_touch_every_bank_once(tiles, side):
-    # 32 banks of 4 bytes serve eight chunks of 16 bytes at once: of eight lanes, or the eight rows of a matrix load.
+    # 32 banks of 4 bytes serve eight chunks of 16 bytes at once: the eight rows of a matrix load, those of eight lanes,
+    # or those of 16 and 32 lanes that load a half and a quarter of a chunk.
     for index, tile in every(tiles):
         registers = 2 if side == 1 or tile.bytes == 8 else 4
-        matrices = tile.bytes == 2 or (tile.bytes == 4 and not tile.outer[side])
+        lanes = 8 if tile.bytes == 8 else 16 if tile.bytes == 4 and tile.outer[side] and side == 0 else 32
         for step in range(tile.steps):
             places = np.zeros((tile.threads, tile.fragments[side], registers), dtype=np.int64)
             tiles.load_places(index, int(side == 0), step, pointer(places))
-            for chunks in served_together(places, tile.bytes, 32 if matrices else 8):
+            for chunks in served_together(places, tile.bytes, lanes):
                 assert len(chunks) == len({chunk % 8 for chunk in chunks}) == 8, (vars(tile), step)

@@ -42,6 +42,15 @@ __device__ __forceinline__ void copy_async(Shared<T> dst, int index, const T* sr
   }
 }
 
+// The address `index` times `stride` bytes after `base`: one instruction with the addition. The compiler would widen a
+// stride that a loop keeps to 64 bits, and multiply in four.
+template <class T>
+__device__ __forceinline__ const T* strided(const T* base, int index, int stride) {
+  long long bytes;
+  asm("mul.wide.s32 %0, %1, %2;" : "=l"(bytes) : "r"(index), "r"(stride));
+  return reinterpret_cast<const T*>(reinterpret_cast<const char*>(base) + bytes);
+}
+
 // Closes the group of copies that this thread has started since its last group.
 __device__ __forceinline__ void commit_copies() {
   asm volatile("cp.async.commit_group;" ::: "memory");

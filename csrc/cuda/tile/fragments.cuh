@@ -23,6 +23,7 @@ class WarpPart {
   static constexpr int fragment_rows = is_left ? Tile::product_rows : 8;
   static constexpr int part_rows = extent / (is_left ? Tile::warps_down : Tile::warps_across);
   static constexpr int count = part_rows / fragment_rows;
+  static constexpr int run = is_left ? Tile::row_run : Tile::column_run;
   static constexpr int steps = 4;  // of a tile
 
  protected:
@@ -32,20 +33,19 @@ class WarpPart {
   }
 };
 
-// Of bfloat16 and, as pairs of 16 bits, of floats: 4 (left) or 2 registers of a fragment.
+// Of bfloat16 and floats: 4 (left) or 2 registers of a fragment. Matrix loads, for floats as pairs of 16 bits; floats
+// with k outer cannot be transposed so.
 template <class Tile, Side side>
 class Fragments : public WarpPart<Tile, side> {
   using Part = WarpPart<Tile, side>;
   static constexpr bool outer = Part::layout == Layout::k_outer;
-  // Loads of 16 bytes along the rows.
-  static constexpr bool in_runs = outer && sizeof(typename Tile::Element) == 4;
+  static constexpr bool by_elements = outer && sizeof(typename Tile::Element) == 4;
 
  public:
   using Part::is_left, Part::extent;
   using typename Part::T;
   static constexpr int words = is_left ? 4 : 2;
-  // Fragments that are loaded at once.
-  static constexpr int at_once = (in_runs ? 32 : 16) / Part::fragment_rows;
+  static constexpr int at_once = 16 / Part::fragment_rows;  // fragments that are loaded at once
   static_assert(Part::count % at_once == 0);
 
   // Matrix loads: lane l gives the address of a row of 16 bytes of matrix l / 8. The four matrices are halves of 16
@@ -53,10 +53,10 @@ class Fragments : public WarpPart<Tile, side> {
   __device__ __forceinline__ Fragments() {
     const int lane = lane_index(), within = lane % 8;
     const int row_half = is_left ? lane / 8 % 2 : lane / 16, k_half = is_left ? lane / 16 : lane / 8 % 2;
-    if constexpr (in_runs) {
-      const int member = lane % 4;
-      at_ = member * extent + Part::first_row();
-      chunk_ = lane / 4 ^ outer_swizzle<Tile, extent>(member);
+    if constexpr (by_elements) {
+      const int member = lane % 4, row = Part::first_row() + lane / 4 * Part::run;
+      at_ = member * extent + row % Tile::chunk;
+      chunk_ = row / Tile::chunk ^ outer_swizzle<Tile, extent>(member);
     } else if constexpr (outer) {
       at_ = (k_half * 8 + within) * extent;
       chunk_ = (Part::first_row() / Tile::chunk + row_half) ^ outer_swizzle<Tile, extent>(within);
@@ -66,13 +66,12 @@ class Fragments : public WarpPart<Tile, side> {
     }
   }
 
-  // Fragments first .. first + at_once - 1 of a step.
-  __device__ __forceinline__ void load(Shared<T> tile, int step, int first, unsigned (*fragments)[words]) const {
-    if constexpr (in_runs) {
-      load_runs(tile, step, first, fragments);
+  // The fragments of rows 16 block .. 16 block + 15.
+  __device__ __forceinline__ void load(Shared<T> tile, int step, int block, unsigned (*fragments)[words]) const {
+    if constexpr (by_elements) {
+      load_elements(tile, step, block, fragments);
     } else {
       unsigned r[4];
-      const int block = first / at_once;  // of 16 rows
       if constexpr (outer)
         load_matrix_x4_transposed(r, tile, at_ + step * 16 * extent + (2 * block ^ chunk_) * Tile::chunk);
       else
@@ -85,21 +84,26 @@ class Fragments : public WarpPart<Tile, side> {
   // All fragments of a step.
   __device__ __forceinline__ void load_all(Shared<T> tile, int step, unsigned (&fragments)[Part::count][words]) const {
 #pragma unroll
-    for (int first = 0; first < Part::count; first += at_once) load(tile, step, first, fragments + first);
+    for (int block = 0; block < Part::count / at_once; ++block) load(tile, step, block, fragments + block * at_once);
   }
 
  private:
-  // Lane (group, member) takes rows 4 group .. 4 group + 3 of 32, of k = member and of member + 4. The order of rows in
-  // the products is free: a left product has two rows of every lane's four, a right one a single one.
-  __device__ __forceinline__ void load_runs(Shared<T> tile, int step, int first, unsigned (*fragments)[words]) const {
-    constexpr int rows = words / 2;  // of a lane in a fragment
+  // Lane (group, member) has k = member and member + 4 of a fragment's step. A left fragment's two rows of a k are two
+  // neighbouring registers, so here two neighbouring rows: the order of the rows is free. Loads of 16 bytes would need
+  // moves between the registers of products, three for each element.
+  __device__ __forceinline__ void load_elements(Shared<T> tile, int step, int block,
+                                                unsigned (*fragments)[words]) const {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const uint4 run = tile.template load<uint4>(at_ + (8 * step + 4 * half) * extent +
-                                                  first / at_once * 8 * Tile::chunk + chunk_ * Tile::chunk);
-      const unsigned elements[4] = {run.x, run.y, run.z, run.w};
+      const int k = at_ + (8 * step + 4 * half) * extent;
+      if constexpr (is_left) {
+        const uint2 rows = tile.template load<uint2>(k + (4 * block ^ chunk_) * Tile::chunk);
+        fragments[0][2 * half] = rows.x, fragments[0][2 * half + 1] = rows.y;
+      } else {
 #pragma unroll
-      for (int j = 0; j < 4; ++j) fragments[j / rows][half * rows + j % rows] = elements[j];
+        for (int j = 0; j < 2; ++j)
+          fragments[j][half] = __float_as_uint(tile[k + (4 * block + 2 * j ^ chunk_) * Tile::chunk]);
+      }
     }
   }
 

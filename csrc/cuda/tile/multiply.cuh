@@ -147,8 +147,8 @@ template <class Tile>
 class Multiplier<Tile, Arithmetic::tf32x3> {
  public:
   __device__ __forceinline__ void operator()(Shared<float> left, Shared<float> right, Sums<Tile>& sums) const {
-    constexpr int pairs = Left::steps / 2, loads = Tile::products_down / Left::at_once;
-    unsigned b[2][Tile::products_across][2], a[2][Left::at_once][4];
+    constexpr int pairs = Fragments<Tile, Side::left>::steps / 2;
+    unsigned b[2][Tile::products_across][2], a[2][4];
     load_right(right, 0, b);
     load_left(left, 0, 0, a);
 #pragma unroll
@@ -161,57 +161,42 @@ class Multiplier<Tile, Arithmetic::tf32x3> {
 #pragma unroll
           for (int e = 0; e < 2; ++e) split_right(b[s][n][e], big_b[s][n][e], small_b[s][n][e]);
 #pragma unroll
-      for (int m = 0; m < loads; ++m) {
-        unsigned now[2][Left::at_once][4];
+      for (int m = 0; m < Tile::products_down; ++m) {
+        unsigned big_a[2][4], small_a[2][4];
 #pragma unroll
         for (int s = 0; s < 2; ++s)
 #pragma unroll
-          for (int j = 0; j < Left::at_once; ++j)
-#pragma unroll
-            for (int e = 0; e < 4; ++e) now[s][j][e] = a[s][j][e];
-        if (m + 1 < loads)
+          for (int e = 0; e < 4; ++e) split_left(a[s][e], big_a[s][e], small_a[s][e]);
+        if (m + 1 < Tile::products_down)
           load_left(left, i, m + 1, a);
         else if (i + 1 < pairs)
           load_right(right, i + 1, b), load_left(left, i + 1, 0, a);
+        float part[Tile::products_across][4] = {};
 #pragma unroll
-        for (int j = 0; j < Left::at_once; ++j) {
-          unsigned big_a[2][4], small_a[2][4];
-#pragma unroll
-          for (int s = 0; s < 2; ++s)
-#pragma unroll
-            for (int e = 0; e < 4; ++e) split_left(now[s][j][e], big_a[s][e], small_a[s][e]);
-          float part[Tile::products_across][4] = {};
-#pragma unroll
-          for (int s = 0; s < 2; ++s) {
-            multiply_row(part, small_a[s], big_b[s]);
-            multiply_row(part, big_a[s], small_b[s]);
-          }
-#pragma unroll
-          for (int s = 0; s < 2; ++s) multiply_row(part, big_a[s], big_b[s]);
-#pragma unroll
-          for (int n = 0; n < Tile::products_across; ++n)
-#pragma unroll
-            for (int e = 0; e < 4; ++e)
-              sums.values[(m * Left::at_once + j) * Tile::products_across + n][e] += part[n][e];
+        for (int s = 0; s < 2; ++s) {
+          multiply_row(part, small_a[s], big_b[s]);
+          multiply_row(part, big_a[s], small_b[s]);
         }
+#pragma unroll
+        for (int s = 0; s < 2; ++s) multiply_row(part, big_a[s], big_b[s]);
+#pragma unroll
+        for (int n = 0; n < Tile::products_across; ++n)
+#pragma unroll
+          for (int e = 0; e < 4; ++e) sums.values[m * Tile::products_across + n][e] += part[n][e];
       }
     }
   }
 
  private:
-  using Left = Fragments<Tile, Side::left>;
-  using Right = Fragments<Tile, Side::right>;
-
   // Of 16 k, two steps.
   __device__ __forceinline__ void load_right(Shared<float> tile, int pair,
                                              unsigned (&b)[2][Tile::products_across][2]) const {
 #pragma unroll
     for (int s = 0; s < 2; ++s) right_.load_all(tile, 2 * pair + s, b[s]);
   }
-  __device__ __forceinline__ void load_left(Shared<float> tile, int pair, int m,
-                                            unsigned (&a)[2][Left::at_once][4]) const {
+  __device__ __forceinline__ void load_left(Shared<float> tile, int pair, int m, unsigned (&a)[2][4]) const {
 #pragma unroll
-    for (int s = 0; s < 2; ++s) left_.load(tile, 2 * pair + s, m * Left::at_once, a[s]);
+    for (int s = 0; s < 2; ++s) left_.load(tile, 2 * pair + s, m, &a[s]);
   }
 
   // Integer additions round the mantissa, as cvt.rna does in four instructions that spare NaN: here a NaN whose big
@@ -238,8 +223,8 @@ class Multiplier<Tile, Arithmetic::tf32x3> {
     for (int n = 0; n < Tile::products_across; ++n) mma_tf32(row[n], a, b[n]);
   }
 
-  Left left_;
-  Right right_;
+  Fragments<Tile, Side::left> left_;
+  Fragments<Tile, Side::right> right_;
 };
 
 // m8n8k4 products of doubles, two of a step's k each.

@@ -58,13 +58,10 @@ struct Tile {
   static constexpr int sums_across = products_across * (tensor ? 2 : 1);
   static constexpr int sums = sums_down * sums_across;
 
-  // Neighbouring rows (columns) that one load gives a thread, for as many products: of 4- and 8-byte elements whose k
-  // is outer 16 bytes.
-  static constexpr int run_of(Layout layout) { return layout == Layout::k_outer && sizeof(Element) > 2 ? chunk : 1; }
-  static constexpr int row_run = run_of(left_layout), column_run = run_of(right_layout);
-  static_assert(tensor || (row_run == 1 && column_run == 1));
-  static_assert(products_down % (product_rows == 8 ? row_run : (row_run + 1) / 2) == 0 &&
-                products_across % column_run == 0);
+  // Neighbouring rows (columns) that one load gives a thread where k is outer: two of doubles, and two rows of floats.
+  static constexpr int row_run = left_layout == Layout::k_outer && sizeof(Element) > 2 ? 2 : 1;
+  static constexpr int column_run = right_layout == Layout::k_outer && sizeof(Element) == 8 ? 2 : 1;
+  static_assert(tensor || (left_layout == Layout::k_inner && right_layout == Layout::k_inner));
 };
 
 // The tile of a row of a table of configurations.
@@ -91,7 +88,7 @@ __device__ __forceinline__ int tile_index(int row, int k) {
 // often as they must: chunk c of k lies at c ^ outer_swizzle(k).
 //   2 bytes: a matrix load takes chunk c of k = 0..7, which lie 128 bytes or a multiple apart: c ^ k is another one for
 //            each. With 64 bytes to a k, two of them share the banks: four places for k / 2.
-//   4 bytes: eight lanes that are served at once take chunks c, c + 1 (c even) of k = 0..3: pairs c ^ 2 k.
+//   4 bytes: lanes that are served at once take chunks c, c + 1 (c even) of k = 0..3: pairs c ^ 2 k.
 //   8 bytes: the same of k = 0, 2, 4, 6 or of 1, 3, 5, 7: pairs c ^ 2 (k / 2).
 // Copies write whole chunks along a k, eight lanes 128 bytes. Rows k and k + 8 have the same permutation.
 template <class Tile, int side>

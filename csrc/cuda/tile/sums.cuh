@@ -49,9 +49,9 @@ struct Sums {
   // multiple of it as well.
   static constexpr int column_group = Tile::tensor ? 2 * Tile::column_run : 1;
 
-  // Row of sums (i, .) and column of sums (., j) in the block. Tensor cores give a thread two neighbouring columns, or
-  // with k outer in the right factor 8 (double: 4), and in the left one 4 (2) neighbouring rows; fma threads lie 4 x 8
-  // in a warp, and a thread's outputs as many rows and columns apart as there are threads.
+  // Row of sums (i, .) and column of sums (., j) in the block. Tensor cores give a thread two neighbouring columns,
+  // where column_run is 2 four, and where row_run is 2 two neighbouring rows; fma threads lie 4 x 8 in a warp, and a
+  // thread's outputs as many rows and columns apart as there are threads.
   __device__ __forceinline__ static int row(int i) {
     const int warp = warp_index() / Tile::warps_across;
     if constexpr (!Tile::tensor) return warp * 4 + lane_index() / 8 + row_offset(i);

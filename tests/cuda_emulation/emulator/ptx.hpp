@@ -153,6 +153,10 @@ void copy_async(Shared<T> dst, int index, const T* src, bool on = true) {
   static_assert(bytes == 4 || bytes == 8 || bytes == 16);
   emulation::start_copy(dst.bytes_at(index, bytes, bytes), src, bytes, on ? bytes : 0);
 }
+template <class T>
+const T* strided(const T* base, int index, int stride) {
+  return reinterpret_cast<const T*>(reinterpret_cast<const char*>(base) + static_cast<std::int64_t>(index) * stride);
+}
 inline void commit_copies() {
   emulation::commit_copies();
 }

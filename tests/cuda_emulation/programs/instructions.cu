@@ -92,6 +92,11 @@ __global__ void indices(unsigned* out, unsigned* visits) {
   visits[block * blockDim.x + threadIdx.x] += 1;
 }
 
+// out[i] = values[rows[i]], reached from the last element by a negative stride.
+__global__ void strided_reads(const double* values, int count, const int* rows, double* out) {
+  out[threadIdx.x] = *strided(values + count - 1, count - 1 - rows[threadIdx.x], -static_cast<int>(sizeof(double)));
+}
+
 __global__ void roundings(const float* x, unsigned* tf32, unsigned* bfloat16, float* root) {
   tf32[threadIdx.x] = to_tf32(__float_as_uint(x[threadIdx.x]));
   bfloat16[threadIdx.x] = __bfloat16_as_ushort(__float2bfloat16_rn(x[threadIdx.x]));
@@ -136,6 +141,9 @@ GATENTK_EXPORT void count_votes(int threads, const int* predicates, unsigned* ou
 }
 GATENTK_EXPORT void write_indices(unsigned x, unsigned y, unsigned z, int threads, unsigned* out, unsigned* visits) {
   launch(&indices, "indices", {dim3(x, y, z), threads, 0, nullptr}, out, visits);
+}
+GATENTK_EXPORT void read_strided(const double* values, int count, const int* rows, double* out) {
+  launch(&strided_reads, "strided_reads", {dim3(1), lanes, 0, nullptr}, values, count, rows, out);
 }
 GATENTK_EXPORT void round_floats(int count, const float* x, unsigned* tf32, unsigned* bfloat16, float* root) {
   launch(&roundings, "roundings", {dim3(1), count, 0, nullptr}, x, tf32, bfloat16, root);
