@@ -16,6 +16,7 @@ PYBIND11_MODULE(_cuda, m) {
   m.attr("architectures") = std::vector<int>{GATENTK_CUDA_ARCHITECTURES};
   m.def("shared_bytes_of", &gatentk::cuda::shared_bytes_of, pybind11::arg("index"));
   gatentk::bind::cuda::register_block_matmul(m);
+  gatentk::bind::cuda::register_block_weight_gradient(m);
   gatentk::bind::cuda::register_gate_gram(m);
   gatentk::bind::cuda::register_gate_rows(m);
   gatentk::bind::cuda::register_gram(m);

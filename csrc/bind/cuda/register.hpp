@@ -6,6 +6,7 @@
 namespace gatentk::bind::cuda {
 
 void register_block_matmul(pybind11::module_& m);
+void register_block_weight_gradient(pybind11::module_& m);
 void register_gate_gram(pybind11::module_& m);
 void register_gate_rows(pybind11::module_& m);
 void register_gram(pybind11::module_& m);

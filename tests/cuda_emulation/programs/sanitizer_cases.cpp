@@ -8,10 +8,13 @@
 #include <random>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "cuda/block_matmul/block_matmul.hpp"
+#include "cuda/block_matmul/block_weight_gradient.hpp"
 #include "cuda/block_matmul/configurations.hpp"
+#include "cuda/block_matmul/weight_gradient_configurations.hpp"
 #include "cuda/gate_gram/configurations.hpp"
 #include "cuda/gate_gram/gate_gram.hpp"
 #include "cuda/gate_rows/gate_rows.hpp"
@@ -139,6 +142,36 @@ void block_matmul_cases() {
   }
 }
 
+// A matrix with a row for each of n samples, seen transposed.
+template <class T>
+RowsView<T> random_samples(std::int64_t n, std::int64_t width) {
+  RowsView<T> view = random_matrix<T>(n, width, true);
+  std::swap(view.rows, view.width);
+  view.transposed = true;
+  return view;
+}
+
+template <class T>
+void block_weight_gradient_cases() {
+  for (const auto& [n, rows, columns, block] :
+       cases<std::array<std::int64_t, 4>>({{77, 40, 24, 16}, {600, 8, 16, 8}})) {
+    cuda::BlockWeightGradient<T> gradient;
+    gradient.left = random_samples<T>(n, rows);
+    gradient.right = random_samples<T>(n, columns);
+    gradient.out_stride = columns;
+    gradient.out = array<T>(static_cast<std::size_t>(rows * columns));
+    gradient.units_left = random_gates((rows + block - 1) / block, n);
+    gradient.units_right = random_gates((columns + block - 1) / block, n);
+    gradient.block_left = gradient.block_right = block;
+    for (const Precision precision : precisions<T>()) {
+      if (std::is_same_v<T, float> && precision == Precision::strict) continue;
+      for (const int configuration : configurations<T>(cuda::weight_gradient_table, precision)) {
+        cuda::block_weight_gradient(gradient, precision, devices[0], configuration);
+      }
+    }
+  }
+}
+
 template <class T>
 void ordered_linear_cases() {
   const RowsView<T> x = random_matrix<T>(9, 21, true), weight = random_matrix<T>(35, 21, true);
@@ -256,6 +289,9 @@ constexpr Family families[] = {
     {"block_matmul float", &block_matmul_cases<float>},
     {"block_matmul double", &block_matmul_cases<double>},
     {"block_matmul bfloat16", &block_matmul_cases<cuda::Bfloat16>},
+    {"block_weight_gradient float", &block_weight_gradient_cases<float>},
+    {"block_weight_gradient double", &block_weight_gradient_cases<double>},
+    {"block_weight_gradient bfloat16", &block_weight_gradient_cases<cuda::Bfloat16>},
     {"ordered_linear float", &ordered_linear_cases<float>},
     {"ordered_linear double", &ordered_linear_cases<double>},
     {"gram float", &gram_cases<float>},
