@@ -46,7 +46,7 @@ COVERED_BY = {
     "bench/case.py": "bench/test_cases.py",
     **{
         f"bench/cases/{family}.py": "bench/test_cases.py"
-        for family in ("bits", "blocks", "gram", "infinite", "networks", "products", "skipping", "spectra")
+        for family in ("bits", "blocks", "gram", "infinite", "machines", "networks", "products", "skipping", "spectra")
     },
     "cli/__init__.py": "test_extras.py",
     "data/__init__.py": "data/test_registry.py",

@@ -14,14 +14,16 @@ from torch.nn import functional
 from gatentk import convert, data, ops
 from gatentk.bench import run
 from gatentk.bench.case import Case, Shape, Work
-from gatentk.bench.cases import CASES
+from gatentk.bench.cases import CASES, machines
 
 ELSEWHERE = [case for case in CASES if "neural-tangents" in case.peer]
 HERE = [case for case in CASES if case not in ELSEWHERE]
 
 
-# Sides that compute different things: a network with gates of its own beside a ReLU network, plans beside a step.
+# Sides that compute different things: samples left out beside folds, a network with gates of its own beside a ReLU
+# network, plans beside a step.
 DIFFERENT = (
+    "leave-one-out-f64",
     "plan-building",
     "block-plan-building",
     "block-training-step-f32",
@@ -50,6 +52,7 @@ def test_names_are_distinct_and_rows_have_their_thresholds():
         "gram-f64": (3, 5),
         "empirical-f64": (1, 2),
         "spectrum-f64": (3, 5),
+        "leave-one-out-f64": (3, 6),
         **{f"masked-linear-forward-{width}-f32": (1.9, 2.4) for width in (2048, 3072, 4096)},
         **{f"masked-linear-input-grad-{width}-f32": (1.8, 2.3) for width in (2048, 3072, 4096)},
         **{f"masked-linear-weight-grad-{width}-f32": (1.8, 2.3) for width in (2048, 3072, 4096)},
@@ -173,6 +176,16 @@ def test_block_gates_train_on_the_batches_of_the_peer(name):
     for weight, start in zip(job.ours.weights, before, strict=True):
         assert not torch.equal(weight, start)
     assert job.ours._generator.get_state().equal(peer._generator.get_state())
+
+
+def test_leaving_out_samples_is_leaving_out_as_many_folds(monkeypatch):
+    case = named("leave-one-out-f64").small()
+    monkeypatch.setattr(machines, "FOLDS", case.shape.n)
+    job = case.prepare(case)
+    (peer,) = job.peers.values()
+    ours, theirs = job.ours(), peer()
+    assert ours.shape == (case.shape.depth, 20)
+    torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=0)
 
 
 def test_skipping_networks_are_those_of_torch():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from gatentk.bench.cases import bits, blocks, gram, infinite, networks, products, skipping, spectra
+from gatentk.bench.cases import bits, blocks, gram, infinite, machines, networks, products, skipping, spectra
 
 CASES = (
     *infinite.CASES,
     *gram.CASES,
     *spectra.CASES,
+    *machines.CASES,
     bits.PACK_BITS,
     bits.GATE_ROWS,
     *products.CASES,
