@@ -71,14 +71,6 @@ __device__ __forceinline__ void load_matrix_x4(unsigned (&r)[4], Shared<T> span,
                : "r"(span.address(index)));
 }
 
-// Two such matrices; the addresses of lanes 16 to 31 are not used.
-template <class T>
-__device__ __forceinline__ void load_matrix_x2(unsigned (&r)[2], Shared<T> span, int index) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
-               : "=r"(r[0]), "=r"(r[1])
-               : "r"(span.address(index)));
-}
-
 // The same, and each of the four is transposed: halves 2 (l % 4) and 2 (l % 4) + 1 of r[j] are 16-bit element l / 4 of
 // rows 2 (l % 4) and 2 (l % 4) + 1 of matrix j.
 template <class T>

@@ -109,7 +109,7 @@ struct MatrixLoad {
   unsigned* r;
 };
 
-template <int matrices, bool transposed>
+template <bool transposed>
 void combine_matrix_load(Contributions lanes, unsigned) {
   // 16-bit element `column` of a row of matrix j.
   const auto element = [&](int j, int row, int column) {
@@ -119,7 +119,7 @@ void combine_matrix_load(Contributions lanes, unsigned) {
   };
   for (int lane = 0; lane < 32; ++lane) {
     const int group = lane / 4, first = lane % 4 * 2;
-    for (int j = 0; j < matrices; ++j) {
+    for (int j = 0; j < 4; ++j) {
       const unsigned low = transposed ? element(j, first, group) : element(j, group, first);
       const unsigned high = transposed ? element(j, first + 1, group) : element(j, group, first + 1);
       static_cast<MatrixLoad*>(lanes[lane])->r[j] = low | high << 16;
@@ -127,15 +127,12 @@ void combine_matrix_load(Contributions lanes, unsigned) {
   }
 }
 
-template <int matrices, bool transposed = false, class T>
+template <bool transposed, class T>
 void load_matrix(const char* what, unsigned* r, cuda::Shared<T> span, int index, Site site) {
   constexpr int row_bytes = 16;
-  MatrixLoad mine{nullptr, r};
-  if (own_lane() < 8 * matrices) {
-    mine.row = span.bytes_at(index, row_bytes, row_bytes);
-    touch(mine.row, row_bytes, Access::read);
-  }
-  meet_warp(what, all_lanes, &combine_matrix_load<matrices, transposed>, &mine, site);
+  MatrixLoad mine{span.bytes_at(index, row_bytes, row_bytes), r};
+  touch(mine.row, row_bytes, Access::read);
+  meet_warp(what, all_lanes, &combine_matrix_load<transposed>, &mine, site);
 }
 
 template <class Result, class Operand>
@@ -167,17 +164,13 @@ void wait_copies() {
 
 template <class T>
 void load_matrix_x4(unsigned (&r)[4], Shared<T> span, int index, emulation::Site site = emulation::Site::here()) {
-  emulation::load_matrix<4>("load_matrix_x4", r, span, index, site);
-}
-template <class T>
-void load_matrix_x2(unsigned (&r)[2], Shared<T> span, int index, emulation::Site site = emulation::Site::here()) {
-  emulation::load_matrix<2>("load_matrix_x2", r, span, index, site);
+  emulation::load_matrix<false>("load_matrix_x4", r, span, index, site);
 }
 
 template <class T>
 void load_matrix_x4_transposed(unsigned (&r)[4], Shared<T> span, int index,
                                emulation::Site site = emulation::Site::here()) {
-  emulation::load_matrix<4, true>("load_matrix_x4_transposed", r, span, index, site);
+  emulation::load_matrix<true>("load_matrix_x4_transposed", r, span, index, site);
 }
 
 // Adding half a unit in the last place to the magnitude rounds ties away from zero, as before sm_90; a carry moves on

@@ -41,7 +41,7 @@ __global__ void warp_product(const Operand* a, const Operand* b, Result* d) {
   for (int e = 0; e < results; ++e) d[lane * results + e] = sums[e];
 }
 
-template <int matrices, bool transposed>
+template <bool transposed>
 __global__ void matrix_load(const unsigned* words, const int* rows, unsigned* out) {
   constexpr int row_words = 4, all_rows = 32;
   SharedArena arena;
@@ -49,15 +49,12 @@ __global__ void matrix_load(const unsigned* words, const int* rows, unsigned* ou
   const int lane = static_cast<int>(threadIdx.x);
   for (int word = 0; word < row_words; ++word) s[row_words * lane + word] = words[row_words * lane + word];
   __syncthreads();
-  unsigned r[matrices];
-  if constexpr (transposed) {
+  unsigned r[4];
+  if constexpr (transposed)
     load_matrix_x4_transposed(r, s, row_words * rows[lane]);
-  } else if constexpr (matrices == 4) {
+  else
     load_matrix_x4(r, s, row_words * rows[lane]);
-  } else {
-    load_matrix_x2(r, s, row_words * rows[lane]);
-  }
-  for (int j = 0; j < matrices; ++j) out[lane * matrices + j] = r[j];
+  for (int j = 0; j < 4; ++j) out[lane * 4 + j] = r[j];
 }
 
 enum class ShuffleKind : int { from, exchange, down, up };
@@ -124,13 +121,10 @@ GATENTK_EXPORT void mma_and_popc(const unsigned* a, const unsigned* b, int* d) {
   launch(&warp_product<int, unsigned, 4, 4, 2, &multiply_bits>, "mma_and_popc", {dim3(1), lanes, 0, nullptr}, a, b, d);
 }
 GATENTK_EXPORT void load_matrix_x4(const unsigned* words, const int* rows, unsigned* out) {
-  launch(&matrix_load<4, false>, "load_matrix_x4", {dim3(1), lanes, 512, nullptr}, words, rows, out);
+  launch(&matrix_load<false>, "load_matrix_x4", {dim3(1), lanes, 512, nullptr}, words, rows, out);
 }
 GATENTK_EXPORT void load_matrix_x4_transposed(const unsigned* words, const int* rows, unsigned* out) {
-  launch(&matrix_load<4, true>, "load_matrix_x4_transposed", {dim3(1), lanes, 512, nullptr}, words, rows, out);
-}
-GATENTK_EXPORT void load_matrix_x2(const unsigned* words, const int* rows, unsigned* out) {
-  launch(&matrix_load<2, false>, "load_matrix_x2", {dim3(1), lanes, 512, nullptr}, words, rows, out);
+  launch(&matrix_load<true>, "load_matrix_x4_transposed", {dim3(1), lanes, 512, nullptr}, words, rows, out);
 }
 GATENTK_EXPORT void shuffle_lanes(int kind, const double* values, const int* arguments, int width, double* out) {
   launch(&shuffle, "shuffle", {dim3(1), lanes, 0, nullptr}, static_cast<ShuffleKind>(kind), values, arguments, width,
