@@ -4,22 +4,22 @@
 #include <cstdint>
 #include <iterator>
 
+#include "cuda/block_matmul/configurations.hpp"
 #include "cuda/tile/configuration.hpp"
 #include "cuda/tile/grid.hpp"
 
 namespace gatentk::cuda {
 
 // Neither rows nor columns of a tile cross a unit. Warps of 64 x 64 read shared memory least; tf32x3 has registers for
-// 64 x 32. Two stages are enough where two blocks or more share a multiprocessor.
+// 64 x 32. Two stages are enough where two blocks or more share a multiprocessor. Units of 32 have tiles
+// where the tensor cores make less than 32 products while an element comes from L2: not in bfloat16 and TF32.
 inline constexpr TileConfiguration weight_gradient_table[] = {
     {"bf16_256x128", Arithmetic::bf16, 256, 128, 4, 2, 3, 1, 1},
     {"bf16_128x128", Arithmetic::bf16, 128, 128, 2, 2, 2, 2, 2},
     {"bf16_64x64", Arithmetic::bf16, 64, 64, 1, 2, 2, 4, 6},
-    {"bf16_32x32", Arithmetic::bf16, 32, 32, 1, 1, 2, 8, 11},
     {"tf32_256x128", Arithmetic::tf32, 256, 128, 4, 2, 3, 1, 1},
     {"tf32_128x128", Arithmetic::tf32, 128, 128, 2, 2, 2, 2, 2},
     {"tf32_64x64", Arithmetic::tf32, 64, 64, 1, 2, 2, 4, 6},
-    {"tf32_32x32", Arithmetic::tf32, 32, 32, 1, 1, 2, 8, 11},
     {"tf32x3_128x128", Arithmetic::tf32x3, 128, 128, 2, 4, 2, 1, 1},
     {"tf32x3_64x64", Arithmetic::tf32x3, 64, 64, 2, 2, 2, 2, 3},
     {"tf32x3_32x32", Arithmetic::tf32x3, 32, 32, 1, 1, 2, 7, 9},
@@ -29,8 +29,8 @@ inline constexpr TileConfiguration weight_gradient_table[] = {
 
 constexpr int weight_gradient_configurations = static_cast<int>(std::size(weight_gradient_table));
 
-// Samples that a block looks through at once, and the room for the numbers of those that are on: a tile's remainder of
-// the piece before, and all of a piece.
+// Samples that a block looks through at once, half a word of bits or a whole one for each thread, and the room for the
+// numbers of those that are on: a tile's remainder of the piece before, and all of a piece.
 constexpr int piece_samples(int threads) {
   return threads >= 128 ? 4096 : 16 * threads;
 }
@@ -56,14 +56,22 @@ struct UnitExtent {
   constexpr std::int64_t tiles(int side) const { return units() * tiles_of(block < size ? block : size, side); }
 };
 
-// The configuration of `arithmetic` that starts on the device and computes the outputs in the least time, counted in
-// rounds of blocks over the whole GPU. A round takes as long as the products of a multiprocessor, or as its loads from
-// L2: 24 bytes a clock on H100 (5.5 TB/s, 132 multiprocessors) and about as many on A100 for 4096 (bf16), 2048 (TF32),
-// a third of that (tf32x3) or 64 products (f64; all at what mma.sync reaches). Where none starts, the one that asks for
-// the least shared memory.
+// Time for which a block occupies its multiprocessor, as block_time of the gathered products, but with all of both
+// factors.
+constexpr double weight_gradient_time(const TileConfiguration& tile) {
+  const ProductCosts costs = product_costs(tile.arithmetic);
+  const double products = tile.rows * tile.columns, loads = costs.load * (tile.rows + tile.columns);
+  const double fragments = costs.fragment * (tile.rows * tile.warps_across + tile.columns * tile.warps_down);
+  const double some = products > fragments ? products : fragments, longest = some > loads ? some : loads;
+  return longest + (products + fragments + loads - longest) / 4;
+}
+
+// The configuration of `arithmetic` that starts on the device and computes the outputs in the least time; all blocks
+// end anywhere in a round. Where a scheduler has less than two warps it waits for results. Where none starts, the one
+// that asks for the least shared memory.
 constexpr int choose_weight_gradient(Arithmetic arithmetic, const Device& device, const UnitExtent& rows,
                                      const UnitExtent& columns) {
-  const int products_of_load = arithmetic == Arithmetic::bf16 || arithmetic == Arithmetic::tf32 ? 112 : 32;
+  constexpr double few_warps_speed = 0.75;
   int best = -1, least = -1;
   double best_time = 0;
   for (int i = 0; i < weight_gradient_configurations; ++i) {
@@ -71,17 +79,15 @@ constexpr int choose_weight_gradient(Arithmetic arithmetic, const Device& device
     if (tile.arithmetic != arithmetic) continue;
     const int bytes = weight_gradient_shared_bytes(tile);
     if (least < 0 || bytes < weight_gradient_shared_bytes(weight_gradient_table[least])) least = i;
-    const std::int64_t held = device.blocks_with(bytes);
+    const int held = device.blocks_with(bytes);
     if (held == 0) continue;
-    const std::int64_t blocks = rows.tiles(tile.rows) * columns.tiles(tile.columns);
-    // Blocks that a multiprocessor computes; those that it holds at once share its speed.
-    const std::int64_t share = tiles_of(blocks, device.multiprocessors);
-    const std::int64_t resident = tile.resident(device.architecture) < held ? tile.resident(device.architecture) : held;
-    const std::int64_t together = share < resident ? share : resident;
-    const std::int64_t rounds = together ? tiles_of(share, together) : 0;
-    const std::int64_t products = std::int64_t{tile.rows} * tile.columns;
-    const std::int64_t loads = std::int64_t{products_of_load} * (tile.rows + tile.columns);
-    const double time = static_cast<double>(rounds * together * (products > loads ? products : loads));
+    // Blocks that a multiprocessor computes, and those that it holds at once.
+    const double blocks = static_cast<double>(rows.tiles(tile.rows) * columns.tiles(tile.columns));
+    const double share = blocks / device.multiprocessors;
+    const int resident = tile.resident(device.architecture) < held ? tile.resident(device.architecture) : held;
+    const double together = share < 1 ? 1 : share < resident ? share : resident;
+    const double speed = together * tile.threads() < 256 ? few_warps_speed : 1;
+    const double time = (share < 1 ? 1 : share + 0.5) * weight_gradient_time(tile) / speed;
     if (best < 0 || time < best_time) best = i, best_time = time;
   }
   return best < 0 ? least : best;

@@ -37,8 +37,8 @@ class CommonSamples {
   // Number i < left() of them.
   __device__ __forceinline__ int at(int i) const { return list_[first_ + i]; }
 
-  // Takes the next tile's samples away; all threads have read them before they prepare the next ones.
-  __device__ __forceinline__ void take() { first_ += depth, left_ = max(left_ - depth, 0); }
+  // Takes the next tile's samples away; less than none are left where they were the last and no whole tile.
+  __device__ __forceinline__ void take() { first_ += depth, left_ -= depth; }
 
   __device__ __forceinline__ void prepare() {
 #pragma unroll 1
