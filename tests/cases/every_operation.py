@@ -19,7 +19,7 @@ def inputs(device: torch.device | str, seed: int = 0) -> list[Tensor]:
 
 def every_operation(z: Tensor, weight: Tensor, mask: Tensor) -> list[Tensor]:
     """Results of all operations in the dtypes that they take."""
-    bits = ops.pack_bits(mask)
+    bits, blocks = ops.pack_bits(mask), ops.pack_bits(mask[:, ::32].contiguous())
     results = [bits, ops.unpack_bits(bits, WIDTH), ops.transpose_bits(bits, WIDTH)]
     results += [ops.gate_gram(bits), ops.gate_gram(bits, bits[:9])]
     for dtype in (torch.float32, torch.float64):
@@ -30,15 +30,17 @@ def every_operation(z: Tensor, weight: Tensor, mask: Tensor) -> list[Tensor]:
         results.append(ops.gram_ntk([x], [x], [w], [w], gates=[bits]))
         results += [ops.infinite_ntk(x, other, DEPTHS, "relu") for other in (None, w)]
         results += product_and_gradients(x, w, bits)
+        results += product_and_gradients(x, w, blocks, 32)
     if z.is_cuda:
         results += product_and_gradients(z.bfloat16(), weight.bfloat16(), bits)
+        results += product_and_gradients(z.bfloat16(), weight.bfloat16(), blocks, 32)
     return results
 
 
-def product_and_gradients(z: Tensor, weight: Tensor, bits: Tensor) -> list[Tensor]:
+def product_and_gradients(z: Tensor, weight: Tensor, bits: Tensor, block: int = 1) -> list[Tensor]:
     """A masked product and its gradients by both factors."""
     z, weight = z.detach().requires_grad_(), weight.detach().requires_grad_()
-    out = ops.masked_linear(z, weight, bits, bits, method="masked")
+    out = ops.masked_linear(z, weight, bits, bits, method="masked", block=block)
     return [out.detach(), *torch.autograd.grad(out, (z, weight), out.detach())]
 
 

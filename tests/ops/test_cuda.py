@@ -11,7 +11,16 @@ from gatentk import _core, ops
 from gatentk.errors import CudaMissingError, GateNTKError
 from gatentk.ops import cuda, layouts, registration
 
-NAMES = ("pack_bits", "unpack_bits", "transpose_bits", "gate_gram", "gate_rows", "gram_ntk", "infinite_ntk")
+NAMES = (
+    "block_lists",
+    "pack_bits",
+    "unpack_bits",
+    "transpose_bits",
+    "gate_gram",
+    "gate_rows",
+    "gram_ntk",
+    "infinite_ntk",
+)
 
 
 @pytest.fixture
@@ -159,20 +168,6 @@ def test_kernels_are_told_what_a_block_of_the_device_may_have(monkeypatch):
 
 def test_quantities_are_numbered_as_the_compiled_modules_number_them():
     assert [_core.Quantity.__members__[name].value for name in ops.QUANTITIES] == list(range(len(ops.QUANTITIES)))
-
-
-# Which product is taken
-
-
-@pytest.mark.parametrize("method", ops.METHODS)
-@pytest.mark.parametrize("gated", [False, True])
-def test_gates_of_neurons_make_every_method_dense(monkeypatch, method, gated):
-    monkeypatch.setattr(cuda, "kernels", None)  # calling it fails
-    gate = [ops.pack_bits(torch.tensor([[True, False, True, True]]).expand(3, 4))] if gated else []
-    out = registration.CUDA["masked_matmul"](
-        torch.ones(3, 4), torch.ones(5, 4), False, True, gate, [], [], ops.METHODS.index(method)
-    )
-    assert torch.equal(out, torch.full((3, 5), 3.0 if gated else 4.0))
 
 
 def test_layouts_are_those_that_the_public_names_promise():

@@ -25,29 +25,30 @@ def work(kind="forward", arithmetic="tf32x3", samples=1 << 16, widths=(4096, 409
     return Work(kind, DTYPES[arithmetic], arithmetic, samples, widths, blocks)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("arithmetic", "architecture"), PREDICTED)
-def test_auto_takes_blocks_from_the_predicted_sizes_on(kind, arithmetic, architecture):
-    least = PREDICTED[arithmetic, architecture]
-    at = work(kind, arithmetic, least.samples, (least.width,) * 2, (least.block,) * 2)
-    assert choose(at, "auto", architecture) == "blocks"
-    for smaller in (
-        at._replace(samples=least.samples - 1),
-        at._replace(widths=(least.width - 32, least.width)),
-        at._replace(widths=(least.width, least.width - 32)),
-        at._replace(blocks=(least.block // 2,) * 2),
-        at._replace(blocks=(0, 0)),
-        at._replace(blocks=(1, 1)),
-    ):
-        assert choose(smaller, "auto", architecture) == "dense"
+@pytest.mark.parametrize(("kernel", "arithmetic", "architecture"), PREDICTED)
+def test_auto_takes_blocks_from_the_predicted_sizes_on(kernel, arithmetic, architecture):
+    least = PREDICTED[kernel, arithmetic, architecture]
+    for kind in KINDS[2:] if kernel == "weight_gradient" else KINDS[:2]:
+        at = work(kind, arithmetic, least.samples, (least.width,) * 2, (least.block,) * 2)
+        assert choose(at, "auto", architecture) == "blocks"
+        for smaller in (
+            at._replace(samples=least.samples - 1),
+            at._replace(widths=(least.width - 32, least.width)),
+            at._replace(widths=(least.width, least.width - 32)),
+            at._replace(blocks=(least.block // 2,) * 2),
+            at._replace(blocks=(0, 0)),
+            at._replace(blocks=(1, 1)),
+        ):
+            assert choose(smaller, "auto", architecture) == "dense"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("arithmetic", "dtype"), DTYPES.items())
 def test_auto_is_dense_where_nothing_is_predicted(kind, arithmetic, dtype):
+    asked = work(kind, arithmetic)
     for architecture in (75, 80, 86, 89, 90, 100, 120):
-        if (arithmetic, architecture) not in PREDICTED:
-            assert choose(work(kind, arithmetic), "auto", architecture) == "dense"
+        if (asked.kernel, arithmetic, architecture) not in PREDICTED:
+            assert choose(asked, "auto", architecture) == "dense"
 
 
 @pytest.mark.parametrize("architecture", [80, 86, 90, 100])
@@ -83,10 +84,15 @@ def test_what_is_skipped_by_must_have_blocks_of_whole_tiles(kind, blocks, way):
     assert (obstacle(of) is None) == (way == "blocks")
 
 
-def test_the_narrowest_block_that_is_skipped_by_counts():
-    assert choose(work("weight_gradient", "bf16", blocks=(128, 64)), "auto", 90) == "dense"
-    assert choose(work("weight_gradient", "bf16", blocks=(128, 0)), "auto", 90) == "blocks"
-    assert choose(work("forward", "bf16", blocks=(32, 128)), "auto", 90) == "blocks"
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_narrowest_block_that_is_skipped_by_counts(kind):
+    kernel = work(kind).kernel
+    assert PREDICTED[kernel, "bf16", 90].block == (128 if kernel == "weight_gradient" else 64)
+    for blocks, way in (((128, 32), "dense"), ((128, 128), "blocks")):
+        assert choose(work(kind, "bf16", blocks=blocks), "auto", 90) == way
+    assert choose(work(kind, "bf16", blocks=(0, 128)), "auto", 90) == "blocks"
+    narrow = choose(work(kind, "bf16", blocks=(32, 128)), "auto", 90)
+    assert narrow == ("dense" if kind == "weight_gradient" else "blocks")
 
 
 @pytest.mark.parametrize(("arithmetic", "chunk"), [("tf32x3", 4), ("tf32", 4), ("f64", 2), ("bf16", 8)])

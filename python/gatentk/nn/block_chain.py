@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gatentk.checks import FLOATS
 from gatentk.gates import GateLayer
-from gatentk.ops import calibration, paths
+from gatentk.ops import calibration, cuda, paths
 from gatentk.ops.autocast import is_cast
 
 # Time of products in block form in that of the same kernels from rows to rows, which unpack and pack: 0.6 to 0.95 at
@@ -67,7 +67,9 @@ def chain_is_faster(x: Tensor, layers: Sequence[GateLayer], weights: Sequence[Te
         method: as in `gatentk.ops.masked_linear`.
     """
     gate, weight = layers[0], weights[-1]
-    if gate.block == 1 or method not in ("auto", "masked") or x.device.type != "cpu":
+    if gate.block == 1 or method not in ("auto", "masked"):
+        return False
+    if x.device.type != "cpu" or cuda.serves(x):
         return False
     if weight.dtype not in FLOATS and not is_cast(weight):
         return False

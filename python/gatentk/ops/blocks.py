@@ -24,7 +24,6 @@ from torch import Tensor
 from gatentk import _core
 from gatentk.checks import describe
 from gatentk.ops.autocast import as_matmul, without_autocast
-from gatentk.ops.bits import expand_bits
 from gatentk.ops.block_form import (
     Gate,
     block_view,
@@ -152,19 +151,19 @@ def _run_gradient(left: _core.Blocks, right: _core.Blocks, out: Tensor) -> None:
 
 
 def _multiply_on_cuda(*arguments: Any) -> Tensor:
-    """By the kernels that read a bit for each neuron."""
+    """By the masked product of rows."""
     p = BlockProduct(*arguments)
     p.result()
-    width_in, width_out = p.widths
     rows = torch.ops.gatentk.masked_matmul(
-        masked_rows(p.z, [], width_in),
+        masked_rows(p.z, [], p.widths[0]),
         p.weight,
         False,
         not p.transpose,
-        _neuron_bits(p.gate_in, width_in, p.z.shape[2]),
+        p.gate_in,
         [],
-        _neuron_bits(p.gate_out, width_out, p.block_out),
+        p.gate_out,
         0,
+        [p.z.shape[2], 1, p.block_out],
     )
     return plain_to_blocks(rows, [], p.block_out)
 
@@ -177,16 +176,13 @@ def _multiply_transposed_on_cuda(*arguments: Any) -> Tensor:
         masked_rows(p.right, [], p.columns),
         True,
         False,
-        _neuron_bits(p.gate_left, p.rows, p.left.shape[2]),
-        _neuron_bits(p.gate_right, p.columns, p.right.shape[2]),
+        p.gate_left,
+        p.gate_right,
         [],
         0,
+        [p.left.shape[2], p.right.shape[2], 1],
     )
     return result
-
-
-def _neuron_bits(gate: Gate, width: int, block: int) -> Gate:
-    return [expand_bits(gate[0], width, block)] if gate else []
 
 
 class _Product(torch.autograd.Function):

@@ -7,7 +7,7 @@ with torch's own, after a first call that loads the kernels).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from importlib import import_module
@@ -19,10 +19,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gatentk._core import Quantity
+from gatentk.checks import describe
 from gatentk.errors import CudaMissingError
 from gatentk.ops.layouts import (
     GramProblem,
     InfiniteProblem,
+    block_lists,
     contiguous_rows,
     counts,
     gate_view,
@@ -110,6 +112,104 @@ class CudaKernels:
                     device,
                 )
         return out
+
+    def block_lists(self, unit_major: Tensor, n: int) -> Tensor:
+        """For each unit of unit-major bits how many of n samples are on, then these, then the others, both rising."""
+        out = block_lists(unit_major, n)
+        if not n:
+            return out.zero_()
+        if out.numel():
+            rows = _aligned(unit_major)
+            with self._launch(rows) as device:
+                self.core.block_lists(gate_view(rows), rows.shape[0], n, out.data_ptr(), device)
+        return out
+
+    def block_matmul(
+        self,
+        left: Tensor,
+        right: Tensor,
+        transposed: bool,
+        gate: Tensor | None,
+        block_left: int,
+        lists: Tensor | None,
+        block_out: int,
+    ) -> Tensor:
+        """`left @ right.T` where blocks of the result are on, exact zeros elsewhere.
+
+        Args:
+            left: (n, k); where its gates are off it counts as zeros.
+            right: (columns, k), or (k, columns) if it is transposed.
+            gate: sample-major bits of blocks of `block_left` columns of left, or None.
+            lists: those of `block_lists` for blocks of `block_out` columns of the result, or None where all is on.
+        """
+        columns, depth = right.shape[::-1] if transposed else right.shape
+        _check_factors(left, right, (left.shape[0], depth), left.shape)
+        out = left.new_empty(left.shape[0], columns)
+        if not out.numel() or not depth:
+            return out.zero_()
+        run = getattr(self.core, f"block_matmul_{_SUFFIXES[out.dtype]}")
+        left, right = _aligned(left), _aligned(right)
+        bits = None if gate is None else _aligned(gate)
+        with self._launch(out) as device:
+            run(
+                view(left, bits),
+                view(right, None, transposed),
+                out.data_ptr(),
+                out.stride(0),
+                0 if lists is None else lists.data_ptr(),
+                columns if lists is None else block_out,
+                0 if bits is None else block_left,
+                PRECISIONS.index(self._precision()),
+                device,
+            )
+        return out
+
+    def block_weight_gradient(
+        self,
+        left: Tensor,
+        right: Tensor,
+        units_left: Tensor | None,
+        units_right: Tensor | None,
+        blocks: tuple[int, int],
+    ) -> Tensor:
+        """`left.T @ right`, for a pair of blocks over the samples that are on in both.
+
+        Args:
+            left, right: (n, rows) and (n, columns).
+            units_left, units_right: unit-major bits of blocks of their columns, or None where all is on.
+            blocks: neighbouring columns of left and of right that share a gate.
+        """
+        _check_factors(left, right, left.shape[:1], right.shape[:1])
+        n, out = left.shape[0], left.new_empty(left.shape[1], right.shape[1])
+        if not out.numel() or not n:
+            return out.zero_()
+        run = getattr(self.core, f"block_weight_gradient_{_SUFFIXES[out.dtype]}")
+        left, right = _aligned(left), _aligned(right)
+        bits_left, bits_right = (None if bits is None else _aligned(bits) for bits in (units_left, units_right))
+        with self._launch(out) as device:
+            run(
+                view(left, None, True),
+                view(right, None, True),
+                out.data_ptr(),
+                out.stride(0),
+                n,
+                gate_view(bits_left),
+                blocks[0] if bits_left is not None else 0,
+                gate_view(bits_right),
+                blocks[1] if bits_right is not None else 0,
+                PRECISIONS.index(self._precision()),
+                device,
+            )
+        return out
+
+    def arithmetic(self, dtype: torch.dtype) -> str:
+        """How numbers of a dtype are multiplied: "f64", "bf16", or for float32 the precision that is in use."""
+        return self._precision() if dtype == torch.float32 else _SUFFIXES[dtype]
+
+    def architecture(self, tensor: Tensor) -> int:
+        """Of a tensor's device: 80, 90, ..."""
+        with self._launch(tensor) as device:
+            return device[0]
 
     def ordered_linear(self, x: Tensor, weight: Tensor, relu: bool) -> Tensor:
         """See `gatentk.ops.ordered_linear`."""
@@ -199,10 +299,10 @@ class CudaKernels:
         return out
 
 
-def _aligned(bits: Tensor) -> Tensor:
-    """The same bits in rows that start at multiples of 16 bytes; copies only if they do not."""
-    rows = contiguous_rows(bits)
-    if rows.data_ptr() % 16 or any(stride % 16 for stride in rows.stride()[:-1]):
+def _aligned(matrix: Tensor) -> Tensor:
+    """The same bits or values in rows that start at multiples of 16 bytes; copies only if they do not."""
+    rows = contiguous_rows(matrix)
+    if rows.data_ptr() % 16 or any(stride * rows.element_size() % 16 for stride in rows.stride()[:-1]):
         rows = rows.clone(memory_format=torch.contiguous_format)
     return rows
 
@@ -218,6 +318,12 @@ def _in_chunks(matrix: Tensor) -> Tensor:
     if width == 0 or (missing == 0 and all(start % 16 == 0 for start in starts)):
         return rows
     return pad(rows, (0, missing))[..., :width]
+
+
+def _check_factors(left: Tensor, right: Tensor, expected: Sequence[int], came: Sequence[int]) -> None:
+    """Refuse factors that do not fit each other: kernels would read beyond one of them."""
+    if tuple(came) != tuple(expected) or right.dtype != left.dtype:
+        raise ValueError(f"b: expected {left.dtype} and a shape that fits {describe(left)}, got {describe(right)}")
 
 
 def serves(tensor: Tensor) -> bool:

@@ -26,7 +26,7 @@ class Least(NamedTuple):
     """Sizes from which on a product by the kernels for blocks takes less time than torch's with masks.
 
     Attributes:
-        block: neighbouring neurons that share a gate, of the sides that have gates.
+        block: neighbouring neurons that share a gate, on the sides that are skipped by.
         samples: rows of the batch.
         width: of both sides.
     """
@@ -36,15 +36,25 @@ class Least(NamedTuple):
     width: int
 
 
-# Predicted, not measured: where `python tools/cuda_static.py roofline` has block gates ahead of cuBLAS and masks. By
-# arithmetic and architecture; what is not here is dense.
+# Predicted, not measured: where `python tools/cuda_static.py blocks` has them at least 1.2 times as fast as cuBLAS and
+# masks at width 4096, but not below 256 samples (512 for others than tf32x3), where starts and first loads weigh.
+# By kernel, arithmetic and architecture; what is not here is dense.
 PREDICTED = {
-    ("tf32x3", 80): Least(32, 512, 512),
-    ("tf32x3", 90): Least(32, 512, 512),
-    ("tf32", 80): Least(64, 2048, 1024),
-    ("tf32", 90): Least(128, 2048, 1024),
-    ("bf16", 80): Least(64, 2048, 1024),
-    ("bf16", 90): Least(128, 2048, 1024),
+    ("rows", "bf16", 80): Least(32, 512, 1024),
+    ("rows", "bf16", 90): Least(64, 4096, 1024),
+    ("rows", "tf32", 80): Least(32, 512, 1024),
+    ("rows", "tf32", 90): Least(64, 8192, 1024),
+    ("rows", "tf32x3", 80): Least(32, 256, 512),
+    ("rows", "tf32x3", 90): Least(32, 256, 512),
+    ("rows", "f64", 80): Least(32, 512, 1024),
+    ("weight_gradient", "bf16", 80): Least(64, 512, 1024),
+    ("weight_gradient", "bf16", 90): Least(128, 1024, 1024),
+    ("weight_gradient", "tf32", 80): Least(64, 512, 1024),
+    ("weight_gradient", "tf32", 90): Least(128, 1024, 1024),
+    ("weight_gradient", "tf32x3", 80): Least(64, 256, 512),
+    ("weight_gradient", "tf32x3", 90): Least(64, 256, 512),
+    ("weight_gradient", "f64", 80): Least(64, 512, 1024),
+    ("weight_gradient", "f64", 90): Least(64, 512, 1024),
 }
 FEWEST_SAMPLES = min(least.samples for least in PREDICTED.values())
 
@@ -68,6 +78,11 @@ class Work(NamedTuple):
     samples: int
     widths: tuple[int, int]
     blocks: tuple[int, int]
+
+    @property
+    def kernel(self) -> str:
+        """Which of the two kernels would compute it: of gathered rows, or of pairs of blocks over samples."""
+        return "weight_gradient" if self.kind == "weight_gradient" else "rows"
 
     @property
     def depth(self) -> int:
@@ -147,7 +162,7 @@ def _is_exact_by_rows(work: Work) -> bool:
 
 
 def _pays(work: Work, architecture: int) -> bool:
-    least = PREDICTED.get((work.arithmetic, architecture))
+    least = PREDICTED.get((work.kernel, work.arithmetic, architecture))
     if least is None or work.samples < least.samples or min(work.widths) < least.width:
         return False
     return min(work.skipped) >= least.block

@@ -87,6 +87,11 @@ def transposed(bits: Tensor, width: int) -> Tensor:
     return bits.new_empty(width, row_bytes(bits.shape[0]))
 
 
+def block_lists(unit_major: Tensor, n: int) -> Tensor:
+    """Room for the lists of n samples of unit-major bits (units, row_bytes(n)): a count and n samples a unit."""
+    return unit_major.new_empty((unit_major.shape[0], n + 1), dtype=torch.int32)
+
+
 def ordered_product(x: Tensor, weight: Tensor, relu: bool = False) -> Tensor:
     """Room for x @ weight.T."""
     return x.new_empty(x.shape[0], weight.shape[0])
@@ -104,8 +109,8 @@ class MaskedProduct(NamedTuple):
     Attributes:
         a, b: the factors as stored.
         transpose_a, transpose_b: whether a factor is the transpose of what is stored.
-        gate_a, gate_b, gate_out: bits, on the CPU perhaps followed by their plans; empty where all is on. Those of a
-            factor are as it is stored.
+        gate_a, gate_b, gate_out: bits, perhaps followed by the plans of their `GateLayer`; empty where all is on.
+            Those of a factor are as it is stored.
         method: index in `gatentk.ops.METHODS`.
         blocks: neighbouring columns that share a bit, of a, of b and of the result as they are stored.
         bias: added to each row of the result before it is masked, or None.

@@ -11,13 +11,16 @@ import torch
 from torch import Tensor
 
 from gatentk.checks import FLOATS, check_integer, describe
+from gatentk.ops import cuda
 from gatentk.ops.arguments import check_bits, check_device, check_matrix
 from gatentk.ops.autocast import as_matmul, same_dtype, without_autocast
 from gatentk.ops.bits import add_gated_bias, gate_in_place
-from gatentk.ops.cpu_products import PATHS, dense_product, has_block_kernel
+from gatentk.ops.cpu_products import PATHS, has_block_kernel
+from gatentk.ops.cuda_paths import reads_lists
+from gatentk.ops.cuda_products import product_on_cuda
 from gatentk.ops.layouts import MaskedProduct, units
 from gatentk.ops.paths import path
-from gatentk.ops.plans import GateRows, block_of, checked_plans
+from gatentk.ops.plans import GateLayer, GateRows, block_of, checked_plans
 from gatentk.ops.registration import (
     batch_dims,
     below_autograd,
@@ -94,8 +97,8 @@ def masked_linear(
         _check_bias(bias, weight)
     if block is not None:
         block = check_integer("block", block, 1)
-    inside, block_in = _gate("gate_in", gate_in, z.shape, z, block)
-    outside, block_out = _gate("gate_out", gate_out, (*z.shape[:-1], weight.shape[0]), z, block)
+    inside, block_in = _gate("gate_in", gate_in, z.shape, z, block, method)
+    outside, block_out = _gate("gate_out", gate_out, (*z.shape[:-1], weight.shape[0]), z, block, method)
     rows = z if z.dim() == 2 else z.reshape(-1, z.shape[-1])
     product = MaskedProduct(
         rows, weight, False, True, inside, [], outside, METHODS.index(method), (block_in, 1, block_out), bias
@@ -112,7 +115,9 @@ def _check_bias(bias: object, weight: Tensor) -> None:
     check_device("bias", bias, weight, "weight")
 
 
-def _gate(name: str, gate: Gate, shape: Sequence[int], z: Tensor, block: int | None) -> tuple[list[Tensor], int]:
+def _gate(
+    name: str, gate: Gate, shape: Sequence[int], z: Tensor, block: int | None, method: str
+) -> tuple[list[Tensor], int]:
     """Bits of rows of `shape`, with their plans where they come with them and z's device uses them, and their block."""
     if gate is None:
         return [], 1
@@ -128,9 +133,14 @@ def _gate(name: str, gate: Gate, shape: Sequence[int], z: Tensor, block: int | N
     check_bits(name, bits, units(width, own), z, "z")
     if bits.shape[:-1] != shape[:-1]:
         raise ValueError(f"{name}: expected bits of {tuple(shape[:-1])} rows, got {describe(bits)}")
-    if isinstance(gate, Tensor) or bits.is_cuda:
-        return [bits if bits.dim() == 2 else bits.reshape(-1, bits.shape[-1])], own
-    return [bits, *checked_plans(gate, name, width, own)], own
+    matrix = bits if bits.dim() == 2 else bits.reshape(-1, bits.shape[-1])
+    if isinstance(gate, Tensor):
+        return [matrix], own
+    if not cuda.serves(z):
+        return [bits, *checked_plans(gate, name, width, own)], own
+    # Those of others would have to be compared, which waits for the device.
+    planned = isinstance(gate, GateLayer) and bits.dim() == 2 and reads_lists(method, bits.shape[0], own)
+    return [matrix, *(checked_plans(gate, name, width, own) if planned else ())], own
 
 
 def _multiply_on_cpu(*arguments: Any) -> Tensor:
@@ -192,8 +202,7 @@ def _multiply_on_cuda(*arguments: Any) -> Tensor:
     if given.bias is not None:
         out = _multiply_on_cuda(*given._replace(bias=None)).add_(given.bias)
         return gate_in_place(out, given.gate_out[0], given.blocks[2]) if given.gate_out else out
-    # Gates of neurons leave no tile empty: on an H100 cuBLAS was faster in every arithmetic (docs/cuda.md).
-    return dense_product(given)
+    return product_on_cuda(given, METHODS[given.method])
 
 
 # Each factor's gradient is a masked product again: the gates travel with the matrices that they mask.

@@ -1,4 +1,8 @@
-"""Plans: the order in which a masked product on the CPU visits the neurons that are on."""
+"""Plans: what masked products want to know of gates, made once for all products.
+
+On the CPU the order in which neurons that are on are visited; of blocks of neurons their unit-major bits, and on CUDA
+devices the lists of samples too.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from gatentk import _core
 from gatentk.checks import check_block, describe
+from gatentk.ops import cuda, layouts
 from gatentk.ops.arguments import check_bit_matrix
 from gatentk.ops.bits import transpose_bits
 from gatentk.ops.layouts import contiguous_rows, gate_view, row_bytes, units
@@ -26,7 +31,10 @@ class GateRows(Protocol):
 
     @property
     def plans(self) -> tuple[Tensor, ...]:
-        """What `build_plan` makes of the bits, sample-major and neuron-major; of blocks their bits, unit-major."""
+        """What `build_plan` makes of the bits, sample-major and neuron-major; of blocks their bits, unit-major.
+
+        On a CUDA device nobody asks for those of single neurons, or of others than a `GateLayer`.
+        """
 
 
 class GateLayer:
@@ -55,7 +63,8 @@ class GateLayer:
     def plans(self) -> tuple[Tensor, ...]:
         """Made at first use: the sample-major and the neuron-major plan of `build_plan`, not on CUDA devices.
 
-        Of blocks of several neurons one tensor, their bits unit-major, as `transpose_bits` has them.
+        Of blocks of several neurons their bits, unit-major, as `transpose_bits` has them; on CUDA devices then, for
+        each of these rows, how many samples are on, those samples and the others, int32 (units, n + 1).
         """
         # In a trace tensors have no versions.
         if self._plans is None or (not torch.compiler.is_compiling() and self._versions != _versions(self._plans)):
@@ -66,7 +75,8 @@ class GateLayer:
 
     def _made_plans(self) -> tuple[Tensor, ...]:
         if self.block > 1:
-            return (transpose_bits(self.bits, self.units),)
+            unit_major = transpose_bits(self.bits, self.units)
+            return (unit_major, block_lists(unit_major, self.n)) if cuda.serves(self.bits) else (unit_major,)
         return build_plan(self.bits, self.width), build_plan(self.bits, self.width, neuron_major=True)
 
     def __repr__(self) -> str:
@@ -171,6 +181,12 @@ def _check_plan(name: str, plan: Tensor, expected: tuple[int, ...]) -> None:
         raise ValueError(f"{name}: expected plans of its bits as build_plan makes them, got {describe(plan)}")
 
 
+def block_lists(unit_major: Tensor, n: int) -> Tensor:
+    """Lists of samples of each unit on a CUDA device, see `GateLayer.plans`; nothing on the CPU reads any."""
+    result: Tensor = torch.ops.gatentk.block_lists(unit_major, n)
+    return result
+
+
 def _build_on_cpu(bits: Tensor, width: int, neuron_major: bool) -> Tensor:
     plan = _plan(bits, width, neuron_major)
     rows, columns = (width, bits.shape[0]) if neuron_major else (bits.shape[0], width)
@@ -184,3 +200,9 @@ def _plan(bits: Tensor, width: int, neuron_major: bool) -> Tensor:
 
 
 register("build_plan(Tensor bits, int width, bool neuron_major) -> Tensor", cpu=_build_on_cpu, cuda=None, fake=_plan)
+register(
+    "block_lists(Tensor unit_major, int n) -> Tensor",
+    cpu=None,
+    cuda=cuda.on_cuda("block_lists"),
+    fake=layouts.block_lists,
+)

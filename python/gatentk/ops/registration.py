@@ -26,7 +26,7 @@ CUDA: dict[str, Implementation] = {}
 def register(
     schema: str,
     *,
-    cpu: Implementation,
+    cpu: Implementation | None,
     cuda: Implementation | None,
     fake: Implementation,
     differentiable: Implementation | None = None,
@@ -45,7 +45,8 @@ def register(
     """
     name = schema.partition("(")[0]
     LIBRARY.define(schema)
-    LIBRARY.impl(name, on_memory(cpu), "CPU")
+    if cpu is not None:
+        LIBRARY.impl(name, on_memory(cpu), "CPU")
     if cuda is not None:
         CUDA[name] = cuda
         LIBRARY.impl(name, on_memory(cuda), "CUDA")
