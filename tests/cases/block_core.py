@@ -87,6 +87,7 @@ class BlockCore:
                 assert sorted(samples) == list(range(n))
                 on[samples[:count], unit] = True
             on = of_columns(on, block_out, columns)
+        assert columns * dtype.itemsize % 16 == 0, "stores have 16 bytes"
         at(out, n, columns, out_stride, dtype).copy_(torch.where(on, product, 0))
 
     def _weight_gradient(

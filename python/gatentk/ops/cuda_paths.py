@@ -12,7 +12,7 @@ from gatentk.ops.paths import kind_of
 # Columns of the narrowest tiles. A tile lies in one block, so blocks are multiples of it.
 TILE_COLUMNS = 32
 
-# Copies have 16 bytes, so rows do too.
+# Copies have 16 bytes, so rows of factors and results do too.
 COPY_BYTES = 16
 
 # Sums of fewer products are no more accurate in tf32x3 than the accuracy rule allows (docs/cuda.md, Precision).
@@ -123,7 +123,7 @@ def work_of(product: MaskedProduct, arithmetic: str) -> Work | None:
 def obstacle(work: Work) -> str | None:
     """Why the kernels for blocks cannot compute a product, or None if they can."""
     for width in work.widths:
-        if width * work.dtype.itemsize % COPY_BYTES and not (work.kind == "forward" and width == work.widths[1]):
+        if width * work.dtype.itemsize % COPY_BYTES:
             return f"rows of {width} values of {work.dtype} are no multiple of {COPY_BYTES} bytes"
     if work.arithmetic == "strict":
         return "they have no strict precision"
