@@ -27,7 +27,9 @@ def test_every_case_is_measured_on_a_device_or_left_out_by_name():
     assert all("plan" not in case.ours for case in cuda.CUDA_CASES)
 
 
-ON_A_DEVICE = [case for case in cuda.CUDA_CASES if "-4096-" in case.name or case.family == "gate_gram"]
+ON_A_DEVICE = [
+    case for case in cuda.CUDA_CASES if "-4096-" in case.name or "x4096-" in case.name or case.family == "gate_gram"
+]
 
 
 @pytest.mark.parametrize("case", ON_A_DEVICE, ids=[case.name for case in ON_A_DEVICE])

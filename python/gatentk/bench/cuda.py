@@ -11,7 +11,7 @@ import torch
 
 from gatentk import ops
 from gatentk.bench.case import Case, Evaluation, Job
-from gatentk.bench.cases import CASES
+from gatentk.bench.cases import CASES, blocks
 from gatentk.errors import GateNTKError
 from gatentk.ops import cuda as cuda_ops
 
@@ -75,6 +75,9 @@ def arithmetic(precision: str) -> Iterator[None]:
         matmul.allow_tf32 = before
 
 
+_BLOCK_PRODUCTS = ("block-forward", "block-input-grad", "block-weight-grad")
+
+
 def _in(precision: str, run: Evaluation) -> Evaluation:
     def evaluate() -> torch.Tensor:
         with arithmetic(precision):
@@ -103,8 +106,10 @@ def _rows(case: Case) -> Iterator[Case]:
         yield case
     else:
         for precision in ops.CUDA_PRECISIONS:
-            yield _in_arithmetic(case, precision, precision)
-        if case.name.startswith("masked-linear"):
+            # Kernels for blocks have no strict products.
+            if case.family != "block_matmul" or precision != "strict":
+                yield _in_arithmetic(case, precision, precision)
+        if case.name.startswith(("masked-linear", *_BLOCK_PRODUCTS)):
             yield replace(case, name=case.name.replace("f32", "bf16"), dtype=torch.bfloat16)
 
 
@@ -133,7 +138,12 @@ LEFT_OUT = (
     "relu-inference-low-rank-f32",
     "plan-building",  # nor need plans
     "masked-linear-overhead",  # times of the host
-    *(case.name for case in CASES if case.family == "block_matmul"),  # a device takes gates neuron by neuron
+    "block-plan-building",
+    "block-inference-one-sample-g64-f32",  # reads no fewer weights there
+    "block-inference-one-sample-g32-f32",
+    *(case.name for case in CASES if case.name.startswith(_BLOCK_PRODUCTS)),  # too small to fill a device
     *(case.name for case in CASES if case.name.startswith("skip-zeros")),
 )
-CUDA_CASES = tuple(row for case in CASES if case.name not in LEFT_OUT for row in _rows(case))
+CUDA_CASES = tuple(
+    row for case in (*(case for case in CASES if case.name not in LEFT_OUT), *blocks.ON_A_DEVICE) for row in _rows(case)
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn import functional
 
 from gatentk import gates, nn
 from gatentk.bench import torch_peers
-from gatentk.bench.case import Case, Job, Shape, Work, gaussian, gaussian_samples
+from gatentk.bench.case import Case, Evaluation, Job, Shape, Work, gaussian, gaussian_samples
 from gatentk.bench.cases.networks import (
     BATCHES,
     CLASSES,
@@ -99,6 +100,35 @@ def _product(
     )
 
 
+def _masked_peers(case: Case, prepare: Callable[..., Job], block: int) -> Job:
+    """The product beside whole ones: products and then their masks."""
+    job = prepare(case, block)
+
+    def masked(peer: Evaluation) -> Evaluation:
+        return lambda: job.peer_comparable(peer())
+
+    return replace(
+        job,
+        peers={name: masked(peer) for name, peer in job.peers.items()},
+        peer_comparable=lambda result: result,
+    )
+
+
+def _product_on_a_device(name: str, prepare: Callable[..., Job], peer: str, block: int, n: int) -> Case:
+    width = 4096
+    return Case(
+        name=f"block-{name}-{n}x{width}-g{block}-f32",
+        family="block_matmul",
+        ours=f"product with gates of {block} neurons, half of them on, lists cached",
+        peer=peer,
+        shape=Shape(n=n, width=width),
+        quick=Shape(n=n // 16, width=4 * block),
+        dtype=torch.float32,
+        prepare=partial(_masked_peers, prepare=prepare, block=block),
+        device="cuda",
+    )
+
+
 def _network(
     name: str, prepare: Callable[..., Job], ours: str, n: int, asked: tuple[float, float] | None, **options: object
 ) -> Case:
@@ -116,6 +146,18 @@ def _network(
         aim=aim,
     )
 
+
+# What fills a device, beside products and masks.
+ON_A_DEVICE = tuple(
+    _product_on_a_device(name, prepare, peer, block, n)
+    for name, prepare, peer in (
+        ("forward", forward, "F.linear and mask"),
+        ("input-grad", input_gradient, "grad @ weight and mask"),
+        ("weight-grad", weight_gradient, "grad.T @ z, both masked"),
+    )
+    for block in (64, 128)
+    for n in (2048, 8192)
+)
 
 _SIZES = ((512, 3072), (512, 4096), (1024, 2048))
 

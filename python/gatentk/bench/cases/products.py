@@ -24,7 +24,7 @@ class _GatedLayer(NamedTuple):
     grad: Tensor  # (n, m), zero where the outputs are off
     mask_in: Tensor
     mask_out: Tensor
-    gate_in: list[Tensor]  # bits, and on the CPU their plans
+    gate_in: list[Tensor]  # bits and their plans
     gate_out: list[Tensor]
 
 
@@ -32,7 +32,8 @@ def _gated_layer(case: Case, block: int = 1) -> _GatedLayer:
     n, m = case.shape.n, case.shape.width
     gates_in, gates_out = (random_mask(case, 0.5, n, units(m, block), seed=seed) for seed in (0, 1))
     mask_in, mask_out = (
-        mask if block == 1 else mask.repeat_interleave(block, 1)[:, :m] for mask in (gates_in, gates_out)
+        mask if block == 1 else mask.unsqueeze(-1).expand(-1, -1, block).flatten(1).narrow(1, 0, m)
+        for mask in (gates_in, gates_out)
     )
     return _GatedLayer(
         z=gaussian(case, n, m, seed=2).mul_(mask_in),
@@ -46,9 +47,9 @@ def _gated_layer(case: Case, block: int = 1) -> _GatedLayer:
 
 
 def _packed(gates_of_units: Tensor, width: int, block: int) -> list[Tensor]:
-    """Bits, and on the CPU their plans."""
+    """Bits and their plans, which single neurons have on the CPU only."""
     layer = gates.GateLayer(ops.pack_bits(gates_of_units), width, block)
-    return [layer.bits] if layer.bits.is_cuda else [layer.bits, *layer.plans]
+    return [layer.bits] if layer.bits.is_cuda and block == 1 else [layer.bits, *layer.plans]
 
 
 def _masked_product(*arguments: object, blocks: tuple[int, int, int]) -> Evaluation:
