@@ -299,3 +299,18 @@ def test_a_training_step_is_captured_and_follows_its_gates(cuda_device, generato
                 old.copy_(new)
         graph.replay()
         assert_exact(now, [t.cpu() for t in captured])
+
+
+@pytest.mark.gpu
+def test_plans_that_a_graph_makes_stay_in_it(cuda_device):
+    """A layer that met a product in a capture first has plans of its own outside of it."""
+    case = Blocks(600, (256, 256), (64, 64), F32)
+    warm, layer = Layer(case, cuda_device), Layer(case, cuda_device)
+    warm.products(method="masked")
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph), torch.no_grad():
+        captured = ops.masked_linear(layer.z, layer.weight, *layer.gates, method="masked")
+    assert_exact(case, layer.products(method="masked"))
+    graph.replay()
+    assert torch.equal(captured.cpu(), case.exact()[0].float())

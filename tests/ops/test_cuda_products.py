@@ -14,7 +14,7 @@ from cases.emulation import Emulation, kernels_for
 from gatentk import ops
 from gatentk.gates import GateNetwork
 from gatentk.nn import GReLUNetwork
-from gatentk.ops import cuda, cuda_products
+from gatentk.ops import cuda, cuda_products, plans
 from gatentk.ops.cuda_paths import FEWEST_SAMPLES, PREDICTED
 
 F32, F64, BF16 = torch.float32, torch.float64, torch.bfloat16
@@ -130,6 +130,15 @@ def test_plans_of_a_layer_on_a_device(core):
     assert layer.plans[1] is lists
     lists.zero_()
     assert torch.equal(layer.plans[1][:, 0], mask.sum(0))
+
+
+def test_plans_that_are_made_in_a_graph_are_not_kept(core, monkeypatch):
+    """They hold no values before it runs."""
+    layer = layers(Blocks(70, (192, 192), (64, 64), F32))[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(plans, "_is_captured", lambda bits: True)
+        captured = layer.plans
+    assert not any(kept is made for kept, made in zip(layer.plans, captured, strict=True))
 
 
 def test_plans_of_others_are_not_asked_for(core):

@@ -64,8 +64,9 @@ def masked_linear(
         gate_in: (..., n, row_bytes(in_features)) packed bits, or a layer of a gate table, which caches its plans.
         gate_out: the same for out_features; outputs that are off are exact zeros.
         method: "masked" skips, "dense" multiplies everything, "auto" chooses by sizes, densities and a calibration of
-            the processor (docs/skipping.md). On a CUDA device gates of single neurons make every method "dense", in the
-            precision of torch's products.
+            the processor (docs/skipping.md), on a CUDA device by sizes and what is predicted for it (docs/cuda.md).
+            There "masked" skips blocks of a multiple of 32 neurons, in rows of a multiple of 16 bytes; what it cannot
+            skip is dense, in the precision of torch's products, which is told once where gates are of blocks.
         block: neighbouring neurons that share a bit, ceil(width / block) bits a row; left out, it is that of the
             layer, or 1 for packed bits.
         bias: (out_features) of the same dtype, or None.

@@ -69,7 +69,10 @@ class GateLayer:
         # In a trace tensors have no versions.
         if self._plans is None or (not torch.compiler.is_compiling() and self._versions != _versions(self._plans)):
             with torch.inference_mode(False):  # a later training step saves them for its gradient
-                self._plans = self._made_plans()
+                made = self._made_plans()
+            if _is_captured(self.bits):
+                return made
+            self._plans = made
             self._versions = [] if torch.compiler.is_compiling() else _versions(self._plans)
         return self._plans
 
@@ -82,6 +85,11 @@ class GateLayer:
     def __repr__(self) -> str:
         blocks = "" if self.block == 1 else f", block={self.block}"
         return f"GateLayer(n={self.n}, width={self.width}{blocks})"
+
+
+def _is_captured(bits: Tensor) -> bool:
+    """Whether what is made of them now lies in a CUDA graph and holds no values before that runs."""
+    return not torch.compiler.is_compiling() and bits.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 def block_of(gate: GateRows) -> int:
