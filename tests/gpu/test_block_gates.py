@@ -20,7 +20,7 @@ ARITHMETICS = [(F32, "tf32x3"), (F32, "tf32"), (F64, "strict"), (BF16, "strict")
 
 # Ragged last blocks, rows of the batch beyond and below a tile, blocks of one and of several tiles.
 SHAPES = [
-    (70, (200, 136), (32, 64)),
+    (270, (200, 136), (32, 64)),
     (130, (136, 200), (128, 32)),
     (9, (64, 72), (64, 32)),
     (1, (64, 256), (64, 256)),
@@ -65,7 +65,7 @@ def test_products_and_gradients_of_whole_numbers(device, cpu, dtype, precision, 
 @METHODS
 def test_every_method_gives_the_product(device, cpu, method):
     with cpu():
-        case = Blocks(70, (192, 128), (64, 32), F32)
+        case = Blocks(270, (192, 128), (64, 32), F32)
     assert_exact(case, Layer(case, device).products(method=method))
 
 
@@ -73,14 +73,14 @@ def test_every_method_gives_the_product(device, cpu, method):
 @pytest.mark.parametrize("dtype", [F32, BF16])
 def test_units_that_are_off_or_on_for_all(device, cpu, dtype, density):
     with cpu():
-        case = Blocks(70, (128, 96), (32, 32), dtype, density)
+        case = Blocks(260, (128, 96), (32, 32), dtype, density)
     assert_exact(case, Layer(case, device).products(method="masked"))
 
 
 def test_strict_products_are_dense_and_say_so(device, cpu):
     ops.select_cuda_precision("strict")
     with cpu():
-        case = Blocks(70, (192, 128), (64, 32), F32)
+        case = Blocks(260, (256, 320), (64, 32), F32)
     say_that_it_is_dense.cache_clear()
     with pytest.warns(UserWarning, match=r'^method="masked": .* strict'):
         assert_exact(case, Layer(case, device).products(method="masked"))
@@ -101,7 +101,7 @@ def test_lists_say_which_samples_are_on(device):
 
 def test_plans_that_were_written_to_are_made_again(device, cpu):
     with cpu():
-        case = Blocks(70, (64, 96), (32, 32), F32)
+        case = Blocks(260, (64, 96), (32, 32), F32)
     layer = Layer(case, device)
     assert_exact(case, layer.products(method="masked"))
     for gate in layer.gates:
@@ -112,7 +112,7 @@ def test_plans_that_were_written_to_are_made_again(device, cpu):
 
 def test_bits_without_a_layer_serve_as_well(device, cpu):
     with cpu():
-        case = Blocks(70, (64, 96), (32, 32), F32)
+        case = Blocks(260, (64, 96), (32, 32), F32)
     layer = Layer(case, device)
     layer.gates = [gate.bits for gate in layer.gates]
     assert_exact(case, layer.products(method="masked", block=32))
@@ -120,7 +120,7 @@ def test_bits_without_a_layer_serve_as_well(device, cpu):
 
 def test_a_bias_goes_where_gates_are_on(device, cpu):
     with cpu():
-        case = Blocks(70, (64, 96), (32, 32), F32)
+        case = Blocks(260, (64, 96), (32, 32), F32)
     layer = Layer(case, device)
     bias = torch.arange(96.0, device=device, requires_grad=True)
     out = ops.masked_linear(layer.z, layer.weight, *layer.gates, method="masked", bias=bias)

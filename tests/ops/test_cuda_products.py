@@ -71,7 +71,7 @@ def assert_exact(case, found, dtype):
 @pytest.mark.parametrize("blocks", [(32, 64), (64, 64), (96, 32)])
 def test_every_product_meets_its_kernel(core, dtype, gated, blocks):
     """Whole numbers; what is off holds no numbers; last blocks are shorter."""
-    case = Blocks(70, (208, 136), blocks, dtype, gated=gated)
+    case = Blocks(270, (208, 136), blocks, dtype, gated=gated)
     block_in, block_out = (block * (name in gated) for name, block in zip(("in", "out"), blocks, strict=True))
     assert_exact(case, products(case, layers(case)), dtype)
     expected = [("block_weight_gradient", block_out, block_in)]
@@ -85,7 +85,7 @@ def test_every_product_meets_its_kernel(core, dtype, gated, blocks):
 
 @pytest.mark.parametrize("dtype", [F32, F64])
 def test_derivatives_to_the_second_order(core, dtype):
-    case = Blocks(66, (64, 72), (32, 32), dtype)
+    case = Blocks(258, (64, 72), (32, 32), dtype)
     z, weight, upstream = leaves(case, 0.0)
     gates = layers(case)
 
@@ -106,20 +106,20 @@ def test_derivatives_to_the_second_order(core, dtype):
 
 
 def test_lists_are_made_once_for_a_layer_of_a_table(core):
-    case = Blocks(70, (192, 192), (64, 64), F32)
+    case = Blocks(270, (192, 192), (64, 64), F32)
     gates = layers(case)
     for _ in range(3):
         assert_exact(case, products(case, gates), F32)
-    assert calls(core, "block_lists") == [("block_lists", 3, 70)] * 2
+    assert calls(core, "block_lists") == [("block_lists", 3, 270)] * 2
     bits = [gate[0] for gate in case.gates]
     z, weight, upstream = leaves(case, torch.nan)
     out = ops.masked_linear(z, weight, *bits, method="masked", block=64)
     assert_exact(case, (out.detach(), *torch.autograd.grad(out, (z, weight), upstream)), F32)
-    assert calls(core, "block_lists") == [("block_lists", 3, 70)] * 2  # by those that need them
+    assert calls(core, "block_lists") == [("block_lists", 3, 270)] * 2  # by those that need them
 
 
 def test_plans_of_a_layer_on_a_device(core):
-    case = Blocks(70, (192, 192), (64, 64), F32)
+    case = Blocks(270, (192, 192), (64, 64), F32)
     layer = layers(case)[0]
     unit_major, lists = layer.plans
     assert torch.equal(unit_major, case.gates[0][1])
@@ -134,7 +134,7 @@ def test_plans_of_a_layer_on_a_device(core):
 
 def test_plans_that_are_made_in_a_graph_are_not_kept(core, monkeypatch):
     """They hold no values before it runs."""
-    layer = layers(Blocks(70, (192, 192), (64, 64), F32))[0]
+    layer = layers(Blocks(270, (192, 192), (64, 64), F32))[0]
     with monkeypatch.context() as patch:
         patch.setattr(plans, "_is_captured", lambda bits: True)
         captured = layer.plans
@@ -143,7 +143,7 @@ def test_plans_that_are_made_in_a_graph_are_not_kept(core, monkeypatch):
 
 def test_plans_of_others_are_not_asked_for(core):
     """To compare them would wait for the device."""
-    case = Blocks(70, (192, 192), (64, 64), F32)
+    case = Blocks(270, (192, 192), (64, 64), F32)
 
     class Rows:
         block = 64
@@ -164,13 +164,13 @@ def test_a_side_of_single_neurons_is_masked_before_the_kernel(core):
         ((1, 32), [("block_matmul", 0, 32), ("block_matmul", 0, 0), ("block_weight_gradient", 32, 0)]),
         ((48, 32), [("block_matmul", 0, 32), ("block_matmul", 0, 0), ("block_weight_gradient", 32, 0)]),
     ):
-        case = Blocks(70, (192, 96), blocks, F32)
+        case = Blocks(270, (192, 96), blocks, F32)
         assert_exact(case, products(case, layers(case)), F32)
         assert sorted(calls(core)) == sorted(expected)
 
 
 def test_rows_that_start_anywhere_are_copied(core):
-    case = Blocks(70, (192, 96), (32, 32), F32)
+    case = Blocks(270, (192, 96), (32, 32), F32)
 
     def shifted(tensor):
         memory = tensor.new_zeros(tensor.shape[0], tensor.shape[1] + 3)
@@ -186,7 +186,7 @@ def test_rows_that_start_anywhere_are_copied(core):
 
 
 def test_a_bias_goes_where_gates_are_on(core):
-    case = Blocks(70, (192, 96), (32, 32), F32)
+    case = Blocks(270, (192, 96), (32, 32), F32)
     bias = torch.arange(96.0, requires_grad=True)
     z, weight, upstream = leaves(case, torch.nan)
     out = ops.masked_linear(z, weight, *layers(case), method="masked", bias=bias)
@@ -266,16 +266,16 @@ def test_networks_with_block_gates(core, generator):
 
 
 def test_somebody_who_asks_for_masked_is_told_once_why_it_is_dense(core):
-    case = Blocks(70, (192, 129), (32, 32), F64)
-    with pytest.warns(UserWarning, match=r'^method="masked": .* dense, .* rows of 129 values .* 16 bytes'):
+    case = Blocks(260, (320, 257), (32, 32), F64)
+    with pytest.warns(UserWarning, match=r'^method="masked": .* dense, .* rows of 257 values .* 16 bytes'):
         found = products(case, layers(case))
     assert_exact(case, found, F64)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         products(case, layers(case))
-        narrow = Blocks(70, (192, 9), (32, 9), F64)
+        narrow = Blocks(260, (320, 9), (32, 9), F64)
         assert_exact(narrow, products(narrow, layers(narrow)), F64)
-        neurons = Blocks(70, (192, 128), (1, 1), F64)
+        neurons = Blocks(260, (320, 256), (1, 1), F64)
         assert_exact(neurons, products(neurons, layers(neurons)), F64)
 
 
@@ -283,10 +283,10 @@ def test_somebody_who_asks_for_masked_is_told_once_why_it_is_dense(core):
 
 
 def test_gates_that_kernels_would_read_beyond_are_refused(core):
-    case = Blocks(70, (64, 96), (32, 32), F32)
+    case = Blocks(270, (64, 96), (32, 32), F32)
     z, weight = (t.detach() for t in leaves(case, 0.0)[:2])
     (inside, _), (outside, unit_major) = case.gates
-    lists = torch.ops.gatentk.block_lists(unit_major, 70)
+    lists = torch.ops.gatentk.block_lists(unit_major, 270)
     run = torch.ops.gatentk.masked_matmul
     blocks = [32, 1, 32]
     run(z, weight, False, True, [inside], [], [outside, unit_major, lists], 1, blocks)
@@ -298,9 +298,9 @@ def test_gates_that_kernels_would_read_beyond_are_refused(core):
         [outside, unit_major, lists.T.contiguous().T],
         [outside, unit_major, lists, lists],
     ):
-        with pytest.raises(ValueError, match=r"^gate_out: expected bits of 70 samples and perhaps plans"):
+        with pytest.raises(ValueError, match=r"^gate_out: expected bits of 270 samples and perhaps plans"):
             run(z, weight, False, True, [inside], [], gate, 1, blocks)
-    with pytest.raises(ValueError, match=r"^gate_a: expected bits of 70 samples"):
+    with pytest.raises(ValueError, match=r"^gate_a: expected bits of 270 samples"):
         run(z, weight, False, True, [inside[:9]], [], [outside], 1, blocks)
     with pytest.raises(ValueError, match=r"^b: expected torch.float32 and a shape that fits"):
         run(z, weight[:, :60], False, True, [inside], [], [outside], 1, blocks)

@@ -15,11 +15,12 @@ TILE_COLUMNS = 32
 # Copies have 16 bytes, so rows of factors and results do too.
 COPY_BYTES = 16
 
-# Sums of fewer products are no more accurate in tf32x3 than the accuracy rule allows (docs/cuda.md, Precision).
-FEWEST_TF32X3 = 64
+# Sums over fewer columns or samples are less accurate in tf32x3 than the accuracy rule allows (docs/cuda.md); the second
+# number is for sums that gates of both factors leave products out of.
+FEWEST_TF32X3, FEWEST_TF32X3_COMMON = 64, 256
 
-# A narrower product takes little time by any way: nobody is told that it is dense.
-NARROW = 128
+# A product with a smaller side takes little time by any way: nobody is told that it is dense.
+SMALL = 256
 
 
 class Least(NamedTuple):
@@ -90,6 +91,12 @@ class Work(NamedTuple):
         return self.samples if self.kind == "weight_gradient" else self.widths[0]
 
     @property
+    def fewest_tf32x3(self) -> int:
+        """Products of a sum from which on tf32x3 keeps the accuracy rule."""
+        common = self.kind == "weight_gradient" and min(self.blocks) > 0
+        return FEWEST_TF32X3_COMMON if common else FEWEST_TF32X3
+
+    @property
     def sides(self) -> tuple[int, ...]:
         """Blocks of the sides that kernels skip by: of the result, or of both factors where the sum is over samples."""
         return self.blocks if self.kind == "weight_gradient" else self.blocks[1:]
@@ -127,8 +134,8 @@ def obstacle(work: Work) -> str | None:
             return f"rows of {width} values of {work.dtype} are no multiple of {COPY_BYTES} bytes"
     if work.arithmetic == "strict":
         return "they have no strict precision"
-    if work.arithmetic == "tf32x3" and work.depth < FEWEST_TF32X3:
-        return f"sums have {work.depth} products, and tf32x3 needs {FEWEST_TF32X3} to be as accurate as float32"
+    if work.arithmetic == "tf32x3" and work.depth < work.fewest_tf32x3:
+        return f"sums over {work.depth} products, and tf32x3 needs {work.fewest_tf32x3} to be as accurate as float32"
     if not work.skipped:
         return f"no block that they could skip is a multiple of {TILE_COLUMNS} neurons, as tiles are"
     return None
@@ -170,7 +177,7 @@ def _pays(work: Work, architecture: int) -> bool:
 
 def is_told(work: Work) -> bool:
     """Whether somebody who asked for "masked" should know that a product of blocks is dense."""
-    return max(work.sides) > 1 and min(work.widths) >= NARROW
+    return max(work.sides) > 1 and min(work.samples, *work.widths) >= SMALL
 
 
 def reads_lists(method: str, samples: int, block: int) -> bool:
