@@ -62,6 +62,20 @@ def test_products_and_gradients_of_whole_numbers(device, cpu, dtype, precision, 
     assert_exact(case, Layer(case, device).products(method="masked"))
 
 
+@pytest.mark.parametrize("precision", ["tf32x3", "tf32"])
+def test_tf32_has_eleven_bits_and_three_products_have_those_of_float32(device, cpu, precision):
+    ops.select_cuda_precision(precision)
+    with cpu():
+        case = Blocks(300, (256, 96), (32, 32), F32, entries=factor)
+        size = [t.abs() for t in case.rows(F64)]
+    z, weight, upstream = size
+    bounds = z @ weight.T, upstream @ weight, upstream.T @ z
+    found = Layer(case, device).products(method="masked")
+    for out, exact, bound in zip(found, case.exact(), bounds, strict=True):
+        error = ((out.double() - exact).abs() / bound.clamp(min=1e-30)).max()
+        assert (2.0**-14 < error < 2.0**-9) if precision == "tf32" else (error < 2.0**-19)
+
+
 @METHODS
 def test_every_method_gives_the_product(device, cpu, method):
     with cpu():

@@ -15,8 +15,8 @@ TILE_COLUMNS = 32
 # Copies have 16 bytes, so rows of factors and results do too.
 COPY_BYTES = 16
 
-# Sums over fewer columns or samples are less accurate in tf32x3 than the accuracy rule allows (docs/cuda.md); the second
-# number is for sums that gates of both factors leave products out of.
+# Sums over fewer columns or samples are less accurate in tf32x3 than the accuracy rule allows (docs/cuda.md).
+# The second number is for sums where the gates of both factors leave products out.
 FEWEST_TF32X3, FEWEST_TF32X3_COMMON = 64, 256
 
 # A product with a smaller side takes little time by any way: nobody is told that it is dense.
