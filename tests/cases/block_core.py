@@ -97,7 +97,6 @@ class BlockCore:
         right,
         out,
         out_stride,
-        n,
         gates_left,
         block_left,
         gates_right,
@@ -108,8 +107,8 @@ class BlockCore:
         self.calls.append(("block_weight_gradient", block_left, block_right))
         factors = []
         for view, gates, block in ((left, gates_left, block_left), (right, gates_right, block_right)):
-            width = view[1]
-            assert view[2] == n
+            width, n = view[1:3]
+            assert n == left[2]
             assert view[5], "as stored, (n, width)"
             assert bool(gates[0]) == bool(block)
             on = mask_at(gates, -(-width // block), n).T if block else torch.ones(n, width, dtype=torch.bool)

@@ -126,16 +126,17 @@ def test_short_sums_are_left_to_torch_in_tf32x3_alone(arithmetic, kind, samples,
     assert (found is None) == (not short or arithmetic != "tf32x3")
 
 
-def test_single_neurons_gain_by_arithmetic_alone_and_if_asked_for():
-    for arithmetic in DTYPES:
-        way = "rows" if arithmetic == "tf32x3" else "dense"
-        for blocks in ((1, 1), (1, 0), (0, 1), (64, 1), (64, 0), (8, 8)):
-            assert choose(work("forward", arithmetic, blocks=blocks), "masked", 80) == way
-            assert choose(work("forward", arithmetic, blocks=blocks), "auto", 80) == "dense"
-        assert choose(work("input_gradient", arithmetic, blocks=(1, 1)), "masked", 80) == way
-        assert choose(work("weight_gradient", arithmetic, blocks=(1, 1)), "masked", 80) == "dense"
-        assert choose(work("forward", arithmetic, blocks=(0, 0)), "masked", 80) == "dense"
-        assert choose(work("forward", arithmetic, blocks=(1, 1), widths=(4095, 4096)), "masked", 80) == "dense"
+@pytest.mark.parametrize("arithmetic", DTYPES)
+def test_single_neurons_gain_by_arithmetic_alone_and_if_asked_for(arithmetic):
+    way = "whole" if arithmetic == "tf32x3" else "dense"
+    asked = [work(kind, arithmetic, blocks=blocks) for kind in KINDS for blocks in ((1, 1), (1, 0), (0, 1), (8, 8))]
+    asked += [work("forward", arithmetic, blocks=blocks) for blocks in ((64, 1), (64, 0))]
+    for product in asked:
+        assert choose(product, "masked", 80) == way
+        assert choose(product, "auto", 80) == choose(product, "dense", 80) == "dense"
+        assert choose(product._replace(blocks=(0, 0)), "masked", 80) == "dense"
+        assert choose(product._replace(widths=(4096, 4095)), "masked", 80) == "dense"
+        assert choose(product._replace(samples=9, widths=(32, 4096)), "masked", 80) == "dense"
 
 
 def test_lists_are_for_batches_that_some_device_skips_in():

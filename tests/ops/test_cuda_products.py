@@ -169,6 +169,15 @@ def test_a_side_of_single_neurons_is_masked_before_the_kernel(core):
         assert sorted(calls(core)) == sorted(expected)
 
 
+def test_single_neurons_in_float32_go_whole(core):
+    case = Blocks(270, (192, 96), (1, 1), F32)
+    assert_exact(case, products(case, layers(case)), F32)
+    assert sorted(calls(core)) == [("block_matmul", 0, 0)] * 2 + [("block_weight_gradient", 0, 0)]
+    ops.select_cuda_precision("tf32")
+    assert_exact(case, products(case, layers(case)), F32)
+    assert calls(core) == []
+
+
 def test_rows_that_start_anywhere_are_copied(core):
     case = Blocks(270, (192, 96), (32, 32), F32)
 

@@ -180,8 +180,8 @@ class CudaKernels:
             blocks: neighbouring columns of left and of right that share a gate.
         """
         _check_factors(left, right, left.shape[:1], right.shape[:1])
-        n, out = left.shape[0], left.new_empty(left.shape[1], right.shape[1])
-        if not out.numel() or not n:
+        out = left.new_empty(left.shape[1], right.shape[1])
+        if not out.numel() or not left.shape[0]:
             return out.zero_()
         run = getattr(self.core, f"block_weight_gradient_{_SUFFIXES[out.dtype]}")
         left, right = _aligned(left), _aligned(right)
@@ -192,7 +192,6 @@ class CudaKernels:
                 view(right, None, True),
                 out.data_ptr(),
                 out.stride(0),
-                n,
                 gate_view(bits_left),
                 blocks[0] if bits_left is not None else 0,
                 gate_view(bits_right),

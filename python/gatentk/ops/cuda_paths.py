@@ -128,7 +128,16 @@ def work_of(product: MaskedProduct, arithmetic: str) -> Work | None:
 
 
 def obstacle(work: Work) -> str | None:
-    """Why the kernels for blocks cannot compute a product, or None if they can."""
+    """Why the kernels for blocks cannot skip in a product, or None if they can."""
+    if (found := _misfit(work)) is not None:
+        return found
+    if not work.skipped:
+        return f"no block that they could skip is a multiple of {TILE_COLUMNS} neurons, as tiles are"
+    return None
+
+
+def _misfit(work: Work) -> str | None:
+    """Why they cannot compute it at all."""
     for width in work.widths:
         if width * work.dtype.itemsize % COPY_BYTES:
             return f"rows of {width} values of {work.dtype} are no multiple of {COPY_BYTES} bytes"
@@ -136,8 +145,6 @@ def obstacle(work: Work) -> str | None:
         return "they have no strict precision"
     if work.arithmetic == "tf32x3" and work.depth < work.fewest_tf32x3:
         return f"sums over {work.depth} products, and tf32x3 needs {work.fewest_tf32x3} to be as accurate as float32"
-    if not work.skipped:
-        return f"no block that they could skip is a multiple of {TILE_COLUMNS} neurons, as tiles are"
     return None
 
 
@@ -150,22 +157,18 @@ def choose(work: Work, method: str, architecture: int) -> str:
         architecture: 80, 90, ...
 
     Returns:
-        "blocks": by kernels that skip blocks which are off; "rows": by the same kernels, of masked factors, which skip
+        "blocks": by kernels that skip blocks which are off; "whole": by the same kernels, of masked factors, skipping
         nothing; "dense": by torch, of masked factors.
     """
     if method == "dense" or not any(work.blocks):
         return "dense"
-    found = obstacle(work)
-    if method == "masked":
-        return "blocks" if found is None else "rows" if _is_exact_by_rows(work) else "dense"
-    return "blocks" if found is None and _pays(work, architecture) else "dense"
-
-
-def _is_exact_by_rows(work: Work) -> bool:
-    """Whether the kernels gain by arithmetic alone: tensor cores, as accurate as torch's float32 without them."""
-    if work.arithmetic != "tf32x3" or work.kind == "weight_gradient":
-        return False
-    return obstacle(work._replace(blocks=(0, TILE_COLUMNS))) is None
+    can_skip = obstacle(work) is None
+    if method == "auto":
+        return "blocks" if can_skip and _pays(work, architecture) else "dense"
+    if can_skip:
+        return "blocks"
+    # Gain by arithmetic alone: tensor cores, as accurate as torch's float32 without them.
+    return "whole" if work.arithmetic == "tf32x3" and _misfit(work) is None else "dense"
 
 
 def _pays(work: Work, architecture: int) -> bool:

@@ -40,9 +40,9 @@ def product_on_cuda(product: MaskedProduct, method: str) -> Tensor:
         if method == "masked" and is_told(work):
             say_that_it_is_dense(str(obstacle(work)))
         return dense_product(product)
-    if work.kind == "weight_gradient":
-        return _weight_gradient(kernels, product, work)
-    return _rows(kernels, product, work) if way == "blocks" else _exact_rows(kernels, product)
+    if way == "whole":
+        return _whole_product(kernels, product, work)
+    return (_weight_gradient if work.kind == "weight_gradient" else _rows)(kernels, product, work)
 
 
 def _rows(kernels: cuda.CudaKernels, p: MaskedProduct, work: Work) -> Tensor:
@@ -59,10 +59,13 @@ def _rows(kernels: cuda.CudaKernels, p: MaskedProduct, work: Work) -> Tensor:
     return kernels.block_matmul(left, p.b, not p.transpose_b, bits, block_left, lists, block_out)
 
 
-def _exact_rows(kernels: cuda.CudaKernels, p: MaskedProduct) -> Tensor:
-    """All rows, of a masked factor, masked."""
-    of_a, _, of_out = p.blocks
+def _whole_product(kernels: cuda.CudaKernels, p: MaskedProduct, work: Work) -> Tensor:
+    """Without gates, of masked factors; then masked."""
+    of_a, of_b, of_out = p.blocks
     left = gated(p.a, p.gate_a[0], of_a) if p.gate_a else p.a
+    if work.kind == "weight_gradient":
+        right = gated(p.b, p.gate_b[0], of_b) if p.gate_b else p.b
+        return kernels.block_weight_gradient(left, right, None, None, work.blocks)
     out = kernels.block_matmul(left, p.b, not p.transpose_b, None, 0, None, 0)
     return gate_in_place(out, p.gate_out[0], of_out) if p.gate_out else out
 
