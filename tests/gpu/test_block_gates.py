@@ -16,7 +16,7 @@ from gatentk.ops.cuda_paths import PREDICTED
 from gatentk.ops.cuda_products import say_that_it_is_dense
 
 F32, F64, BF16 = torch.float32, torch.float64, torch.bfloat16
-ARITHMETICS = [(F32, "tf32x3"), (F32, "tf32"), (F64, "strict"), (BF16, "strict")]
+PRECISIONS = [(F32, "tf32x3"), (F32, "tf32"), (F64, "strict"), (BF16, "strict")]
 
 # Ragged last blocks, rows of the batch beyond and below a tile, blocks of one and of several tiles.
 SHAPES = [
@@ -51,7 +51,7 @@ def assert_exact(case, found):
         assert torch.equal(out, exact.to(out.dtype)), name
 
 
-@pytest.mark.parametrize(("dtype", "precision"), ARITHMETICS)
+@pytest.mark.parametrize(("dtype", "precision"), PRECISIONS)
 @pytest.mark.parametrize(("n", "sizes", "blocks"), SHAPES)
 @pytest.mark.parametrize("gated", [("in", "out"), ("out",), ("in",)])
 def test_products_and_gradients_of_whole_numbers(device, cpu, dtype, precision, n, sizes, blocks, gated):
@@ -246,7 +246,7 @@ def test_networks_and_their_gradients_are_those_of_the_cpu(device, cpu, generato
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize(("dtype", "precision"), ARITHMETICS)
+@pytest.mark.parametrize(("dtype", "precision"), PRECISIONS)
 @pytest.mark.parametrize("block", [32, 64, 128, 256])
 def test_large_products_of_whole_numbers(cuda_device, dtype, precision, block):
     """Sums stay below 2^24, so float32 holds them."""

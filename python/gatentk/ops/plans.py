@@ -89,7 +89,9 @@ class GateLayer:
 
 def _is_captured(bits: Tensor) -> bool:
     """Whether what is made of them now lies in a CUDA graph and holds no values before that runs."""
-    return not torch.compiler.is_compiling() and bits.is_cuda and torch.cuda.is_current_stream_capturing()
+    if torch.compiler.is_compiling() or not (bits.is_cuda and torch.cuda.is_initialized()):
+        return False
+    return torch.cuda.is_current_stream_capturing()
 
 
 def block_of(gate: GateRows) -> int:
