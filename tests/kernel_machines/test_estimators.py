@@ -15,6 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gatentk.errors import MissingExtraError, NoiseFloorWarning
 from gatentk.kernel_machines import NTKClassifier, NTKRegressor, networks
+from gatentk.runs import memory
 
 X, Z = samples(40), samples(9, seed=1)
 Y = targets(X)
@@ -129,6 +130,19 @@ def test_pipelines_and_searches():
     search = GridSearchCV(pipeline, {"ntkclassifier__depth": [1, 3], "ntkclassifier__ridge": [1e-3, 1e-2]}, cv=3)
     assert search.fit(x, y).best_score_ > 0.93
     assert cross_val_score(make_pipeline(StandardScaler(), NTKRegressor(ridge=0.1)), x[:, :3], x[:, 3], cv=3).min() > -3
+
+
+def test_parameters_that_are_set_after_a_fit_are_those_of_the_next():
+    machine = NTKRegressor(depth=2).fit(X, Y)
+    expected = machine.predict(Z)
+    np.testing.assert_array_equal(machine.set_params(depth=5, kernel="nngp", normalize=True).predict(Z), expected)
+    assert abs(machine.fit(X, Y).predict(Z) - expected).max() > 1e-3
+
+
+def test_a_kernel_that_does_not_fit_into_memory_is_refused(monkeypatch):
+    monkeypatch.setattr(memory, "available_memory", lambda: 30_000)
+    with pytest.raises(MemoryError, match=r"X: a kernel of 40 samples needs about .*; take fewer samples"):
+        NTKRegressor().fit(X, Y)
 
 
 @pytest.mark.parametrize("kind", MACHINES)

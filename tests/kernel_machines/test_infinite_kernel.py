@@ -99,6 +99,15 @@ def test_as_an_object_of_scikit_learn(k):
     assert eval(repr(copy), {"InfiniteKernel": gt.kernel_machines.InfiniteKernel}) == copy
 
 
+def test_integers_are_numbers(k):
+    whole = np.rint(3 * X).astype(int)
+    np.testing.assert_array_equal(k(whole), k(whole.astype(float)))
+    np.testing.assert_array_equal(k.diag(whole), k.diag(whole.astype(float)))
+    assert GaussianProcessRegressor(k, alpha=0.1).fit(whole, Y).predict(whole).shape == (30,)
+    with pytest.raises(ValueError, match="values are masked"):
+        k(np.ma.masked_greater(whole, 3))
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

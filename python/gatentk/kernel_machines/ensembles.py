@@ -82,7 +82,7 @@ def training(
     kernel. Where `nngp` is left out it is K: then K is the NNGP kernel, and only the last layer is trained.
 
     Args:
-        K: (n, n) kernel of the training samples, float64 or float32, tensor or array.
+        K: (n, n) kernel of the training samples, float64 or float32, tensor or array; all is computed on the CPU.
         y: targets (n,) or (n, outputs).
         times: one or several: of "flow" numbers from 0 on, of "descent" numbers of steps; math.inf is the end.
         learning_rate: the rate; None: 1 / lambda_max.
@@ -169,18 +169,18 @@ class _Kernels:
     """Checked arguments in float64."""
 
     def __init__(self, K: Any, y: Any, K_test: Any, K_test_test: Any, nngp: Any, nngp_test: Any, both: Any) -> None:
-        tensor = as_tensor("K", K)
+        tensor = as_tensor("K", K).cpu()
         if tensor.dim() != 2 or tensor.shape[0] != tensor.shape[1] or tensor.numel() == 0:
             raise ValueError(f"K: expected a non-empty square matrix, got {describe(K)}")
         self.floor_eps = torch.finfo(tensor.dtype).eps
         n = len(tensor)
         self.K = _symmetric("K", tensor)
-        targets = as_tensor("y", y)
+        targets = as_tensor("y", y).cpu()
         if targets.dim() not in (1, 2) or len(targets) != n or targets.numel() == 0:
             raise ValueError(f"y: expected shape ({n},) or ({n}, outputs) as K has {n} rows, got {describe(y)}")
         check_finite("y", targets)
         self.one_column = targets.dim() == 1
-        self.y = targets.double().view(n, -1).to(self.K.device)
+        self.y = targets.double().view(n, -1)
         self.K_test = None if K_test is None else _of_shape("K_test", K_test, (None, n)).double()
         m = n if self.K_test is None else len(self.K_test)
         if self.K_test is None:
@@ -319,7 +319,7 @@ class _Process:
 
 
 def _of_shape(name: str, value: Any, shape: Sequence[int | None]) -> Tensor:
-    tensor = as_tensor(name, value)
+    tensor = as_tensor(name, value).cpu()
     fits = tensor.dim() == len(shape) and all(e is None or e == s for e, s in zip(shape, tensor.shape, strict=True))
     if not fits or tensor.numel() == 0:
         wanted = ", ".join("m" if size is None else str(size) for size in shape)

@@ -12,6 +12,7 @@ from gatentk import extras
 from gatentk.checks import check_integer, from_array, plain
 from gatentk.kernel_machines.networks import WideNetwork
 from gatentk.kernel_machines.solving import KernelFit, relative_ridge
+from gatentk.runs.memory import check_memory
 from gatentk.spectra import Spectrum
 
 with extras.imports("sklearn", "gatentk.kernel_machines"):
@@ -20,6 +21,7 @@ with extras.imports("sklearn", "gatentk.kernel_machines"):
     from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 Array = np.ndarray[Any, Any]
+NEEDED = 3  # matrices of the size of the kernel: itself, its copy for the spectrum, its factor
 
 
 class _Machine(BaseEstimator):
@@ -36,7 +38,10 @@ class _Machine(BaseEstimator):
         """Fit targets (n, outputs) with a ridge in units of the kernel's mean diagonal."""
         if not isinstance(self.fit_intercept, bool):
             raise TypeError(f"fit_intercept: expected True or False, got {self.fit_intercept!r}")
-        K = WideNetwork.of(self).sweep(from_array(X), None, [depth])[0]
+        check_memory(NEEDED * 8 * len(X) ** 2, f"X: a kernel of {len(X):,} samples", "take fewer samples")
+        # What predictions need, whatever becomes of the parameters.
+        self._network = WideNetwork.of(self)
+        K = self._network.sweep(from_array(X), None, [depth])[0]
         self.added_ridge_ = ridge * float(K.diagonal().mean())
         self._fit = KernelFit(K, self.added_ridge_, Y, self.fit_intercept)
         self._depth = depth
@@ -50,7 +55,7 @@ class _Machine(BaseEstimator):
         """Columns of outputs (m, outputs), and standard deviations of the same shape or of no row."""
         check_is_fitted(self)
         x = from_array(checked_samples(self, X))
-        network, fit = WideNetwork.of(self), self._fit
+        network, fit = self._network, self._fit
         outputs = x.new_empty(len(x), fit.weights.shape[1])
         deviations = x.new_empty(outputs.shape if with_deviation else (0, outputs.shape[1]))
         diagonal = network.diagonal(x, self._depth) if with_deviation else x

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from gatentk import extras
 from gatentk.checks import as_tensor, describe, like_input
@@ -12,8 +13,6 @@ from gatentk.kernel_machines.networks import WideNetwork
 
 with extras.imports("sklearn", "gatentk.kernel"):
     from sklearn.gaussian_process.kernels import Kernel
-
-Array = np.ndarray[Any, Any]
 
 
 class InfiniteKernel(Kernel):
@@ -52,7 +51,7 @@ class InfiniteKernel(Kernel):
         """The kernel of all pairs of rows.
 
         Args:
-            X: samples (n, d), or one of shape (d,); float32, float64, lists of numbers or data frames.
+            X: samples (n, d), or one of shape (d,); arrays or lists of numbers, tensors, data frames.
             Y: samples (n_y, d), or one of shape (d,) if X is one; X itself if left out.
             eval_gradient: also give the derivatives by hyperparameters, of which there are none; with Y left out.
 
@@ -71,8 +70,8 @@ class InfiniteKernel(Kernel):
         >>> k([1.0, 0.0], [2.0, 0.0])
         4.0
         """
-        x = as_tensor("X", X)
-        z = None if Y is None else as_tensor("Y", Y)
+        x = _samples("X", X)
+        z = None if Y is None else _samples("Y", Y)
         if z is not None and z.dim() != x.dim():
             raise ValueError(f"Y: expected {x.dim()} dimension(s) as X, got {describe(Y)}")
         if eval_gradient and z is not None:
@@ -90,7 +89,7 @@ class InfiniteKernel(Kernel):
         >>> gt.kernel(depth=2).diag([[1.0, 0.0], [3.0, 4.0]])
         array([ 3., 75.])
         """
-        return like_input(WideNetwork.of(self).diagonal(as_tensor("X", X), self.depth), X)
+        return like_input(WideNetwork.of(self).diagonal(_samples("X", X), self.depth), X)
 
     def is_stationary(self) -> bool:
         """False: it depends on more than the difference of two samples."""
@@ -98,6 +97,12 @@ class InfiniteKernel(Kernel):
 
     def __repr__(self) -> str:
         return f"InfiniteKernel({', '.join(f'{name}={value!r}' for name, value in self.get_params().items())})"
+
+
+def _samples(name: str, value: Any) -> Tensor:
+    """As a tensor; integers, which machines pass on as they are, as float64."""
+    whole = isinstance(value, np.ndarray) and value.dtype.kind in "biu"
+    return as_tensor(name, value.astype(np.float64) if whole else value)
 
 
 def kernel(
