@@ -178,16 +178,33 @@ def test_one_sample_is_predicted_everywhere():
     assert set(deviations) == {0.0}
 
 
-def test_duplicates_with_other_labels_share_what_they_have():
-    x, y = np.r_[X, X[:3]], np.r_[Y, Y[:3] + 1]
-    with pytest.warns(NoiseFloorWarning, match="3 of 43 eigenvalues"):
-        machine = NTKRegressor(ridge=0).fit(x, y)
+# Samples that a kernel cannot tell apart, by the number of the first of them.
+SINGULAR = {
+    "some twice": (np.r_[X, X[:3]], np.r_[0:40, 0:3]),
+    "all five times": (np.tile(X[:8], (5, 1)), np.tile(np.arange(8), 5)),
+    "nearly twice": (np.r_[X[:20], X[:20] * (1 + 1e-14)], np.tile(np.arange(20), 2)),
+    "of another size": (np.r_[X[:20], 3 * X[:5]], np.r_[0:20, 0:5]),
+    "of zeros": (np.r_[X[:20], np.zeros((3, 4))], np.r_[0:20, 20, 20, 20]),
+    "all equal": (np.tile(X[:1], (6, 1)), np.zeros(6, int)),
+}
+
+
+@pytest.mark.parametrize("depth", [1, 4])
+@pytest.mark.parametrize("kind", SINGULAR)
+def test_samples_that_cannot_be_told_apart_share_what_their_targets_have(kind, depth):
+    x, groups = SINGULAR[kind]
+    y = np.random.default_rng(5).normal(size=len(x)) + 3
+    means = np.bincount(groups, y) / np.bincount(groups)
+    normalize = kind == "of another size"
+    lost = len(x) - len(means) + (kind == "of zeros")
+    with pytest.warns(NoiseFloorWarning, match=f"{lost} of {len(x)} eigenvalues"):
+        machine = NTKRegressor(depth=depth, ridge=0, normalize=normalize).fit(x, y)
     assert not machine.spectrum_.resolved
-    np.testing.assert_allclose(machine.predict(X[:3]), Y[:3] + 0.5, atol=1e-8)
-    np.testing.assert_allclose(machine.predict(X[3:]), Y[3:], atol=1e-8)
-    regular = NTKRegressor(ridge=1e-6).fit(x, y)
+    np.testing.assert_allclose(machine.predict(x), means[groups], atol=1e-7)
+    assert np.isfinite(machine.predict(Z, return_std=True)).all()
+    regular = NTKRegressor(depth=depth, ridge=1e-9, normalize=normalize).fit(x, y)
     assert regular.spectrum_.resolved
-    np.testing.assert_allclose(regular.predict(X[:3]), Y[:3] + 0.5, atol=1e-3)
+    np.testing.assert_allclose(regular.predict(x), means[groups], atol=1e-4)
 
 
 def test_a_kernel_below_its_floor_is_said_to_be():
