@@ -95,6 +95,15 @@ def test_the_narrowest_block_that_is_skipped_by_counts(kind):
     assert narrow == ("dense" if kind == "weight_gradient" else "blocks")
 
 
+@pytest.mark.parametrize("arithmetic", ["tf32x3", "tf32", "bf16", "f64"])
+def test_running_sums_of_tensor_cores_are_not_endless(arithmetic):
+    of = work("weight_gradient", arithmetic, samples=1 << 18)
+    longer = of._replace(samples=(1 << 18) + 1)
+    assert obstacle(of) is None
+    assert (obstacle(longer) is None) == (arithmetic in ("tf32x3", "f64"))
+    assert choose(longer, "masked", 90) == ("blocks" if arithmetic in ("tf32x3", "f64") else "dense")
+
+
 @pytest.mark.parametrize(("arithmetic", "chunk"), [("tf32x3", 4), ("tf32", 4), ("f64", 2), ("bf16", 8)])
 def test_rows_are_copied_in_16_bytes(arithmetic, chunk):
     for kind, side in itertools.product(KINDS, (0, 1)):

@@ -19,6 +19,10 @@ COPY_BYTES = 16
 # The second number is for sums where the gates of both factors leave products out.
 FEWEST_TF32X3, FEWEST_TF32X3_COMMON = 64, 256
 
+# The kernels sum in bf16 and tf32 without a break, and tensor cores cut off what products have below 2^-24 of the sum:
+# 7e-4 of 2^16 positive products, as many as samples that blocks of both sides share; of 2^20 a hundredth.
+MOST_WITHOUT_BREAK = 1 << 18
+
 # A product with a smaller side takes little time by any way: nobody is told that it is dense.
 SMALL = 256
 
@@ -131,6 +135,8 @@ def obstacle(work: Work) -> str | None:
     """Why the kernels for blocks cannot skip in a product, or None if they can."""
     if (found := _misfit(work)) is not None:
         return found
+    if work.arithmetic in ("bf16", "tf32") and work.depth > MOST_WITHOUT_BREAK:
+        return f"sums have {work.depth} products, and tensor cores lose too much of more than {MOST_WITHOUT_BREAK}"
     if not work.skipped:
         return f"no block that they could skip is a multiple of {TILE_COLUMNS} neurons, as tiles are"
     return None
