@@ -24,6 +24,12 @@ struct BlockArguments {
   int block_left;
 };
 
+// Copies of a k-tile may be started in parts, for products come between them: whether copy i of `count` is in this
+// part.
+constexpr bool in_part(int i, int count, int part, int parts) {
+  return i * parts / count == part;
+}
+
 // Where the eight lanes that copy 128 bytes along k of a row put them: copy i of a thread is of row first() + i * step.
 template <class Tile, int rows>
 class RowChunks {
@@ -61,12 +67,13 @@ class ListedRows : public RowChunks<Tile, Tile::rows> {
       offsets_[i] = static_cast<unsigned>(max(rows[Chunks::first() + i * Chunks::step], 0)) * arguments.left_chunks;
   }
 
-  // Starts the copies of the next k-tile; bit i of `on`: whether copy i reads, the others fill in zeros.
-  __device__ __forceinline__ void copy_next(Shared<T> stage, unsigned on) {
+  // Starts a part of the copies of a k-tile; bit i of `on`: whether copy i reads, the others fill in zeros.
+  __device__ __forceinline__ void copy_part(Shared<T> stage, unsigned on, int part, int parts) const {
 #pragma unroll
-    for (int i = 0; i < Chunks::count; ++i) this->copy(stage, i, from_, offsets_[i], on & 1u << i);
-    from_ += Tile::depth;
+    for (int i = 0; i < Chunks::count; ++i)
+      if (in_part(i, Chunks::count, part, parts)) this->copy(stage, i, from_, offsets_[i], on & 1u << i);
   }
+  __device__ __forceinline__ void advance() { from_ += Tile::depth; }
 
  private:
   const T* from_;                    // of this lane's chunk of row 0 in the next k-tile
@@ -87,16 +94,17 @@ class NeighbouringRows : public RowChunks<Tile, Tile::columns> {
               Chunks::lane_k()),
         rows_(arguments.columns - first - Chunks::first()) {}
 
-  // Starts the copies of the next k-tile; k_left: of the factor from its first k on, those beyond become zeros.
-  __device__ __forceinline__ void copy_next(Shared<T> stage, int k_left) {
+  // Starts a part of the copies of a k-tile; k_left: of the factor from its first k on, those beyond become zeros.
+  __device__ __forceinline__ void copy_part(Shared<T> stage, int k_left, int part, int parts) const {
     const int rows = Chunks::lane_k() < k_left ? rows_ : 0;
 #pragma unroll
     for (int i = 0; i < Chunks::count; ++i) {
       constexpr int step = Chunks::step;
-      this->copy(stage, i, from_, std::uint64_t{arguments_.right_chunks} * (i * step), i * step < rows);
+      if (in_part(i, Chunks::count, part, parts))
+        this->copy(stage, i, from_, std::uint64_t{arguments_.right_chunks} * (i * step), i * step < rows);
     }
-    from_ += Tile::depth;
   }
+  __device__ __forceinline__ void advance() { from_ += Tile::depth; }
 
  private:
   const BlockArguments<T>& arguments_;
@@ -122,21 +130,21 @@ class DepthChunks {
         to_(outer_index<Tile, side>(first_k(), first_column())),
         columns_(arguments.columns - first - first_column()) {}
 
-  // Starts the copies of the next k-tile; k_left: of the factor from its first k on, those beyond become zeros.
-  __device__ __forceinline__ void copy_next(Shared<T> stage, int k_left) {
-    const T* from = from_;
+  // As that of NeighbouringRows.
+  __device__ __forceinline__ void copy_part(Shared<T> stage, int k_left, int part, int parts) const {
 #pragma unroll
     for (int i = 0; i < down; ++i) {
       const int columns = first_k() + i * step < k_left ? columns_ : 0;
 #pragma unroll
       for (int j = 0; j < across; ++j) {
-        constexpr int part = lanes * Tile::chunk;
-        copy_async<16>(stage, to_ + i * step * side + j * part, from + j * part, j * part < columns);
+        constexpr int width = lanes * Tile::chunk;
+        if (in_part(i * across + j, down * across, part, parts))
+          copy_async<16>(stage, to_ + i * step * side + j * width, from_ + i * step * stride() + j * width,
+                         j * width < columns);
       }
-      from += step * stride();
     }
-    from_ += Tile::depth * stride();
   }
+  __device__ __forceinline__ void advance() { from_ += Tile::depth * stride(); }
 
  private:
   static __device__ __forceinline__ int first_k() { return static_cast<int>(threadIdx.x) / lanes; }

@@ -7,6 +7,7 @@
 #include "cuda/block_matmul/configurations.hpp"
 #include "cuda/block_matmul/copies.cuh"
 #include "cuda/tile/multiply.cuh"
+#include "cuda/tile/store.cuh"
 #include "cuda/tile/sums.cuh"
 
 namespace gatentk::cuda {
@@ -35,17 +36,25 @@ class GatheredCopies {
   __device__ __forceinline__ GatheredCopies(const BlockArguments<T>& a, Shared<int> rows, int column0)
       : left_(a, rows), right_(a, column0), gates_(a, rows), k_left_(a.width) {}
 
-  // Starts the copies of the k-tile, zeros behind the last one. No branches.
-  __device__ __forceinline__ void start(Shared<T> stage) {
+  // Which rows this thread's copies read in the k-tile.
+  __device__ __forceinline__ unsigned rows_on() const {
     const unsigned on = gates_.current();
-    left_.copy_next(stage, Left::lane_k() < k_left_ ? on : 0u);
-    right_.copy_next(right_of(stage), k_left_);
-    commit_copies();
+    return Left::lane_k() < k_left_ ? on : 0u;
+  }
+
+  // Starts a part of the copies of the k-tile, zeros behind the last one; the last part closes their group. No
+  // branches.
+  __device__ __forceinline__ void copy_part(Shared<T> stage, unsigned rows_on, int part, int parts) const {
+    left_.copy_part(stage, rows_on, part, parts);
+    right_.copy_part(right_of(stage), k_left_, part, parts);
+    if (part + 1 == parts) commit_copies();
   }
 
   // To the next k-tile.
   __device__ __forceinline__ void advance() {
     k_left_ -= Tile::depth;
+    left_.advance();
+    right_.advance();
     gates_.advance();
   }
 
@@ -57,17 +66,6 @@ class GatheredCopies {
   UnitGates<Tile> gates_;
   int k_left_;  // of the factors from the tile on
 };
-
-__device__ __forceinline__ void store_pair(float* to, float a, float b) {
-  *reinterpret_cast<float2*>(to) = make_float2(a, b);
-}
-__device__ __forceinline__ void store_pair(double* to, double a, double b) {
-  *reinterpret_cast<double2*>(to) = make_double2(a, b);
-}
-__device__ __forceinline__ void store_pair(Bfloat16* to, float a, float b) {
-  __nv_bfloat16 pair[2] = {__float2bfloat16_rn(a), __float2bfloat16_rn(b)};
-  *reinterpret_cast<unsigned*>(to) = *reinterpret_cast<const unsigned*>(pair);
-}
 
 // Zeros in the tile's columns of samples that are off: eight lanes write 128 bytes.
 template <class Tile, class T>
@@ -86,15 +84,16 @@ __device__ __forceinline__ void write_zeros(const BlockArguments<T>& a, const in
 // Adds the products of all k-tiles to `sums`; calls flush(i) after tile i but the last. `stages` holds the
 // configuration's stages: while one is multiplied the copies of the next ones are under way.
 //
-// A turn is straight code from its barrier to the flush, so that the compiler puts copies between products: after a
-// barrier all warps would otherwise copy at the same time, and no one would multiply.
+// A turn is straight code from its barrier to the flush, with copies between products: after a barrier all warps would
+// otherwise copy at the same time, and none would multiply.
 template <class Tile, class Flush>
 __device__ __forceinline__ void multiply_gathered(GatheredCopies<Tile>& copies, int width,
                                                   Shared<typename Tile::Element> stages, Sums<Tile>& sums,
                                                   Flush&& flush) {
   constexpr int size = Tile::stage_elements;
 #pragma unroll 1
-  for (int s = 0; s + 1 < Tile::stages; ++s) copies.start(stages.from(s * size)), copies.advance();
+  for (int s = 0; s + 1 < Tile::stages; ++s)
+    copies.copy_part(stages.from(s * size), copies.rows_on(), 0, 1), copies.advance();
   const Multiplier<Tile> multiply;
   int use = 0, fill = Tile::stages - 1;
 #pragma unroll 1
@@ -102,8 +101,10 @@ __device__ __forceinline__ void multiply_gathered(GatheredCopies<Tile>& copies, 
     wait_copies<Tile::stages - 2>();
     __syncthreads();  // tile i is complete, and all warps are done with the stage that is filled next
     const auto stage = stages.from(use * size);
-    copies.start(stages.from(fill * size));
-    multiply(stage, copies.right_of(stage), sums);
+    const auto filled = stages.from(fill * size);
+    const unsigned on = copies.rows_on();
+    multiply(stage, copies.right_of(stage), sums,
+             [&](int part, int parts) { copies.copy_part(filled, on, part, parts); });
     fill = use;
     use = use + 1 == Tile::stages ? 0 : use + 1;
     if ((i + 1) * Tile::depth >= width) break;
@@ -126,6 +127,33 @@ __device__ __forceinline__ void list_samples(Shared<int> rows, const int* list, 
   }
 }
 
+// Row i of this thread's sums, to `out`, a row of the result. Four lanes write 32 bytes or more of a row at once.
+template <class Tile, class T>
+__device__ __forceinline__ void write_row(T* out, int columns, int column0, bool on, Sums<Tile>& sums, int i) {
+#pragma unroll
+  for (int j = 0; j < Tile::sums_across; j += 2) {
+    const int column = column0 + Sums<Tile>::column(j);
+    if (column < columns) store_pair(out + column, on ? sums.at(i, j) : 0, on ? sums.at(i, j + 1) : 0);
+  }
+}
+
+// Four bfloat16 each, for which lanes exchange pairs of two products: the even ones have four columns of the first
+// then, the odd ones of the second. All lanes take part, without a row they write nothing.
+template <class Tile>
+__device__ __forceinline__ void write_row(Bfloat16* out, int columns, int column0, bool on, Sums<Tile>& sums, int i) {
+  static_assert(Sums<Tile>::column_group == 2 && Tile::sums_across % 4 == 0);
+  const bool odd = lane_index() % 2 != 0;
+#pragma unroll
+  for (int j = 0; j < Tile::sums_across; j += 4) {
+    const unsigned first = on ? bfloat16_pair(sums.at(i, j), sums.at(i, j + 1)) : 0u;
+    const unsigned second = on ? bfloat16_pair(sums.at(i, j + 2), sums.at(i, j + 3)) : 0u;
+    const unsigned others = __shfl_xor_sync(all_lanes, odd ? first : second, 1);
+    const int column = column0 + Sums<Tile>::column(j) + (odd ? 6 : 0);
+    if (out && column < columns)
+      *reinterpret_cast<uint2*>(out + column) = odd ? make_uint2(others, second) : make_uint2(first, others);
+  }
+}
+
 // The sums of samples that are on, zeros of those that are off.
 template <class Tile, class T>
 __device__ __forceinline__ void write_sums(const BlockArguments<T>& a, Shared<int> rows, int column0,
@@ -133,13 +161,8 @@ __device__ __forceinline__ void write_sums(const BlockArguments<T>& a, Shared<in
 #pragma unroll
   for (int i = 0; i < Tile::sums_down; ++i) {
     const int row = rows[Sums<Tile>::row(i)];
-    if (row == no_sample) continue;
-    T* const out = a.out + (row < 0 ? ~row : row) * a.out_stride;
-#pragma unroll
-    for (int j = 0; j < Tile::sums_across; j += 2) {
-      const int column = column0 + Sums<Tile>::column(j);
-      if (column < a.columns) store_pair(out + column, row < 0 ? 0 : sums.at(i, j), row < 0 ? 0 : sums.at(i, j + 1));
-    }
+    T* const out = row == no_sample ? nullptr : a.out + (row < 0 ? ~row : row) * a.out_stride;
+    if (out || sizeof(T) == 2) write_row<Tile>(out, a.columns, column0, row >= 0, sums, i);
   }
 }
 

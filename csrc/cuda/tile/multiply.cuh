@@ -18,7 +18,12 @@ __device__ __forceinline__ double fused_multiply_add(double a, double b, double 
   return __fma_rn(a, b, sum);
 }
 
-// Multiplies the tiles of a stage and adds to the sums.
+struct NothingBetween {
+  __device__ __forceinline__ void operator()(int, int) const {}
+};
+
+// Multiplies the tiles of a stage and adds to the sums. Tensor cores: between(part, parts) is called between a tile's
+// products, for part 0, 1, .. parts - 1.
 template <class Tile, Arithmetic arithmetic = Tile::arithmetic>
 class Multiplier;
 
@@ -99,7 +104,9 @@ class SingleMultiplier {
  public:
   using T = typename Tile::Element;
 
-  __device__ __forceinline__ void operator()(Shared<T> left, Shared<T> right, Sums<Tile>& sums) const {
+  template <class Between = NothingBetween>
+  __device__ __forceinline__ void operator()(Shared<T> left, Shared<T> right, Sums<Tile>& sums,
+                                             Between&& between = {}) const {
     constexpr int steps = StepFragments<Tile>::steps;
     StepFragments<Tile> fragments[2];
     load(left, right, 0, fragments[0]);
@@ -107,6 +114,7 @@ class SingleMultiplier {
     for (int step = 0; step < steps; ++step) {
       StepFragments<Tile>& now = fragments[step % 2];
       if (step + 1 < steps) load(left, right, step + 1, fragments[(step + 1) % 2]);
+      between(step, steps);
       if constexpr (Tile::arithmetic == Arithmetic::tf32) now.round();
 #pragma unroll
       for (int m = 0; m < Tile::products_down; ++m)
@@ -146,7 +154,10 @@ class Multiplier<Tile, Arithmetic::tf32> : public SingleMultiplier<Tile> {};
 template <class Tile>
 class Multiplier<Tile, Arithmetic::tf32x3> {
  public:
-  __device__ __forceinline__ void operator()(Shared<float> left, Shared<float> right, Sums<Tile>& sums) const {
+  template <class Between = NothingBetween>
+  __device__ __forceinline__ void operator()(Shared<float> left, Shared<float> right, Sums<Tile>& sums,
+                                             Between&& between = {}) const {
+    between(0, 1);
     constexpr int pairs = Fragments<Tile, Side::left>::steps / 2;
     unsigned a[2][4];
     load_left(left, 0, 0, a);
@@ -234,7 +245,9 @@ class Multiplier<Tile, Arithmetic::tf32x3> {
 template <class Tile>
 class Multiplier<Tile, Arithmetic::f64> {
  public:
-  __device__ __forceinline__ void operator()(Shared<double> left, Shared<double> right, Sums<Tile>& sums) const {
+  template <class Between = NothingBetween>
+  __device__ __forceinline__ void operator()(Shared<double> left, Shared<double> right, Sums<Tile>& sums,
+                                             Between&& between = {}) const {
     constexpr int steps = DoubleFragments<Tile, Side::left>::steps;
     double a[2][Tile::products_down][2], b[2][Tile::products_across][2];
     right_.load_all(right, 0, b[0]);
@@ -245,6 +258,7 @@ class Multiplier<Tile, Arithmetic::f64> {
         right_.load_all(right, step + 1, b[(step + 1) % 2]);
         left_.load_all(left, step + 1, a[(step + 1) % 2]);
       }
+      between(step, steps);
 #pragma unroll
       for (int s = 0; s < 2; ++s)
 #pragma unroll
