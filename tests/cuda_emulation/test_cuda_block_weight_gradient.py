@@ -136,11 +136,10 @@ def test_any_order_of_lanes_gives_the_same(emulated, lane_order, name):
 
 
 @CONFIGURATIONS
-@pytest.mark.parametrize("n", [1, 31, 32, 33, 64, 129])
-def test_numbers_of_samples_about_words_and_tiles(emulated, name, n):
-    for density in (0.5, 1):
-        problem = whole(name, n, 16, 16, (8, 8), density=density)
-        assert torch.equal(problem.run(emulated, name), problem.exact())
+@pytest.mark.parametrize(("n", "density"), [(1, 1), (32, 1), (65, 1), (33, 0.5)])
+def test_numbers_of_samples_about_words_and_tiles(emulated, name, n, density):
+    problem = whole(name, n, 16, 16, (8, 8), density=density)
+    assert torch.equal(problem.run(emulated, name), problem.exact())
 
 
 @CONFIGURATIONS
@@ -176,7 +175,7 @@ def test_lists_longer_than_a_piece(emulated, name, seed):
 
 
 @CONFIGURATIONS
-@pytest.mark.parametrize("around", [-1, 0, 1])
+@pytest.mark.parametrize("around", [-1, 1])
 def test_samples_at_the_borders_of_pieces(emulated, name, around):
     n = 2 * 4096 + 200
     problem = whole(name, n, 16, 16, (16, 8), density=1)
