@@ -81,6 +81,21 @@ def test_every_method_gives_the_product(device, kind, method):
         assert torch.equal(out.double(), exact)
 
 
+@METHODS
+@GATED
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_biases_are_added_where_gates_are_on(device, kind, method, dtype):
+    """Before the product is rounded: with sixty-fourths bfloat16 would be rounded twice."""
+    case = Case(9, 50, 30, torch.float32, kind=kind)
+    z, weight, bias = (t.to(dtype).to(device) for t in (*case.poisoned()[:2], torch.arange(30) / 64))
+    bias.requires_grad_()
+    out = ops.masked_linear(z, weight, *on(device, case.gates()), method=method, bias=bias)
+    shift = torch.where(case.mask_out, torch.arange(30).double() / 64, 0)
+    assert torch.equal(out.detach().cpu(), (case.dense(torch.float64)[0] + shift).to(dtype))
+    (by_bias,) = torch.autograd.grad(out.sum(), bias)
+    assert torch.equal(by_bias.cpu(), case.mask_out.sum(0).to(dtype))
+
+
 @pytest.mark.parametrize("layout", ["transposed", "strided", "offset"])
 def test_any_layout(device, layout):
     case = Case(9, 50, 130, torch.float32)

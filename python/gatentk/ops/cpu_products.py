@@ -25,13 +25,18 @@ def has_block_kernel(product: MaskedProduct) -> bool:
 
 def dense_product(product: MaskedProduct) -> Tensor:
     """By torch, of masked factors; on any device."""
-    bits_a, bits_b, bits_out = product.bits
-    of_a, of_b, of_out = product.blocks
+    out = _multiply(*masked_factors(product))
+    return gate_in_place(out, product.gate_out[0], product.blocks[2]) if product.gate_out else out
+
+
+def masked_factors(product: MaskedProduct) -> tuple[Tensor, Tensor]:
+    """Both as they are multiplied, with zeros where they are off."""
+    bits_a, bits_b, _ = product.bits
+    of_a, of_b, _ = product.blocks
     mask = gated if cuda.serves(product.a) else gate_rows_on_cpu
     left = product.a if bits_a is None else mask(product.a, bits_a, of_a)
     right = product.b if bits_b is None else mask(product.b, bits_b, of_b)
-    out = _multiply(left.T if product.transpose_a else left, right.T if product.transpose_b else right)
-    return out if bits_out is None else gate_in_place(out, bits_out, of_out)
+    return left.T if product.transpose_a else left, right.T if product.transpose_b else right
 
 
 def _multiply(left: Tensor, right: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from gatentk.checks import describe
 from gatentk.ops import cuda
 from gatentk.ops.arguments import check_bit_matrix
 from gatentk.ops.bits import gate_in_place, gated
-from gatentk.ops.cpu_products import dense_product
+from gatentk.ops.cpu_products import masked_factors
 from gatentk.ops.cuda_paths import Work, choose, is_tiled, is_told, obstacle, work_of
 from gatentk.ops.layouts import MaskedProduct, row_bytes, units
 
@@ -25,24 +25,33 @@ def product_on_cuda(product: MaskedProduct, method: str) -> Tensor:
     """The product by the way that its sizes, gates and the device ask for.
 
     Args:
-        product: without a bias.
         method: "auto", "masked" or "dense".
     """
     # Gates of neurons leave no tile empty: on an H100 cuBLAS was faster in every arithmetic (docs/cuda.md).
     if method == "dense" or not any(product.gates) or (method == "auto" and max(product.blocks) == 1):
-        return dense_product(product)
+        return _dense_product(product)
     kernels = cuda.kernels()
     work = work_of(product, kernels.arithmetic(product.a.dtype))
     if work is None:
-        return dense_product(product)
+        return _dense_product(product)
     way = choose(work, method, kernels.architecture(product.a))
     if way == "dense":
         if method == "masked" and is_told(work):
             say_that_it_is_dense(str(obstacle(work)))
-        return dense_product(product)
-    if way == "whole":
-        return _whole_product(kernels, product, work)
-    return (_weight_gradient if work.kind == "weight_gradient" else _rows)(kernels, product, work)
+        return _dense_product(product)
+    run = _whole_product if way == "whole" else _weight_gradient if work.kind == "weight_gradient" else _rows
+    out = run(kernels, product, work)
+    return out if product.bias is None else _gated_result(out.add_(product.bias), product)
+
+
+def _dense_product(p: MaskedProduct) -> Tensor:
+    """By torch, which adds a bias before it rounds, and masks around it."""
+    left, right = masked_factors(p)
+    return _gated_result(left @ right if p.bias is None else torch.addmm(p.bias, left, right), p)
+
+
+def _gated_result(out: Tensor, p: MaskedProduct) -> Tensor:
+    return gate_in_place(out, p.gate_out[0], p.blocks[2]) if p.gate_out else out
 
 
 def _rows(kernels: cuda.CudaKernels, p: MaskedProduct, work: Work) -> Tensor:
@@ -61,13 +70,12 @@ def _rows(kernels: cuda.CudaKernels, p: MaskedProduct, work: Work) -> Tensor:
 
 def _whole_product(kernels: cuda.CudaKernels, p: MaskedProduct, work: Work) -> Tensor:
     """Without gates, of masked factors; then masked."""
-    of_a, of_b, of_out = p.blocks
+    of_a, of_b, _ = p.blocks
     left = gated(p.a, p.gate_a[0], of_a) if p.gate_a else p.a
     if work.kind == "weight_gradient":
         right = gated(p.b, p.gate_b[0], of_b) if p.gate_b else p.b
         return kernels.block_weight_gradient(left, right, None, None, work.blocks)
-    out = kernels.block_matmul(left, p.b, not p.transpose_b, None, 0, None, 0)
-    return gate_in_place(out, p.gate_out[0], of_out) if p.gate_out else out
+    return _gated_result(kernels.block_matmul(left, p.b, not p.transpose_b, None, 0, None, 0), p)
 
 
 def _weight_gradient(kernels: cuda.CudaKernels, p: MaskedProduct, work: Work) -> Tensor:

@@ -14,7 +14,7 @@ from gatentk.checks import FLOATS, check_integer, describe
 from gatentk.ops import cuda
 from gatentk.ops.arguments import check_bits, check_device, check_matrix
 from gatentk.ops.autocast import as_matmul, same_dtype, without_autocast
-from gatentk.ops.bits import add_gated_bias, gate_in_place
+from gatentk.ops.bits import add_gated_bias
 from gatentk.ops.cpu_products import PATHS, has_block_kernel
 from gatentk.ops.cuda_paths import reads_lists
 from gatentk.ops.cuda_products import product_on_cuda
@@ -199,11 +199,8 @@ def say_that_bfloat16_is_slow() -> None:
 
 
 def _multiply_on_cuda(*arguments: Any) -> Tensor:
-    given = MaskedProduct(*arguments)
-    if given.bias is not None:
-        out = _multiply_on_cuda(*given._replace(bias=None)).add_(given.bias)
-        return gate_in_place(out, given.gate_out[0], given.blocks[2]) if given.gate_out else out
-    return product_on_cuda(given, METHODS[given.method])
+    product = MaskedProduct(*arguments)
+    return product_on_cuda(product, METHODS[product.method])
 
 
 # Each factor's gradient is a masked product again: the gates travel with the matrices that they mask.
