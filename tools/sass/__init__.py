@@ -1,0 +1,1 @@
+"""What the compiler made of CUDA kernels, and what follows from it for their time; `tools/cuda_static.py` prints it."""
