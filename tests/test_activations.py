@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from gatentk import ops
-from gatentk.activations import ACTIVATIONS, FUNCTIONS, GATE_KINDS, LABELS, MODELS
+from gatentk.activations import ACTIVATIONS, FUNCTIONS, GATE_KINDS, LABELS, MODELS, WITH_ANGLES
 
-WITH_FUNCTIONS = pytest.mark.parametrize("row", [ACTIVATIONS[name] for name in FUNCTIONS], ids=lambda row: row.name)
+ROWS = [row for row in ACTIVATIONS.values() if row.function is not None]
+WITH_FUNCTIONS = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 
 
 def test_every_row_goes_by_its_name_and_every_quantity_belongs_to_at_most_one():
@@ -18,7 +19,14 @@ def test_every_row_goes_by_its_name_and_every_quantity_belongs_to_at_most_one():
     assert len(own) == len(set(own))
     gated = [quantity for row in GATE_KINDS.values() for quantity in row.quantities]
     assert len(gated) == len(set(gated))
-    assert {*own, *(row.angle for row in ACTIVATIONS.values()), *gated} == set(ops.QUANTITIES)
+    assert {*own, *(ACTIVATIONS[name].angle for name in WITH_ANGLES), *gated} == set(ops.QUANTITIES)
+    networks = {row.network for row in ACTIVATIONS.values() if row.network is not None}
+    assert {*networks, *(f"{name}_nngp" for name in networks)} == set(ops.NETWORK_QUANTITIES)
+
+
+def test_networks_and_studies_know_those_with_angles_only():
+    assert WITH_ANGLES == ("relu", "linear", "grelu")
+    assert FUNCTIONS == ("relu", "linear")
 
 
 @WITH_FUNCTIONS
@@ -36,6 +44,7 @@ def test_the_gain_keeps_the_mean_square(row):
     density = torch.exp(-g.square() / 2) / math.sqrt(2 * math.pi)
     assert float(torch.trapezoid(row.function(g).square() * density, g)) == pytest.approx(1 / row.gain, rel=1e-9)
     assert row.scale(50) == math.sqrt(row.gain / 50)
+    assert row.gain_of(row.slope) == pytest.approx(row.gain, rel=1e-15)
 
 
 def test_networks_with_fixed_ends_train_two_matrices_less_than_they_have():

@@ -107,7 +107,8 @@ namespace gatentk {{
 """
     body = "\n\n".join(blocks)
     Path(__file__).parents[1].joinpath("csrc/include/gatentk/arc_polynomials.hpp").write_text(
-        f"{header}constexpr int arc_levels = {LEVELS};\n\n{body}\n\n}}  // namespace gatentk\n"
+        f"{header}constexpr int arc_levels = {LEVELS};\n"
+        f"constexpr double arc_top[] = {{{ranges}}};\n\n{body}\n\n}}  // namespace gatentk\n"
     )
 
 

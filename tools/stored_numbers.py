@@ -55,6 +55,12 @@ def numbers() -> Iterator[tuple[str, list[Tensor]]]:
         for quantity in ops.QUANTITIES:
             pairs = [ops.infinite_ntk(z[:, :5], other, [3], quantity) for other in (None, z[:4, :5])]
             yield f"infinite_ntk {quantity} {name}", pairs
+        for slope in (0.0, 0.25):
+            pairs = [
+                ops.infinite_network(z[:, :5], other, [3], "leaky_relu", slope=slope, first=0.25, bias=0.5)
+                for other in (None, z[:4, :5])
+            ]
+            yield f"infinite_network leaky_relu {slope} {name}", pairs
         yield f"training {name}", training(z, samples(WIDTH, WIDTH, seed=6, dtype=dtype) / 16, inside)
 
 

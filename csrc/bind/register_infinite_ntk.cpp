@@ -1,3 +1,5 @@
+#include <array>
+
 #include "bind/register.hpp"
 #include "bind/views.hpp"
 #include "cpu/infinite_ntk.hpp"
@@ -11,11 +13,12 @@ namespace {
 template <class T>
 void run_infinite_ntk(Quantity quantity, const std::vector<std::int64_t>& depths, bool symmetric, const ViewArgs& x,
                       const ViewArgs& z, std::uintptr_t out, std::int64_t out_slice, std::int64_t out_stride,
-                      int threads) {
+                      const std::array<double, 4>& network, int threads) {
   InfiniteProblem<T> problem;
   problem.quantity = quantity;
   problem.depths = depths;
   problem.symmetric = symmetric;
+  problem.network = {network[0], network[1], network[2], network[3]};
   problem.x = view<T>(x);
   problem.z = view<T>(z);
   problem.out = pointer<T>(out);

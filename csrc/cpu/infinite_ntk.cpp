@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <vector>
 
+#include "cpu/sample_layers.hpp"
 #include "cpu/tile_walk.hpp"
 
 namespace gatentk::cpu {
@@ -27,7 +29,7 @@ double squared_norm(const T* row, std::int64_t width) {
   return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
 
-// |x_i| and 1/|x_i|, padded with ones to whole groups or panels.
+// |x_i| and 1/|x_i|, padded with ones to whole groups or panels; both 0 of a row of zeros.
 template <class T>
 struct Norms {
   std::vector<T> norm, inverse;
@@ -39,7 +41,7 @@ struct Norms {
       const double sum = squared_norm(samples.row(i), samples.width);
       squared[i] = sum;
       norm[i] = static_cast<T>(std::sqrt(sum));
-      inverse[i] = static_cast<T>(1 / std::sqrt(sum));
+      inverse[i] = static_cast<T>(sum > 0 ? 1 / std::sqrt(sum) : sum);  // NaN stays
     }
   }
 };
@@ -63,8 +65,9 @@ class InfiniteDriver {
     for (int t = 0; t < threads; ++t) {
       gram_.emplace_back(static_cast<std::size_t>(tile * blocking_.tile_panels));
       result_.emplace_back(static_cast<std::size_t>(tile * outputs_));
-      scratch_.emplace_back(static_cast<std::size_t>(levels));
+      if (problem.quantity == Quantity::relu_components) scratch_.emplace_back(static_cast<std::size_t>(levels));
     }
+    if (of_network(problem.quantity)) add_network();
   }
 
   void run() {
@@ -107,7 +110,12 @@ class InfiniteDriver {
     tile.column_inverse = z_norms_.inverse.data() + extent.column0;
     tile.x = problem_.x;
     tile.z = problem_.z;
-    tile.scratch = scratch_[thread].get();
+    tile.network = network_;
+    if (network_.rows) {
+      tile.network.rows += extent.row0;
+      tile.network.columns += extent.column0;
+    }
+    if (!scratch_.empty()) tile.scratch = scratch_[thread].get();
     tile.out = result_[thread].get();
     tile.out_rows = blocking_.tile_rows;
     infinite_.pairs(tile);
@@ -116,9 +124,25 @@ class InfiniteDriver {
                   product_.panel_columns, problem_.out + o * problem_.out_slice, problem_.out_stride);
   }
 
+  void add_network() {
+    const std::int64_t columns = panels_.panels() * product_.panel_columns;
+    const std::int64_t padded = std::max(columns, ceil_div(problem_.x.rows, group_rows) * group_rows);
+    x_layers_.emplace(problem_, problem_.x, padded, threads_);
+    if (!problem_.symmetric) z_layers_.emplace(problem_, problem_.z, columns, threads_);
+    const SampleLayers<T>& z = problem_.symmetric ? *x_layers_ : *z_layers_;
+    network_ = network_tile(problem_, *x_layers_, z, levels_);
+    network_.rows = x_layers_->table();
+    network_.columns = z.table();
+  }
+
   // A sample and itself: known exactly, from the squared norm rather than from a square of its root.
   void set_diagonals() const {
     for (std::int64_t o = 0; o < outputs_; ++o) {
+      if (x_layers_) {
+        for (std::int64_t i = 0; i < problem_.x.rows; ++i)
+          problem_.out[o * problem_.out_slice + i * (problem_.out_stride + 1)] = x_layers_->diagonal(o, i);
+        continue;
+      }
       if (problem_.quantity == Quantity::relu && problem_.depths[o] == 0) continue;  // the Gram matrix as it is
       const std::int64_t depth = problem_.depths[by_layer(problem_.quantity) ? 0 : o];
       const double factor = diagonal_factor(problem_.quantity, static_cast<double>(depth));
@@ -138,6 +162,9 @@ class InfiniteDriver {
   PanelStore<T> panels_;
   Norms<T> x_norms_, z_norms_;
   std::vector<Buffer<T>> gram_, result_, scratch_;
+  std::optional<SampleLayers<T>> x_layers_, z_layers_;
+  std::vector<std::uint8_t> levels_;
+  NetworkTile<T> network_{};
 };
 
 }  // namespace

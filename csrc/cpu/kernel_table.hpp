@@ -49,6 +49,22 @@ struct ProductKernels {
   void (*outer_products)(const OuterProducts<T>& problem);
 };
 
+// What the layers of a network ask of the samples: a slice of a table has network_fields arrays of a number for each
+// sample. SampleLayers says which.
+constexpr int network_fields = 5;
+template <class T>
+struct NetworkTile {
+  double first;                          // as in Network
+  double keep;                           // 1, or 0 for a covariance: the share of earlier layers in the kernel
+  double bend;                           // (1 - slope)^2 / (1 + slope^2)
+  double gain;                           // weight (1 + slope^2) / 2
+  bool biased;                           // whether there are tables: not of a piecewise linear activation with bias 0
+  bool turns;                            // embeddings of hidden layers may be more than pi/2 apart
+  const std::uint8_t* levels;            // polynomials of a layer
+  const T *rows, *columns;               // tables at row0 and column0
+  std::int64_t row_pitch, column_pitch;  // elements from array to array
+};
+
 // A tile of pairs (i, j) of the infinite-width kernels: `rows` rows of panel_columns pairs.
 template <class T>
 struct PairTile {
@@ -65,6 +81,7 @@ struct PairTile {
   const T* column_norm;        // |z_j|, at column0, padded to panel_columns
   const T* column_inverse;     // 1/|z_j|
   RowsView<T> x, z;            // samples, for pairs that are close
+  NetworkTile<T> network;      // of quantities that have one
   T* scratch;                  // 4 * (depth + 1) * panel_columns elements
   T* out;                      // [outputs][out_rows][panel_columns]
   std::int64_t out_rows;

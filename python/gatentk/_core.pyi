@@ -37,6 +37,7 @@ def infinite_ntk_f32(
     out: int,
     out_slice: int,
     out_stride: int,
+    network: tuple[float, float, float, float],
     threads: int,
     /,
 ) -> None: ...
@@ -49,6 +50,7 @@ def infinite_ntk_f64(
     out: int,
     out_slice: int,
     out_stride: int,
+    network: tuple[float, float, float, float],
     threads: int,
     /,
 ) -> None: ...

@@ -5,6 +5,7 @@ import torch
 from cases.tensors import DTYPES, LAYOUTS, SEEDS, factor, scatter
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from gatentk import ops, reference
 from gatentk.ops.infinite import OF_DIRECTIONS
@@ -67,6 +68,11 @@ def op_cases():
     for quantity in ops.QUANTITIES:
         yield infinite, (a.double(), None, [2], quantity)
 
+    network = torch.ops.gatentk.infinite_network.default
+    for quantity in ops.NETWORK_QUANTITIES:
+        yield network, (a.double(), None, [2], quantity, [0.0, 1.0, 2.0, 0.3])
+    yield network, (a.expand(2, 3, 20), b.expand(2, 2, 20), [0, 2], "leaky_relu", [0.2, 1.0, 2.0, 0.0])
+
 
 @pytest.mark.parametrize(("op", "arguments"), list(op_cases()))
 def test_opcheck(op, arguments):
@@ -91,3 +97,48 @@ def test_what_does_not_fit_is_refused_by_its_name(error, message, x, z):
 def test_depths_that_would_take_for_ever_are_refused(depth):
     with pytest.raises(ValueError, match="depths: expected integers of at most 1,048,576, got"):
         ops.infinite_ntk(torch.ones(2, 2), None, [1, depth], "relu")
+
+
+@DTYPES
+@given(n=st.integers(0, 40), n_z=st.none() | st.integers(0, 40), d=st.integers(1, 30), layout=LAYOUTS, seed=SEEDS)
+@settings(max_examples=5)
+def test_network_of_the_papers_variances_equals_infinite_ntk(isa, dtype, n, n_z, d, layout, seed):
+    generator = torch.Generator().manual_seed(seed)
+    x = factor(generator, (n, d), dtype, 1)
+    z = None if n_z is None else factor(generator, (n_z, d), dtype, 1)
+    found = ops.infinite_network(
+        scatter(x, layout), None if z is None else scatter(z, layout), [0, 1, 4], "leaky_relu", first=1, weight=2
+    )
+    expected = ops.infinite_ntk(x, z, [0, 1, 4], "relu")
+    size = float(expected.abs().max()) if expected.numel() else 0.0
+    torch.testing.assert_close(found, expected, rtol=0, atol=20 * torch.finfo(dtype).eps * size)
+
+
+def test_a_network_is_computed_on_the_cpu_only():
+    with FakeTensorMode():
+        x = torch.ones(2, 2, dtype=torch.float64, device="cuda")
+    with pytest.raises(NotImplementedError, match=r"x: expected a CPU tensor, got .*cuda.*: CUDA kernels compute"):
+        ops.infinite_network(x, None, [1], "erf")
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "options"),
+    [
+        (ValueError, "quantity: expected one of 'leaky_relu', .*, got 'relu'", {"quantity": "relu"}),
+        (ValueError, "weight: expected a finite number of at least 4.94066e-324, got 0", {"weight": 0}),
+        (ValueError, "first: expected a finite number .*, got nan", {"first": float("nan")}),
+        (ValueError, "bias: expected a finite number of at least 0, got -1", {"bias": -1}),
+        (ValueError, "slope: expected a finite number .*, got inf", {"slope": float("inf")}),
+        (ValueError, "depths: expected rising integers of at least 0", {"depths": [2, 1]}),
+        (ValueError, "depths: expected integers of at most 4,096, got 5000", {"depths": [5000], "quantity": "erf"}),
+    ],
+)
+def test_what_is_no_network_is_refused(error, message, options):
+    options = {"depths": [1], "quantity": "leaky_relu"} | options
+    with pytest.raises(error, match=message):
+        ops.infinite_network(torch.ones(2, 2, dtype=torch.float64), None, **options)
+
+
+def test_erf_and_gelu_are_computed_in_float64_only():
+    with pytest.raises(TypeError, match=r"x: expected a float64 tensor for gelu, got .*float32"):
+        ops.infinite_network(torch.ones(2, 2), None, [1], "gelu")

@@ -17,8 +17,8 @@ namespace gatentk::bind::cuda {
 namespace {
 
 Quantity quantity_of(int index) {
-  if (index < 0 || index >= static_cast<int>(std::size(quantities)))
-    throw std::invalid_argument("quantity: expected an index in Quantity, got " + std::to_string(index));
+  if (index < 0 || index >= static_cast<int>(std::size(quantities)) || of_network(quantities[index].quantity))
+    throw std::invalid_argument("quantity: expected an index in Quantity of no network, got " + std::to_string(index));
   return quantities[index].quantity;
 }
 

@@ -6,6 +6,7 @@
 namespace gatentk {
 
 constexpr int arc_levels = 5;
+constexpr double arc_top[] = {1.0, 0.681691, 0.506269, 0.395175, 0.319047};
 
 // highest power first; degrees 18, 14, 12, 11, 10
 constexpr int arc_f64_degree[] = {18, 14, 12, 11, 10};

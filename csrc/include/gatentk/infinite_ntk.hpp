@@ -9,12 +9,20 @@
 
 namespace gatentk {
 
+// A network f of the quantities that have parameters: pre-activations of the first layer have the covariance
+// first x.z + bias, those of a later one, and the output, weight E[f(u) f(v)] + bias.
+struct Network {
+  double slope = 0;  // of leaky_relu below 0: ReLU 0, absolute value -1
+  double first = 1, weight = 2, bias = 0;
+};
+
 template <class T>
 struct InfiniteProblem {
   Quantity quantity = Quantity::relu;
   std::vector<std::int64_t> depths;  // rising, distinct; of quantities by layer: one depth
   bool symmetric = false;            // z is x
-  RowsView<T> x, z;                  // samples, no row zero
+  Network network;                   // of quantities that have one
+  RowsView<T> x, z;                  // samples; rows of zeros for networks only
   T* out = nullptr;                  // [outputs][x.rows][z.rows], written
   std::int64_t out_slice = 0;        // elements between outputs
   std::int64_t out_stride = 0;       // elements between rows

@@ -14,7 +14,13 @@ enum class Quantity : int {
   grelu_deep,
   grelu_deep_deficit,
   grelu_shallow,
-  grelu_shallow_deficit
+  grelu_shallow_deficit,
+  leaky_relu,
+  leaky_relu_nngp,
+  erf,
+  erf_nngp,
+  gelu,
+  gelu_nngp
 };
 
 struct NamedQuantity {
@@ -34,6 +40,12 @@ inline constexpr NamedQuantity quantities[] = {
     {"grelu_deep_deficit", Quantity::grelu_deep_deficit},
     {"grelu_shallow", Quantity::grelu_shallow},
     {"grelu_shallow_deficit", Quantity::grelu_shallow_deficit},
+    {"leaky_relu", Quantity::leaky_relu},
+    {"leaky_relu_nngp", Quantity::leaky_relu_nngp},
+    {"erf", Quantity::erf},
+    {"erf_nngp", Quantity::erf_nngp},
+    {"gelu", Quantity::gelu},
+    {"gelu_nngp", Quantity::gelu_nngp},
 };
 
 constexpr bool quantities_are_in_order() {
@@ -47,6 +59,24 @@ static_assert(quantities_are_in_order());
 // Whether one depth gives depth + 1 outputs, one for each layer, and not one output for each depth.
 constexpr bool by_layer(Quantity quantity) {
   return quantity == Quantity::relu_components;
+}
+
+// Whether the kernel is that of a Network with parameters of its own.
+constexpr bool of_network(Quantity quantity) {
+  return quantity >= Quantity::leaky_relu;
+}
+
+// Whether it is the covariance of the outputs, without derivatives.
+constexpr bool is_nngp(Quantity quantity) {
+  return quantity == Quantity::leaky_relu_nngp || quantity == Quantity::erf_nngp || quantity == Quantity::gelu_nngp;
+}
+
+constexpr bool is_piecewise_linear(Quantity quantity) {
+  return quantity == Quantity::leaky_relu || quantity == Quantity::leaky_relu_nngp;
+}
+
+constexpr bool is_erf(Quantity quantity) {
+  return quantity == Quantity::erf || quantity == Quantity::erf_nngp;
 }
 
 // The quantity of a sample x and itself in units of |x|^2, exactly; an angle or deficit is 0.

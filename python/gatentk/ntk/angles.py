@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gatentk import ops
+from gatentk.activations import WITH_ANGLES
 from gatentk.checks import as_tensor, check_finite, describe, like_input
 from gatentk.gates import GateNetwork
 from gatentk.ntk.gate_kinds import DEFAULT
@@ -157,11 +158,12 @@ class _Gradients:
 
     def __init__(self, x: Any, depth: int, activation: str, gates: object) -> None:
         depth = check_depth("depth", depth)
-        row = checked_activation(activation, depth)
+        row = checked_activation(activation, depth, WITH_ANGLES)
         samples = Samples(x, None, activation, [depth], gates=gates)
         samples.rows.check_angles()
         self.own, self.seen = samples.x, samples.seen.x
         self._depth = 0 if row.kernel is None else depth
+        assert row.angle is not None
         self._angle = row.angle
         self._deficit = samples.gates.kind.deficit
 

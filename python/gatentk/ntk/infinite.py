@@ -13,6 +13,7 @@ from gatentk.activations import ACTIVATIONS, Activation
 from gatentk.checks import as_tensor, check_choice, check_dtype, check_integer, check_samples, describe, like_input
 from gatentk.gates import GateNetwork
 from gatentk.ntk.gate_kinds import DEFAULT, chosen_gates, from_center
+from gatentk.ntk.networks import chosen_network
 from gatentk.ops.infinite import LARGEST_DEPTH
 from gatentk.scaling import BalancedRows
 
@@ -25,9 +26,13 @@ def infinite(
     components: bool = False,
     dtype: torch.dtype | str = torch.float64,
     *,
+    kernel: str = "ntk",
+    w_std: float | None = None,
+    b_std: float | None = None,
+    slope: float | None = None,
     gates: str | GateNetwork = DEFAULT,
 ) -> Any:
-    """NTK of an infinitely wide network.
+    """NTK or covariance (NNGP) of an infinitely wide network.
 
     "relu": K = |x||z| S_L, exact to about 1e-14 of the diagonal even for samples that nearly coincide ([S], Thm 4.1
     and 4.4, in complements). "linear": (L+1) x.z ([S], Cor. 3.2). "grelu": the expectation over gates and weights of
@@ -38,16 +43,28 @@ def infinite(
       layer of w units is off by a share of the order of L/w; `given_gates` is not);
     - "shallow": L x.z (1 - theta_0/pi)^(L+1), at every width and block size.
 
+    "leaky_relu", "abs", "erf" and "gelu" have hidden layers sqrt(gain/m) f(W a), with a gain that keeps the mean square
+    of a normal number: 2/(1 + slope^2), 1, 1/E[erf(g)^2], 1/E[gelu(g)^2].
+
+    With `w_std` or `b_std` each layer, the last included, is w_std/sqrt(m) W a + b_std b instead, weights and biases
+    N(0, 1) and all of them trained, as neural-tangents' stax.Dense. These kernels are as exact (of erf with a w_std
+    up to about 10; beyond it is nearly a step, and digits are lost: 1e-11 of the diagonal at 100).
+
     With a center, theta_0 is the angle between x - center and z - center; x.z stays that of the samples.
 
     Args:
-        x: samples (..., n, d), float32 or float64, tensor or numpy array. The kernel of a zero row is 0.
+        x: samples (..., n, d), float32 or float64, tensor or numpy array. The kernel of a zero row is 0, or what biases
+            make of it.
         z: samples (..., n_z, d) for a rectangular kernel; x itself if left out.
         depth: number of hidden layers L, at most 2^20; 0 is the linear model (not for "grelu").
-        activation: "relu", "linear" or "grelu".
+        activation: "relu", "linear", "grelu", "leaky_relu", "abs", "erf" or "gelu".
         components: one kernel for each trained matrix: (L+1, ..., n, n_z), for "grelu" (L, ..., n, n_z): those of
-            W_1 .. W_L, which are all equal for all gates.
+            W_1 .. W_L, which are all equal for all gates. Of "relu", "linear" and "grelu" in their own parametrisation.
         dtype: in which K is computed and returned, torch.float64 or torch.float32 (or their names).
+        kernel: "ntk", or "nngp" for the covariance of outputs of networks as they are drawn (not for "grelu").
+        w_std, b_std: standard deviations of weights (positive) and of biases, both or one (a b_std alone: w_std =
+            sqrt(2); a w_std alone: b_std = 0); not for "grelu".
+        slope: of "leaky_relu" below 0, 0.01 if left out.
         gates: of "grelu": "paper", "deep", "shallow", or a GateNetwork, whose kind and center are taken, and neither
             its width nor its depth.
 
@@ -57,7 +74,10 @@ def infinite(
     Raises:
         TypeError, ValueError: empty, non-finite or integer samples, different d, a negative depth; samples so large
             or small that kernels overflow or underflow `dtype`; gates of other samples, or a sample that equals their
-            center.
+            center; more than 4,096 layers with biases or of erf and gelu; deviations that are not numbers, or not
+            positive.
+        NotImplementedError: CUDA tensors, for kernels that only the CPU has: all of "leaky_relu", "abs", "erf" and
+            "gelu", and the NNGP of "relu" and its NTK with biases.
 
     >>> import torch
     >>> import gatentk as gt
@@ -70,17 +90,28 @@ def infinite(
     >>> gt.ntk.infinite(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), depth=1, activation="grelu", gates="shallow")
     tensor([[1.0000, 0.5625],
             [0.5625, 2.0000]], dtype=torch.float64)
+    >>> gt.ntk.infinite(x, depth=2, activation="erf", kernel="nngp", w_std=1.5, b_std=0.1)
+    tensor([[1.0993, 0.0267],
+            [0.0267, 1.0993]], dtype=torch.float64)
     """
+    network = chosen_network(kernel, activation, w_std, b_std, slope)
     depth = check_depth("depth", depth)
     samples = Samples(x, z, activation, [depth], dtype, gates)
+    if network is not None:
+        if components:
+            raise ValueError(
+                "components: expected False with kernel, w_std or b_std and for activations other than relu, linear "
+                "and grelu, got True"
+            )
+        return like_input(network.kernels(samples, [depth])[0], x)
     if not components:
         return like_input(samples.kernels([depth])[0], x)
     quantity = samples.activation.components
     if quantity is not None and depth > 0:
         return like_input(samples.rows.restore(ops.infinite_ntk(samples.x, samples.z, [depth], quantity)), x)
     layers = samples.activation.trained(depth)
-    kernel = samples.kernels([depth])[0] / layers
-    return like_input(kernel.expand(layers, *kernel.shape).clone(), x)
+    one = samples.kernels([depth])[0] / layers
+    return like_input(one.expand(layers, *one.shape).clone(), x)
 
 
 def infinite_sweep(
@@ -90,12 +121,16 @@ def infinite_sweep(
     activation: str = "relu",
     dtype: torch.dtype | str = torch.float64,
     *,
+    kernel: str = "ntk",
+    w_std: float | None = None,
+    b_std: float | None = None,
+    slope: float | None = None,
     gates: str | GateNetwork = DEFAULT,
 ) -> Any:
     """`infinite` at many depths in one pass over the pairs of samples.
 
     Args:
-        x, z, activation, dtype, gates: as in `infinite`.
+        x, z, activation, dtype, kernel, w_std, b_std, slope, gates: as in `infinite`.
         depths: numbers of hidden layers, in any order.
 
     Returns:
@@ -110,11 +145,12 @@ def infinite_sweep(
     >>> [round(float(K[0, 1] / K[0, 0]), 3) for K in kernels]
     [0.159, 0.316, 0.272]
     """
+    network = chosen_network(kernel, activation, w_std, b_std, slope)
     wanted = [check_depth("depths", depth) for depth in depths]
     if not wanted:
         raise ValueError("depths: expected at least one depth")
     samples = Samples(x, z, activation, wanted, dtype, gates)
-    return like_input(samples.kernels(wanted), x)
+    return like_input(samples.kernels(wanted) if network is None else network.kernels(samples, wanted), x)
 
 
 def check_depth(name: str, value: object) -> int:
@@ -125,9 +161,9 @@ def check_depth(name: str, value: object) -> int:
     return depth
 
 
-def checked_activation(name: str, depth: int) -> Activation:
+def checked_activation(name: str, depth: int, choices: Sequence[str] = tuple(ACTIVATIONS)) -> Activation:
     """The activation of that name, which a network with that many hidden layers can have."""
-    activation = ACTIVATIONS[check_choice("activation", name, tuple(ACTIVATIONS))]
+    activation = ACTIVATIONS[check_choice("activation", name, choices)]
     if depth < activation.smallest_depth:
         raise ValueError(
             f"depth: expected at least {activation.smallest_depth} for {name} (at depth {depth} nothing is trained), "
@@ -137,7 +173,7 @@ def checked_activation(name: str, depth: int) -> Activation:
 
 
 class Samples:
-    """Checked samples of one call, balanced."""
+    """Checked samples of one call, as they were given and balanced."""
 
     def __init__(
         self,
@@ -159,6 +195,7 @@ class Samples:
             self._check_pair(*tensors)
         self.gates = chosen_gates(gates, activation, tensors[0].shape[-1])
         right = tensors[1] if len(tensors) == 2 else None
+        self.given = tensors
         self.rows = BalancedRows(tensors[0], right, self.dtype)
         self.x, self.z = self.rows.x, self.rows.z
         # As the gates see them.
@@ -179,7 +216,7 @@ class Samples:
         """(len(depths), ..., n, n_z), in the order asked for."""
         if self.activation.kernel is None or max(depths) == 0:
             factors = self.x.new_tensor([self.activation.trained(depth) for depth in depths])
-            return self.rows.restore(factors.view(-1, *[1] * self.x.dim()) * self._gram())
+            return self.rows.restore(factors.view(-1, *[1] * self.x.dim()) * self.gram())
         rising = sorted(set(depths))
         kernels = self._gated(rising) if self.activation.function is None else self._plain(rising)
         if rising != list(depths):
@@ -196,13 +233,14 @@ class Samples:
         if self.seen is self.rows or kind.deficit is None:
             return ops.infinite_ntk(self.x, self.z, depths, kind.kernel)
         kernels = ops.infinite_ntk(self.seen.x, self.seen.z, depths, kind.deficit)
-        gram = self._gram()
+        gram = self.gram()
         for kernel, depth in zip(kernels, depths, strict=True):
             of_all = gram * depth
             torch.addcmul(of_all, kernel, of_all, value=-1, out=kernel)
         return kernels
 
-    def _gram(self) -> Tensor:
+    def gram(self) -> Tensor:
+        """x.z of the balanced samples."""
         ones = self.x[..., :0]
         if self.z is None:
             return ops.gram_ntk([self.x], [ones])

@@ -5,7 +5,7 @@ from gatentk.ops.bits import expand_bits, gate_rows, pack_bits, transpose_bits, 
 from gatentk.ops.checksums import checksum
 from gatentk.ops.gate_gram import gate_gram
 from gatentk.ops.gram import FactorGates, gram_ntk
-from gatentk.ops.infinite import QUANTITIES, infinite_ntk
+from gatentk.ops.infinite import NETWORK_QUANTITIES, QUANTITIES, infinite_network, infinite_ntk
 from gatentk.ops.instruction_sets import available_isas, fma_peak, isa, openmp, select_isa
 from gatentk.ops.layouts import ROW_ALIGNMENT, row_bytes
 from gatentk.ops.masked import (
@@ -26,6 +26,7 @@ __all__ = [
     "CUDA_DTYPES",
     "CUDA_PRECISIONS",
     "METHODS",
+    "NETWORK_QUANTITIES",
     "QUANTITIES",
     "ROW_ALIGNMENT",
     "FactorGates",
@@ -42,6 +43,7 @@ __all__ = [
     "gate_gram",
     "gate_rows",
     "gram_ntk",
+    "infinite_network",
     "infinite_ntk",
     "isa",
     "masked_linear",

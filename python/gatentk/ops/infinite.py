@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from gatentk import _core
 from gatentk.activations import ACTIVATIONS, GATE_KINDS
-from gatentk.checks import describe
+from gatentk.checks import check_choice, describe
 from gatentk.ops.arguments import check_device, check_rows
 from gatentk.ops.autocast import in_float32, same_dtype
 from gatentk.ops.cuda import on_cuda
@@ -18,13 +19,18 @@ from gatentk.ops.layouts import COMPONENTS, InfiniteProblem
 from gatentk.ops.registration import register
 from gatentk.scaling import BalancedRows
 
-QUANTITIES = tuple(_core.Quantity.__members__)
+# Kernels of networks with parameters of their own, of `infinite_network`; they come last.
+NETWORK_QUANTITIES = tuple(quantity for row in ACTIVATIONS.values() for quantity in row.network_quantities)
+QUANTITIES = tuple(quantity for quantity in _core.Quantity.__members__ if quantity not in NETWORK_QUANTITIES)
 # Numbers of two directions, whatever the norms of the samples.
 OF_DIRECTIONS = tuple(quantity for quantity in QUANTITIES if quantity.endswith(("_angle", "_deficit")))
 
 # Far beyond where kernels have reached their limits: they differ from them by a share of 1 / depth. The time of a pair
 # grows with depth, and nothing ends a sum that is under way.
 LARGEST_DEPTH = 1 << 20
+
+# Of networks with parameters: what each sample alone asks of each layer is kept, 40 bytes.
+LARGEST_NETWORK_DEPTH = 1 << 12
 
 # Quantities that are there from some depth on; the others are there from 0 on.
 _SMALLEST_DEPTH = {quantity: row.smallest_depth for row in ACTIVATIONS.values() for quantity in row.quantities}
@@ -59,26 +65,91 @@ def infinite_ntk(x: Tensor, z: Tensor | None, depths: Sequence[int], quantity: s
             [[2.0000, 0.3183],
              [0.3183, 2.0000]]])
     """
-    check_rows("x", x)
-    if z is not None:
-        check_rows("z", z)
-        if not same_dtype(z, x) or z.shape[:-2] != x.shape[:-2] or z.shape[-1] != x.shape[-1]:
-            raise ValueError(f"z: expected {x.dtype} and the leading and last dimensions of x, got {describe(z)}")
-        check_device("z", z, x, "x")
+    _check_samples(x, z)
     if quantity not in QUANTITIES:
         raise ValueError(f"quantity: expected one of {', '.join(QUANTITIES)}, got {quantity!r}")
-    lowest = _SMALLEST_DEPTH.get(quantity, 0)
-    if not depths or depths[0] < lowest or any(b <= a for a, b in pairwise(depths)):
-        raise ValueError(f"depths: expected rising integers of at least {lowest}, got {list(depths)}")
-    if depths[-1] > LARGEST_DEPTH:
-        raise ValueError(f"depths: expected integers of at most {LARGEST_DEPTH:,}, got {depths[-1]}")
+    _check_depths(depths, _SMALLEST_DEPTH.get(quantity, 0), LARGEST_DEPTH)
     if quantity in COMPONENTS and len(depths) != 1:
         raise ValueError(f"depths: expected a single depth for {quantity}, got {list(depths)}")
     result: Tensor = torch.ops.gatentk.infinite_ntk(x, z, list(depths), quantity)
     return result
 
 
-def _compute_on_cpu(x: Tensor, z: Tensor | None, depths: list[int], quantity: str) -> Tensor:
+def infinite_network(
+    x: Tensor,
+    z: Tensor | None,
+    depths: Sequence[int],
+    quantity: str,
+    *,
+    slope: float = 0.0,
+    first: float = 1.0,
+    weight: float = 2.0,
+    bias: float = 0.0,
+) -> Tensor:
+    """Kernels of infinitely wide networks with weight and bias variances, at several depths in one pass.
+
+    Pre-activations of the first layer have the covariance `first` x.z + `bias`, those of later layers and the output
+    `weight` E[f(u) f(v)] + `bias`, u and v the pre-activations before.
+
+    Args:
+        x, z: as `infinite_ntk`, on the CPU, float64 for erf and GELU; rows of zeros have kernels like all others.
+            Squares of all rows that are not zero must be normal numbers.
+        depths: rising and distinct, at most 4,096 (of "leaky_relu" without a bias as of `infinite_ntk`).
+        quantity: one of `NETWORK_QUANTITIES`: "leaky_relu", "erf" or "gelu", the NTK, and with "_nngp" the covariance.
+        slope: of "leaky_relu" below 0: 0 is ReLU, -1 the absolute value.
+        first, weight, bias: variances, the bias's perhaps 0.
+
+    Returns:
+        (len(depths), ..., n, n_z).
+
+    Raises:
+        TypeError, ValueError: as `infinite_ntk`; variances that are none.
+        NotImplementedError: on a device without the kernel.
+
+    >>> x = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    >>> infinite_network(x, None, [1], "leaky_relu", bias=0.5)[0]
+    tensor([[3.5000, 1.5583],
+            [1.5583, 3.5000]], dtype=torch.float64)
+    """
+    _check_samples(x, z)
+    check_choice("quantity", quantity, NETWORK_QUANTITIES)
+    if x.dtype != torch.float64 and not quantity.startswith("leaky_relu"):
+        raise TypeError(f"x: expected a float64 tensor for {quantity}, got {describe(x)}")
+    if x.device.type != "cpu":
+        raise NotImplementedError(
+            f"x: expected a CPU tensor, got {describe(x)}: CUDA kernels compute the NTK of relu, "
+            "linear and grelu without biases only"
+        )
+    keeps_nothing = bias == 0 and quantity.startswith("leaky_relu")
+    _check_depths(depths, 0, LARGEST_DEPTH if keeps_nothing else LARGEST_NETWORK_DEPTH)
+    for name, value in (("slope", slope), ("first", first), ("weight", weight), ("bias", bias)):
+        smallest = {"slope": -math.inf, "bias": 0}.get(name, math.ulp(0.0))
+        if not (math.isfinite(value) and value >= smallest):
+            raise ValueError(f"{name}: expected a finite number of at least {smallest:g}, got {value}")
+    result: Tensor = torch.ops.gatentk.infinite_network(x, z, list(depths), quantity, [slope, first, weight, bias])
+    return result
+
+
+def _check_samples(x: Tensor, z: Tensor | None) -> None:
+    check_rows("x", x)
+    if z is not None:
+        check_rows("z", z)
+        if not same_dtype(z, x) or z.shape[:-2] != x.shape[:-2] or z.shape[-1] != x.shape[-1]:
+            raise ValueError(f"z: expected {x.dtype} and the leading and last dimensions of x, got {describe(z)}")
+        check_device("z", z, x, "x")
+
+
+def _check_depths(depths: Sequence[int], lowest: int, largest: int) -> None:
+    if not depths or depths[0] < lowest or any(b <= a for a, b in pairwise(depths)):
+        raise ValueError(f"depths: expected rising integers of at least {lowest}, got {list(depths)}")
+    if depths[-1] > largest:
+        raise ValueError(f"depths: expected integers of at most {largest:,}, got {depths[-1]}")
+
+
+def _compute_on_cpu(
+    x: Tensor, z: Tensor | None, depths: list[int], quantity: str, network: Sequence[float] = (0.0, 1.0, 2.0, 0.0)
+) -> Tensor:
+    slope, first, weight, bias = network
     run = _core.infinite_ntk_f32 if x.dtype == torch.float32 else _core.infinite_ntk_f64
     problem = InfiniteProblem(x, z, depths, quantity)
     out = problem.result()
@@ -93,6 +164,7 @@ def _compute_on_cpu(x: Tensor, z: Tensor | None, depths: list[int], quantity: st
             matrices.data_ptr(),
             x.shape[:-2].numel() * n * n_z,
             n_z,
+            (slope, first, weight, bias),
             torch.get_num_threads(),
         )
     return out
@@ -113,6 +185,12 @@ def _at_any_size(compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return run
 
 
+register(
+    "infinite_network(Tensor x, Tensor? z, int[] depths, str quantity, float[] network) -> Tensor",
+    cpu=_compute_on_cpu,
+    cuda=None,
+    fake=lambda x, z, depths, quantity, network: InfiniteProblem(x, z, depths, quantity).result(),
+)
 register(
     "infinite_ntk(Tensor x, Tensor? z, int[] depths, str quantity) -> Tensor",
     cpu=_at_any_size(_compute_on_cpu),
