@@ -8,7 +8,6 @@
 #include "cuda/block_matmul/weight_gradient_list.cuh"
 #include "cuda/tile/multiply.cuh"
 #include "cuda/tile/order.cuh"
-#include "cuda/tile/pipeline.cuh"
 #include "cuda/tile/store.cuh"
 
 namespace gatentk::cuda {
@@ -65,10 +64,12 @@ class SampleCopies {
   // This thread's first k in a tile.
   __device__ __forceinline__ static int first() { return static_cast<int>(threadIdx.x) / chunks; }
 
-  // samples[i]: that of k = first() + i * step, if it is less than first() + `left`.
-  __device__ __forceinline__ void start(Shared<T> to, const int (&samples)[count], int left) const {
+  // Starts a part of the copies. samples[i]: that of k = first() + i * step, if it is less than first() + `left`.
+  __device__ __forceinline__ void start(Shared<T> to, const int (&samples)[count], int left, int part,
+                                        int parts) const {
 #pragma unroll
     for (int i = 0; i < count; ++i) {
+      if (i * parts / count != part) continue;
       // k + i * step has the swizzle of k, with that of i * step.
       const int place = (to_ ^ outer_swizzle<Tile, side>(i * step) * Tile::chunk) + i * step * side;
       copy_async<16>(to, place, strided(from_, samples[i], stride_), i * step < left);
@@ -83,6 +84,9 @@ class SampleCopies {
 // The copies of both factors, the right factor's part behind the left one's in a stage.
 template <class Tile, class Samples>
 class PairCopies {
+  using Left = SampleCopies<Tile, Tile::rows>;
+  using Right = SampleCopies<Tile, Tile::columns>;
+
  public:
   using T = typename Tile::Element;
 
@@ -90,35 +94,40 @@ class PairCopies {
                                         const TileExtent& columns, const Samples& samples)
       : samples_(samples), left_(left, rows), right_(right, columns) {}
 
-  __device__ __forceinline__ bool more() {
+  // The samples that this thread copies for a tile, all of them before its copies: one that follows a load from shared
+  // memory waits for it. Of the right factor only where it has not the threads' samples of the left one.
+  struct Next {
+    int left[Left::count], right[Left::chunks == Right::chunks ? 1 : Right::count], samples;
+  };
+
+  // Goes on to the next tile, which holds nothing behind the last one. All threads of the block are there.
+  __device__ __forceinline__ Next next() {
+    Next next;
     samples_.prepare();
-    return samples_.left() > 0;
-  }
-
-  __device__ __forceinline__ void start(Shared<T> stage) {
-    int of_left[Left::count], of_right[Right::count];
-    const int left = samples_.left();
-    load<Left>(of_left);
-    if constexpr (Left::chunks != Right::chunks) load<Right>(of_right);
-    left_.start(stage, of_left, left - Left::first());
-    if constexpr (Left::chunks != Right::chunks)
-      right_.start(right_of(stage), of_right, left - Right::first());
-    else
-      right_.start(right_of(stage), of_left, left - Left::first());
+    next.samples = samples_.left();
+    load<Left>(next.left);
+    if constexpr (Left::chunks != Right::chunks) load<Right>(next.right);
     samples_.take();
-    ++started_;
+    if (next.samples > 0) ++started_;
+    return next;
   }
 
-  // Tiles whose copies were started.
+  // Starts a part of a tile's copies; the last part closes their group.
+  __device__ __forceinline__ void start(Shared<T> stage, const Next& next, int part, int parts) const {
+    left_.start(stage, next.left, next.samples - Left::first(), part, parts);
+    if constexpr (Left::chunks != Right::chunks)
+      right_.start(right_of(stage), next.right, next.samples - Right::first(), part, parts);
+    else
+      right_.start(right_of(stage), next.left, next.samples - Left::first(), part, parts);
+    if (part + 1 == parts) commit_copies();
+  }
+
+  // Tiles that hold a sample, so far.
   __device__ __forceinline__ int started() const { return started_; }
 
   static __device__ __forceinline__ Shared<T> right_of(Shared<T> stage) { return stage.from(Tile::rows * Tile::depth); }
 
  private:
-  using Left = SampleCopies<Tile, Tile::rows>;
-  using Right = SampleCopies<Tile, Tile::columns>;
-
-  // All samples of a thread before its copies: a copy after a load from shared memory is kept waiting for it.
   template <class Copies>
   __device__ __forceinline__ void load(int (&samples)[Copies::count]) const {
 #pragma unroll
@@ -130,6 +139,31 @@ class PairCopies {
   Right right_;
   int started_ = 0;
 };
+
+// Adds the products of all tiles to `sums`; calls flush(i) after tile i unless it is the last one. The next tile's
+// copies start between the products of this one.
+template <class Tile, class Copies, class Flush>
+__device__ __forceinline__ void multiply_pair(Copies& copies, Shared<typename Tile::Element> stages, Sums<Tile>& sums,
+                                              Flush&& flush) {
+  constexpr int size = Tile::stage_elements;
+#pragma unroll 1
+  for (int s = 0; s + 1 < Tile::stages; ++s) copies.start(stages.from(s * size), copies.next(), 0, 1);
+  const Multiplier<Tile> multiply;
+  int use = 0, fill = Tile::stages - 1;
+#pragma unroll 1
+  for (int i = 0; i < copies.started(); ++i) {
+    if (i > 0) flush(i - 1);
+    wait_copies<Tile::stages - 2>();
+    __syncthreads();  // tile i is complete, and all warps are done with the stage that is filled next
+    const auto next = copies.next();
+    const auto stage = stages.from(use * size), filled = stages.from(fill * size);
+    multiply(stage, copies.right_of(stage), sums,
+             [&](int part, int parts) { copies.start(filled, next, part, parts); });
+    fill = use;
+    use = use + 1 == Tile::stages ? 0 : use + 1;
+  }
+  wait_copies<0>();
+}
 
 // Pairs of neighbouring columns; extents are even.
 template <class Tile, class T>
@@ -172,30 +206,20 @@ __global__ void __launch_bounds__(WeightGradientTile<configuration>::threads,
   const BitRows bits{a.left.bits ? a.left.bits + rows.unit * a.left.bit_words : nullptr,
                      a.right.bits ? a.right.bits + columns.unit * a.right.bit_words : nullptr, a.n};
   PairCopies<Tile, Samples> copies(a.left, rows, a.right, columns, Samples(bits, list, counts));
-  const Multiplier<Tile> multiply;
   Sums<Tile> sums;
   sums.clear();
-  const auto multiply_all = [&](auto&& flush) {
-    run_pipeline<Tile::stages, Tile::stage_elements>(stages, copies, [&](Shared<T> stage, int i) {
-      if (i < copies.started()) multiply(stage, copies.right_of(stage), sums);
-      const bool last = i + 1 >= copies.started();
-      flush(i, last);
-      return !last;
-    });
-  };
   if constexpr (Tile::flush_tiles == 0) {
-    multiply_all([](int, bool) {});
+    multiply_pair(copies, stages, sums, [](int) {});
   } else {
     const SharedSums<Tile> totals(arena.take<typename Tile::Sum>(SharedSums<Tile>::elements));
-    multiply_all([&](int i, bool last) {
-      if (!last && (i + 1) % Tile::flush_tiles == 0) {
-        totals.add(sums, 0, i < Tile::flush_tiles);
-        sums.clear();
-      } else if (last && i >= Tile::flush_tiles) {
-#pragma unroll
-        for (int e = 0; e < Tile::sums; ++e) sums.flat(e) += totals.at(e);
-      }
+    multiply_pair(copies, stages, sums, [&](int i) {
+      if ((i + 1) % Tile::flush_tiles != 0) return;
+      totals.add(sums, 0, i < Tile::flush_tiles);
+      sums.clear();
     });
+    if (copies.started() > Tile::flush_tiles)
+#pragma unroll
+      for (int e = 0; e < Tile::sums; ++e) sums.flat(e) += totals.at(e);
   }
   write_sums<Tile>(a, rows, columns, sums);
 }

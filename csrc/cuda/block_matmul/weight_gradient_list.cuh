@@ -37,8 +37,12 @@ class CommonSamples {
   // Number i < left() of them.
   __device__ __forceinline__ int at(int i) const { return list_[first_ + i]; }
 
-  // Takes the next tile's samples away; less than none are left where they were the last and no whole tile.
-  __device__ __forceinline__ void take() { first_ += depth, left_ -= depth; }
+  // Takes the next tile's samples away; less than none are left where they were the last and no whole tile. Then the
+  // numbers that may still be asked for are those at the front, whatever they are.
+  __device__ __forceinline__ void take() {
+    left_ -= depth;
+    first_ = left_ > 0 ? first_ + depth : 0;
+  }
 
   __device__ __forceinline__ void prepare() {
 #pragma unroll 1
