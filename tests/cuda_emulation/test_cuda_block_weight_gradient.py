@@ -8,7 +8,8 @@ from cases.stored import DEVICE, DTYPES, PRECISIONS, SUFFIXES, filled, packed, p
 
 NAMES = [
     *("bf16_256x128", "bf16_128x128", "bf16_64x64", "tf32_256x128", "tf32_128x128", "tf32_64x64"),
-    *("tf32x3_128x128", "tf32x3_64x64", "tf32x3_32x32", "f64_64x64", "f64_32x32"),
+    *("tf32x3_128x128", "tf32x3_64x64", "tf32x3_64x64_w2", "tf32x3_32x32"),
+    *("f64_64x64", "f64_32x32"),
 ]
 KINDS = ("bf16", "tf32", "tf32x3", "f64")
 CONFIGURATIONS = pytest.mark.parametrize("name", NAMES)
@@ -276,6 +277,12 @@ def test_tiles_are_as_large_as_units_allow(emulated, kind, architecture, multipr
         assert name in (f"{kind}_256x128", f"{kind}_128x128")
     # Few outputs: small tiles fill the GPU.
     assert chosen(emulated, kind, device, 512, 128, 512, 128) == f"{kind}_64x64"
+
+
+def test_few_warps_only_where_four_blocks_share_a_multiprocessor(emulated):
+    for device, name in ((made_up(80, 108), "tf32x3_64x64"), (made_up(90, 132), "tf32x3_64x64_w2")):
+        assert chosen(emulated, "tf32x3", device, 8192, 64, 8192, 64) == name
+        assert chosen(emulated, "tf32x3", device, 8192, 128, 8192, 128) == "tf32x3_128x128"
 
 
 @pytest.mark.parametrize("kind", KINDS)

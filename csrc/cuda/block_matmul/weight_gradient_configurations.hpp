@@ -11,8 +11,9 @@
 namespace gatentk::cuda {
 
 // Neither rows nor columns of a tile cross a unit. Warps of 64 x 64 read shared memory least; tf32x3 has registers for
-// 64 x 32. Two stages are enough where two blocks or more share a multiprocessor. Units of 32 have tiles
-// where the tensor cores make less than 32 products while an element comes from L2: not in bfloat16 and TF32.
+// 64 x 32, and four of its blocks of two such warps fit on sm_90 only. Two stages are enough where two blocks or more
+// share a multiprocessor. Units of 32 have tiles where the tensor cores make less than 32 products while an element
+// comes from L2: not in bfloat16 and TF32.
 inline constexpr TileConfiguration weight_gradient_table[] = {
     {"bf16_256x128", Arithmetic::bf16, 256, 128, 4, 2, 3, 1, 1},
     {"bf16_128x128", Arithmetic::bf16, 128, 128, 2, 2, 2, 2, 2},
@@ -22,6 +23,7 @@ inline constexpr TileConfiguration weight_gradient_table[] = {
     {"tf32_64x64", Arithmetic::tf32, 64, 64, 1, 2, 2, 4, 6},
     {"tf32x3_128x128", Arithmetic::tf32x3, 128, 128, 2, 4, 2, 1, 1},
     {"tf32x3_64x64", Arithmetic::tf32x3, 64, 64, 2, 2, 2, 2, 3},
+    {"tf32x3_64x64_w2", Arithmetic::tf32x3, 64, 64, 1, 2, 2, 3, 4},
     {"tf32x3_32x32", Arithmetic::tf32x3, 32, 32, 1, 1, 2, 7, 9},
     {"f64_64x64", Arithmetic::f64, 64, 64, 2, 2, 2, 2, 2},
     {"f64_32x32", Arithmetic::f64, 32, 32, 1, 2, 2, 5, 7},
