@@ -275,7 +275,7 @@ def test_products_are_as_accurate_as_those_of_torch(cuda_device, dtype, precisio
 def test_auto_takes_the_kernels_on_cards_that_they_are_predicted_for(cuda_device):
     """And the torch profiler sees them there."""
     major, minor = torch.cuda.get_device_capability(cuda_device)
-    predicted = ("rows", "bf16", 10 * major + minor) in PREDICTED
+    predicted = ("forward", "bf16", 10 * major + minor) in PREDICTED
     case = Blocks(4096, (2048, 2048), (256, 256), BF16)
     layer = Layer(case, cuda_device)
     layer.products()

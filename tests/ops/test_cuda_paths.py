@@ -25,30 +25,28 @@ def work(kind="forward", arithmetic="tf32x3", samples=1 << 16, widths=(4096, 409
     return Work(kind, DTYPES[arithmetic], arithmetic, samples, widths, blocks)
 
 
-@pytest.mark.parametrize(("kernel", "arithmetic", "architecture"), PREDICTED)
-def test_auto_takes_blocks_from_the_predicted_sizes_on(kernel, arithmetic, architecture):
-    least = PREDICTED[kernel, arithmetic, architecture]
-    for kind in KINDS[2:] if kernel == "weight_gradient" else KINDS[:2]:
-        at = work(kind, arithmetic, least.samples, (least.width,) * 2, (least.block,) * 2)
-        assert choose(at, "auto", architecture) == "blocks"
-        for smaller in (
-            at._replace(samples=least.samples - 1),
-            at._replace(widths=(least.width - 32, least.width)),
-            at._replace(widths=(least.width, least.width - 32)),
-            at._replace(blocks=(least.block // 2,) * 2),
-            at._replace(blocks=(0, 0)),
-            at._replace(blocks=(1, 1)),
-        ):
-            assert choose(smaller, "auto", architecture) == "dense"
+@pytest.mark.parametrize(("kind", "arithmetic", "architecture"), PREDICTED)
+def test_auto_takes_blocks_from_the_predicted_sizes_on(kind, arithmetic, architecture):
+    least = PREDICTED[kind, arithmetic, architecture]
+    at = work(kind, arithmetic, least.samples, (least.width,) * 2, (least.block,) * 2)
+    assert choose(at, "auto", architecture) == "blocks"
+    for smaller in (
+        at._replace(samples=least.samples - 1),
+        at._replace(widths=(least.width - 32, least.width)),
+        at._replace(widths=(least.width, least.width - 32)),
+        at._replace(blocks=(least.block // 2,) * 2),
+        at._replace(blocks=(0, 0)),
+        at._replace(blocks=(1, 1)),
+    ):
+        assert choose(smaller, "auto", architecture) == "dense"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("arithmetic", "dtype"), DTYPES.items())
-def test_auto_is_dense_where_nothing_is_predicted(kind, arithmetic, dtype):
-    asked = work(kind, arithmetic)
+@pytest.mark.parametrize("arithmetic", DTYPES)
+def test_auto_is_dense_where_nothing_is_predicted(kind, arithmetic):
     for architecture in (75, 80, 86, 89, 90, 100, 120):
-        if (asked.kernel, arithmetic, architecture) not in PREDICTED:
-            assert choose(asked, "auto", architecture) == "dense"
+        if (kind, arithmetic, architecture) not in PREDICTED:
+            assert choose(work(kind, arithmetic), "auto", architecture) == "dense"
 
 
 @pytest.mark.parametrize("architecture", [80, 86, 90, 100])
@@ -86,12 +84,10 @@ def test_what_is_skipped_by_must_have_blocks_of_whole_tiles(kind, blocks, way):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_narrowest_block_that_is_skipped_by_counts(kind):
-    kernel = work(kind).kernel
-    assert PREDICTED[kernel, "bf16", 90].block == (128 if kernel == "weight_gradient" else 64)
-    for blocks, way in (((128, 32), "dense"), ((128, 128), "blocks")):
+    least = PREDICTED[kind, "bf16", 90].block
+    for blocks, way in (((least, least // 2), "dense"), ((least, least), "blocks"), ((0, least), "blocks")):
         assert choose(work(kind, "bf16", blocks=blocks), "auto", 90) == way
-    assert choose(work(kind, "bf16", blocks=(0, 128)), "auto", 90) == "blocks"
-    narrow = choose(work(kind, "bf16", blocks=(32, 128)), "auto", 90)
+    narrow = choose(work(kind, "bf16", blocks=(least // 2, least)), "auto", 90)
     assert narrow == ("dense" if kind == "weight_gradient" else "blocks")
 
 

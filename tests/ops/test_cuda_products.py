@@ -236,17 +236,20 @@ def test_nothing_has_no_products(core, dtype):
 @pytest.mark.parametrize("arithmetic", ["strict", "tf32x3", "tf32", "bf16"])
 @pytest.mark.parametrize("block", [16, 32, 64, 128])
 def test_auto_skips_where_that_is_predicted_to_win(core, arithmetic, block):
-    """As predicted for architecture 90, from the samples of either kernel on; lists are made where one may use them."""
+    """As predicted for architecture 90, from the samples of each kind on; lists are made where one may use them."""
     dtype = BF16 if arithmetic == "bf16" else F32
     ops.select_cuda_precision("strict" if arithmetic == "bf16" else arithmetic)
-    table = {kernel: PREDICTED.get((kernel, arithmetic, 90)) for kernel in ("rows", "weight_gradient")}
+    kinds = ("forward", "input_gradient"), ("weight_gradient",)
+    table = {kind: PREDICTED.get((kind, arithmetic, 90)) for kind in (*kinds[0], *kinds[1])}
     for n in sorted({255, 512, *(least.samples for least in table.values() if least and least.samples < 2048)}):
         case = Blocks(n, (1024, 1024), (block, block), dtype)
         assert_exact(case, products(case, layers(case), "auto"), dtype)
         names = [call[0] for call in calls(core, *BLOCK_KERNELS, "block_lists")]
-        for kernel, name, count in (("rows", "block_matmul", 2), ("weight_gradient", "block_weight_gradient", 1)):
-            least = table[kernel]
-            assert names.count(name) == count * bool(least and n >= least.samples and block >= least.block)
+        for name, of_kernel in zip(BLOCK_KERNELS, kinds, strict=True):
+            leasts = [table[kind] for kind in of_kernel]
+            assert names.count(name) == sum(
+                bool(least and n >= least.samples and block >= least.block) for least in leasts
+            )
         assert names.count("block_lists") == 2 * (n >= FEWEST_SAMPLES and block % 32 == 0)
 
 

@@ -43,15 +43,21 @@ class Least(NamedTuple):
 
 # Predicted, not measured: where `python tools/cuda_static.py blocks` has them at least 1.2 times as fast as cuBLAS and
 # masks at width 4096, but not below 256 samples (512 for others than tf32x3), where starts and first loads weigh.
-# By kernel, arithmetic and architecture; what is not here is dense.
+# By kind of product, arithmetic and architecture; what is not here is dense.
 PREDICTED = {
-    ("rows", "bf16", 80): Least(32, 512, 1024),
-    ("rows", "bf16", 90): Least(64, 4096, 1024),
-    ("rows", "tf32", 80): Least(32, 512, 1024),
-    ("rows", "tf32", 90): Least(64, 8192, 1024),
-    ("rows", "tf32x3", 80): Least(32, 256, 512),
-    ("rows", "tf32x3", 90): Least(32, 256, 512),
-    ("rows", "f64", 80): Least(32, 512, 1024),
+    ("forward", "bf16", 80): Least(32, 512, 1024),
+    ("forward", "bf16", 90): Least(64, 4096, 1024),
+    ("forward", "tf32", 80): Least(32, 512, 1024),
+    ("forward", "tf32", 90): Least(64, 8192, 1024),
+    ("forward", "tf32x3", 80): Least(32, 256, 512),
+    ("forward", "tf32x3", 90): Least(32, 256, 512),
+    ("forward", "f64", 80): Least(32, 512, 1024),
+    ("input_gradient", "bf16", 80): Least(32, 512, 1024),
+    ("input_gradient", "bf16", 90): Least(64, 4096, 1024),
+    ("input_gradient", "tf32", 80): Least(128, 512, 1024),
+    ("input_gradient", "tf32x3", 80): Least(32, 256, 512),
+    ("input_gradient", "tf32x3", 90): Least(32, 256, 512),
+    ("input_gradient", "f64", 80): Least(32, 512, 1024),
     ("weight_gradient", "bf16", 80): Least(64, 512, 1024),
     ("weight_gradient", "bf16", 90): Least(128, 1024, 1024),
     ("weight_gradient", "tf32", 80): Least(64, 512, 1024),
@@ -83,11 +89,6 @@ class Work(NamedTuple):
     samples: int
     widths: tuple[int, int]
     blocks: tuple[int, int]
-
-    @property
-    def kernel(self) -> str:
-        """Which of the two kernels would compute it: of gathered rows, or of pairs of blocks over samples."""
-        return "weight_gradient" if self.kind == "weight_gradient" else "rows"
 
     @property
     def depth(self) -> int:
@@ -178,7 +179,7 @@ def choose(work: Work, method: str, architecture: int) -> str:
 
 
 def _pays(work: Work, architecture: int) -> bool:
-    least = PREDICTED.get((work.kernel, work.arithmetic, architecture))
+    least = PREDICTED.get((work.kind, work.arithmetic, architecture))
     if least is None or work.samples < least.samples or min(work.widths) < least.width:
         return False
     return min(work.skipped) >= least.block
