@@ -13,7 +13,7 @@ from gatentk.activations import WITH_ANGLES
 from gatentk.checks import as_tensor, check_finite, describe, like_input
 from gatentk.gates import GateNetwork
 from gatentk.ntk.gate_kinds import DEFAULT
-from gatentk.ntk.infinite import Samples, check_depth, checked_activation
+from gatentk.ntk.samples import Samples, check_depth, checked_activation
 
 # Rows of a block of pairs in min_angle take at most this many bytes.
 BLOCK_BYTES = 32 << 20

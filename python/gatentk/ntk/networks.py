@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,10 +13,8 @@ from torch import Tensor
 from gatentk import ops
 from gatentk.activations import ACTIVATIONS, Activation
 from gatentk.checks import check_choice, describe
+from gatentk.ntk.samples import Samples
 from gatentk.ops.infinite import LARGEST_NETWORK_DEPTH
-
-if TYPE_CHECKING:
-    from gatentk.ntk.infinite import Samples
 
 KERNELS = ("ntk", "nngp")
 
