@@ -150,7 +150,9 @@ run_initcheck() {
 gatentk_bench() { python3 -c 'from gatentk.cli import main; main()' bench --device cuda "$@"; }
 
 run_ceilings() { python3 tools/cuda_ceilings.py; }
-run_products() { gatentk_bench -k masked-linear --out "$LOGS/products.json"; }
+run_products() {
+  gatentk_bench -k 8192x4096-g128 -k block-forward-8192x4096-g64 -k masked-linear-forward-4096 --out "$LOGS/products.json"
+}
 run_kernels() { gatentk_bench -k gram -k infinite -k pack-bits -k gate-rows --out "$LOGS/kernels.json"; }
 run_blocks() { python3 tools/block_gates_triton.py; }
 
@@ -164,7 +166,7 @@ profile() {
   grep -q Duration "$LOGS/profile.txt"
 }
 
-run_ncu-product() { profile gate_rows_kernel masked-linear-forward-4096-bf16; }
+run_ncu-product() { profile block_matmul_kernel block-forward-8192x4096-g128-bf16; }
 run_ncu-gram() { profile gram_kernel gram-f32-tf32x3; }
 run_ncu-ntk() { profile infinite_sweep infinite-f64; }
 

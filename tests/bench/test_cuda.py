@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from gatentk import ops
 from gatentk.bench import cuda, results, run
 from gatentk.bench.case import Job, Work
-from gatentk.bench.cases import CASES
+from gatentk.bench.cases import CASES, blocks
 
 
 def test_every_case_is_measured_on_a_device_or_left_out_by_name():
@@ -43,6 +43,14 @@ def test_both_sides_of_a_product_are_on_the_device(case):
     assert ours.is_cuda
     assert all(peer.is_cuda and peer.shape == ours.shape for peer in theirs)
     assert job.work.moved > 0
+
+
+@pytest.mark.parametrize("case", blocks.ON_A_DEVICE, ids=[case.name for case in blocks.ON_A_DEVICE])
+def test_products_with_block_gates_are_those_of_their_peers(case):
+    small = replace(case.small(), device="cpu")
+    job = small.prepare(small)
+    (peer,) = job.peers.values()
+    torch.testing.assert_close(job.ours(), job.peer_comparable(peer()), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("precision", ops.CUDA_PRECISIONS)

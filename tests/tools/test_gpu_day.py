@@ -39,7 +39,7 @@ case "$name $*" in
   *"-m pytest"*) kind=PYTEST ;;
   *cuda_ceilings*) kind=CEILINGS ;;
   *block_gates*) kind=BLOCKS ;;
-  *" bench "*masked-linear*products.json*) kind=PRODUCTS ;;
+  *" bench "*products.json*) kind=PRODUCTS ;;
   *" bench "*) kind=KERNELS ;;
   *"import "*) kind=IMPORT ;;
   *"--tool racecheck"*) kind=RACECHECK ;;
@@ -245,7 +245,7 @@ def test_what_is_called_is_there(good):
     benches = [call for call in calls if " bench " in call]
     assert len(benches) == 5
     for call in benches:
-        assert run.select(re.findall(r"(?<= -k )\S+", call), cuda.CUDA_CASES)
+        assert all(run.select([name], cuda.CUDA_CASES) for name in re.findall(r"(?<= -k )\S+", call))
     kernels = [re.search(r"regex:(\w+)", call)[1] for call in calls if call.startswith("ncu ")]
     sources = "\n".join(path.read_text() for path in (ROOT / "csrc" / "cuda").rglob("*.cuh"))
     assert len(set(kernels)) == 3

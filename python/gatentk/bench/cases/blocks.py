@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gatentk import gates, nn
+from gatentk import gates, nn, ops
 from gatentk.bench import torch_peers
-from gatentk.bench.case import Case, Evaluation, Job, Shape, Work, gaussian, gaussian_samples
+from gatentk.bench.case import Case, Evaluation, Job, Shape, Work, gaussian, gaussian_samples, random_mask
 from gatentk.bench.cases.networks import (
     BATCHES,
     CLASSES,
@@ -22,8 +22,9 @@ from gatentk.bench.cases.networks import (
     relu_network,
     stable_rate,
 )
-from gatentk.bench.cases.products import forward, input_gradient, weight_gradient
+from gatentk.bench.cases.products import SEED_IN, SEED_OUT, forward, input_gradient, weight_gradient
 from gatentk.bench.training import Descent
+from gatentk.ops.layouts import units
 
 
 def _block_network(case: Case, block: int) -> nn.GReLUNetwork:
@@ -100,22 +101,28 @@ def _product(
     )
 
 
-def _masked_peers(case: Case, prepare: Callable[..., Job], block: int) -> Job:
-    """The product beside whole ones: products and then their masks."""
-    job = prepare(case, block)
+def _masked_peers(case: Case, prepare: Callable[..., Job], block: int, gates_of_result: int) -> Job:
+    """The product beside whole ones, whose results then are masked by packed bits: those of this seed."""
+    job, shape = prepare(case, block), case.shape
+    bits = ops.pack_bits(random_mask(case, 0.5, shape.n, units(shape.width, block), seed=gates_of_result))
 
     def masked(peer: Evaluation) -> Evaluation:
-        return lambda: job.peer_comparable(peer())
+        return lambda: ops.gate_rows(peer(), bits, block)
 
     return replace(
         job,
-        peers={name: masked(peer) for name, peer in job.peers.items()},
+        peers={f"{name}, gate_rows": masked(peer) for name, peer in job.peers.items()},
         peer_comparable=lambda result: result,
     )
 
 
-def _product_on_a_device(name: str, prepare: Callable[..., Job], peer: str, block: int, n: int) -> Case:
+def _product_on_a_device(
+    name: str, prepare: Callable[..., Job], peer: str, gates_of_result: int | None, block: int, n: int
+) -> Case:
     width = 4096
+    prepared = partial(prepare, block=block)
+    if gates_of_result is not None:
+        prepared = partial(_masked_peers, prepare=prepare, block=block, gates_of_result=gates_of_result)
     return Case(
         name=f"block-{name}-{n}x{width}-g{block}-f32",
         family="block_matmul",
@@ -124,7 +131,7 @@ def _product_on_a_device(name: str, prepare: Callable[..., Job], peer: str, bloc
         shape=Shape(n=n, width=width),
         quick=Shape(n=n // 16, width=4 * block),
         dtype=torch.float32,
-        prepare=partial(_masked_peers, prepare=prepare, block=block),
+        prepare=prepared,
         device="cuda",
     )
 
@@ -149,11 +156,11 @@ def _network(
 
 # What fills a device, beside products and masks.
 ON_A_DEVICE = tuple(
-    _product_on_a_device(name, prepare, peer, block, n)
-    for name, prepare, peer in (
-        ("forward", forward, "F.linear and mask"),
-        ("input-grad", input_gradient, "grad @ weight and mask"),
-        ("weight-grad", weight_gradient, "grad.T @ z, both masked"),
+    _product_on_a_device(name, prepare, peer, gates_of_result, block, n)
+    for name, prepare, peer, gates_of_result in (
+        ("forward", forward, "F.linear and gate_rows", SEED_OUT),
+        ("input-grad", input_gradient, "grad @ weight and gate_rows", SEED_IN),
+        ("weight-grad", weight_gradient, "grad.T @ z, both masked", None),
     )
     for block in (64, 128)
     for n in (2048, 8192)

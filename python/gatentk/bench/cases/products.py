@@ -13,6 +13,7 @@ from gatentk import gates, ops
 from gatentk.bench.case import Case, Evaluation, Job, Shape, Work, gaussian, random_mask
 from gatentk.ops.layouts import units
 
+SEED_IN, SEED_OUT = 0, 1  # of the gates of inputs and outputs
 CALLS = 1000  # of an evaluation that measures what a call takes
 
 
@@ -30,7 +31,7 @@ class _GatedLayer(NamedTuple):
 
 def _gated_layer(case: Case, block: int = 1) -> _GatedLayer:
     n, m = case.shape.n, case.shape.width
-    gates_in, gates_out = (random_mask(case, 0.5, n, units(m, block), seed=seed) for seed in (0, 1))
+    gates_in, gates_out = (random_mask(case, 0.5, n, units(m, block), seed=seed) for seed in (SEED_IN, SEED_OUT))
     mask_in, mask_out = (
         mask if block == 1 else mask.unsqueeze(-1).expand(-1, -1, block).flatten(1).narrow(1, 0, m)
         for mask in (gates_in, gates_out)
