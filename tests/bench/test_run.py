@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 from cases.benchmark import measurement, named, request_of
 
@@ -160,8 +161,13 @@ def test_repeats_are_capped_where_the_peers_fastest_implementation_does_not_run(
 
 
 def test_every_peer_says_what_it_is_made_of():
-    versions = {"torch": torch.__version__, "numpy": np.__version__, "gatentk": __version__}
-    for name in ("pack-bits", "sweep-f64", "gram-f32", "spectrum-f64", "relu-inference-exact-f32"):
+    versions = {
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "gatentk": __version__,
+        "scikit-learn": sklearn.__version__,
+    }
+    for name in ("pack-bits", "sweep-f64", "gram-f32", "spectrum-f64", "relu-inference-exact-f32", "leave-one-out-f64"):
         case = named(name).small()
         result = run.measure(case, 1)
         assert result.versions == {package: versions[package] for package in case.packages}
@@ -169,7 +175,11 @@ def test_every_peer_says_what_it_is_made_of():
         assert result.peer_name
 
 
-PACKAGES = {"pack-bits": {"numpy"}, "sweep-f64": {"gatentk", "torch"}}
+PACKAGES = {
+    "pack-bits": {"numpy"},
+    "sweep-f64": {"gatentk", "torch"},
+    "leave-one-out-f64": {"scikit-learn"},
+}
 
 
 def test_without_peers_our_side_is_measured_alone():

@@ -70,7 +70,7 @@ def test_sweeps_are_of_as_many_depths_as_fit(monkeypatch, free):
         ({"kernel": "ntkk"}, ValueError, "kernel: expected one of 'ntk', 'nngp', got 'ntkk'"),
         ({"activation": "tan"}, ValueError, "activation: expected one of"),
         ({"normalize": "yes"}, TypeError, "normalize: expected True or False, got 'yes'"),
-        ({"kernel": "nngp", "activation": "grelu"}, ValueError, "activation: "),
+        ({"kernel": "nngp", "activation": "grelu"}, ValueError, "expected .*, got "),
     ],
 )
 def test_what_is_no_network_is_refused(changes, error, message):

@@ -142,6 +142,11 @@ def test_one_sample_cannot_be_left_out():
     assert NTKRegressorCV(depths=[1]).fit(X[:2], [1.0, 2.0]).loo_predictions_.tolist() == pytest.approx([2, 1])
 
 
+def test_samples_that_are_all_zero_leave_nothing_to_choose():
+    with pytest.raises(ValueError, match="X: expected samples that are not all zero"):
+        NTKRegressorCV().fit(np.zeros((5, 3)), Y[:5])
+
+
 def test_masked_values_and_one_class_are_refused():
     with pytest.raises(ValueError, match=r"X: .* values are masked"):
         NTKRegressorCV().fit(np.ma.masked_greater(X, 2), Y)

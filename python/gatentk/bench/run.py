@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Protocol
@@ -263,8 +264,9 @@ def _fastest(case: Case, job: Job, clock: Clock) -> Peer:
         job.peers[names[0]]()
         names.sort(key=lambda name: clock.seconds(job.peers[name]))
     run = job.peers[names[0]]
-    versions = {"torch": torch.__version__, "numpy": np.__version__, "gatentk": __version__}
-    return Peer(names[0], lambda: clock.seconds(run), run, {name: versions[name] for name in case.packages})
+    loaded = {"torch": torch.__version__, "numpy": np.__version__, "gatentk": __version__}
+    versions = {name: loaded[name] if name in loaded else version(name) for name in case.packages}
+    return Peer(names[0], lambda: clock.seconds(run), run, versions)
 
 
 def _warm_up(job: Job, peer: Peer | None) -> float | None:

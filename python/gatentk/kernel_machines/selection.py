@@ -53,6 +53,8 @@ class _Selection(_Machine):
         rest = centred
         for row, K in enumerate(WideNetwork.of(self).one_by_one(from_array(X), depths)):
             unit = float(K.diagonal().mean())
+            if unit == 0:
+                raise ValueError("X: expected samples that are not all zero, whose kernels are 0")
             form = tridiagonal(K)
             resolved = [k for k, ridge in enumerate(ridges) if form.lmin + ridge * unit > form.floor(ridge * unit)]
             if not resolved:
@@ -61,7 +63,7 @@ class _Selection(_Machine):
             for column, residual in zip(resolved, residuals, strict=True):
                 scores[row, column] = score(residual, centred)
                 errors[row, column] = float((residual * size).square().mean())
-                # Of equal ones the smaller relative error, then the smaller depth and the larger ridge.
+                # Of equal scores the smaller error, of equal errors the smaller depth and the larger ridge.
                 key = (scores[row, column], -float(residual.square().mean().clamp_min(EXACT**2)))
                 if best is None or key > best:
                     best, rest = key, residual
