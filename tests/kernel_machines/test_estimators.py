@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from gatentk import ntk
 from gatentk.errors import MissingExtraError, NoiseFloorWarning
 from gatentk.kernel_machines import NTKClassifier, NTKRegressor, networks
 from gatentk.runs import memory
@@ -75,9 +76,29 @@ def test_blocks_of_new_samples_are_predicted_as_all_at_once(monkeypatch):
         np.testing.assert_allclose(parts, values, rtol=1e-12)
 
 
-@pytest.mark.parametrize("changes", [{"kernel": "nngp"}, {"activation": "linear"}, {"activation": "grelu"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kernel": "nngp"},
+        {"activation": "linear"},
+        {"activation": "grelu"},
+        {"w_std": 1.5, "b_std": 0.5},
+        {"activation": "leaky_relu", "slope": 0.3},
+        {"activation": "erf", "b_std": 0.5, "kernel": "nngp"},
+    ],
+)
 def test_networks_of_all_kinds_are_taken(changes):
-    assert NTKRegressor(depth=2, **changes).fit(X, Y).predict(Z).shape == (9,)
+    machine = NTKRegressor(depth=2, ridge=0.01, fit_intercept=False, **changes).fit(X, Y)
+    K, rows = (ntk.infinite(x, X, 2, **changes) for x in (X, Z))
+    weights, _ = dense_fit(K, machine.added_ridge_, Y, False)
+    np.testing.assert_allclose(machine.predict(Z), rows @ weights, rtol=1e-8)
+
+
+def test_biases_learn_what_is_not_homogeneous():
+    x, x_test = samples(200, 3), samples(100, 3, seed=1)
+    y, y_test = np.sin(x).sum(axis=1), np.sin(x_test).sum(axis=1)
+    plain = NTKRegressor().fit(x, y).score(x_test, y_test)
+    assert NTKRegressor(w_std=1.5, b_std=1.0).fit(x, y).score(x_test, y_test) > max(0.93, plain)
 
 
 def test_classes_are_those_of_the_largest_output():

@@ -41,9 +41,23 @@ def test_normalised_samples_have_norm_one():
 
 
 @pytest.mark.parametrize("kernel", ["ntk", "nngp"])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "abs", "erf", "gelu"])
+def test_biases_and_variances_are_those_of_ntk(kernel, activation):
+    slope = 0.2 if activation == "leaky_relu" else None
+    options = {"kernel": kernel, "w_std": 1.5, "b_std": 0.3, "slope": slope}
+    kernels = WideNetwork(activation=activation, **options).sweep(X, Z, [3, 1])
+    for K, depth in zip(kernels, (3, 1), strict=True):
+        torch.testing.assert_close(K, ntk.infinite(X, Z, depth, activation, **options), rtol=1e-14, atol=0)
+
+
+BIASES = {"w_std": 1.5, "b_std": 0.3}
+
+
+@pytest.mark.parametrize("kernel", ["ntk", "nngp"])
 @pytest.mark.parametrize("depth", [0, 1, 5])
-def test_the_diagonal_is_that_of_the_kernel(kernel, depth):
-    network = WideNetwork(kernel=kernel)
+@pytest.mark.parametrize("changes", [{}, BIASES, {"activation": "gelu", **BIASES}])
+def test_the_diagonal_is_that_of_the_kernel(kernel, depth, changes):
+    network = WideNetwork(kernel=kernel, **changes)
     expected = network.sweep(X, None, [depth])[0].diagonal()
     torch.testing.assert_close(network.diagonal(X, depth), expected, rtol=1e-15, atol=0)
 
@@ -71,6 +85,9 @@ def test_sweeps_are_of_as_many_depths_as_fit(monkeypatch, free):
         ({"activation": "tan"}, ValueError, "activation: expected one of"),
         ({"normalize": "yes"}, TypeError, "normalize: expected True or False, got 'yes'"),
         ({"kernel": "nngp", "activation": "grelu"}, ValueError, "expected .*, got "),
+        ({"w_std": -1.0}, ValueError, "w_std: expected"),
+        ({"b_std": float("nan")}, ValueError, "b_std: expected"),
+        ({"slope": 0.1}, ValueError, "slope: expected"),
     ],
 )
 def test_what_is_no_network_is_refused(changes, error, message):

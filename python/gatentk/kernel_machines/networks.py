@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from gatentk import ntk
-from gatentk.checks import check_choice
 from gatentk.runs.memory import available_memory
 from gatentk.scaling import unit_rows
 
-KERNELS = ("ntk", "nngp")
 AT_ONCE = 2**24  # entries of a kernel between new samples and those of the fit
 
 
@@ -43,26 +39,21 @@ class WideNetwork:
 
     def sweep(self, x: Tensor, z: Tensor | None, depths: Sequence[int]) -> Tensor:
         """Kernels (len(depths), ..., n, n_z) of samples (..., n, d) and (..., n_z, d), float64."""
-        check_choice("kernel", self.kernel, KERNELS)
         if not isinstance(self.normalize, bool):
             raise TypeError(f"normalize: expected True or False, got {self.normalize!r}")
         if self.normalize:
             x, z = unit_rows(x), None if z is None else unit_rows(z)
-        options = {name: getattr(self, name) for name in ("w_std", "b_std", "slope") if getattr(self, name) is not None}
-        known = inspect.signature(ntk.infinite_sweep).parameters
-        for name, value in options.items():
-            if name not in known:
-                raise ValueError(f"{name}: expected None, got {value!r}")
-        if self.kernel == "nngp" and "kernel" in known:
-            options["kernel"] = self.kernel
-        elif self.kernel == "nngp":
-            return self._last_layers(x, z, depths)
-        kernels: Tensor = ntk.infinite_sweep(x, z, depths, self.activation, **options)
+        kernels: Tensor = ntk.infinite_sweep(
+            x,
+            z,
+            depths,
+            self.activation,
+            kernel=self.kernel,
+            w_std=self.w_std,
+            b_std=self.b_std,
+            slope=self.slope,
+        )
         return kernels
-
-    def _last_layers(self, x: Tensor, z: Tensor | None, depths: Sequence[int]) -> Tensor:
-        check_choice("activation", self.activation, ("relu", "linear"))
-        return torch.stack([ntk.infinite(x, z, depth, self.activation, components=True)[-1] for depth in depths])
 
     def diagonal(self, x: Tensor, depth: int) -> Tensor:
         """The kernel of each sample with itself, (n,)."""
