@@ -183,6 +183,12 @@ def test_units_of_left_along_the_sum(emulated, lane_order, name, block_left):
     assert torch.equal(multiply(emulated, left, right, name, **options), exact(left, right, **options))
 
 
+@pytest.mark.parametrize("name", ["bf16_256x32", "f64_64x32"])
+def test_gates_of_left_take_three_words(emulated, name):
+    left, right, options = problem(name, 12, 2120, 1)
+    assert torch.equal(multiply(emulated, left, right, name, **options), exact(left, right, **options))
+
+
 @CONFIGURATIONS
 def test_units_wider_than_a_tile(emulated, name):
     left, right, options = problem(name, 33, 64, 2, short=24, block=2 * tile(name)[1], transposed=True)

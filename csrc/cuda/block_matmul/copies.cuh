@@ -177,7 +177,7 @@ class UnitGates {
     unsigned on = 0;
 #pragma unroll
     for (int g = 0; g < groups; ++g) {
-      const unsigned bits = __funnelshift_r(here_[g], ahead_[g], static_cast<unsigned>(unit_));
+      const unsigned bits = here_[g] >> unit_ % 32;
       unsigned votes = __ballot_sync(all_lanes, bits & 1u);
       if constexpr (two_units) {
         const unsigned second = __ballot_sync(all_lanes, bits & 2u);
@@ -197,11 +197,11 @@ class UnitGates {
 
  private:
   static constexpr int groups = (Chunks::count + 7) / 8;
-  static constexpr bool two_units = Tile::depth > 32;  // a k-tile may hold parts of two units of 32 or more
-  static_assert(Tile::depth <= 64);
+  static constexpr bool two_units = Tile::depth > 32;              // a k-tile may hold parts of two units of 32 or more
+  static_assert(32 * 32 % Tile::depth == 0 && Tile::depth <= 64);  // 32 units of a multiple of 32 end where a tile ends
 
   __device__ __forceinline__ void go_on() {
-    const int word = unit_ / 32;
+    const unsigned word = unit_ / 32;
     left_of_unit_ += arguments_.block_left, ++unit_;
     if constexpr (two_units)
       if (left_of_unit_ <= 0) left_of_unit_ += arguments_.block_left, ++unit_;
@@ -211,7 +211,7 @@ class UnitGates {
   }
 
   // Word `word` of the gates of this lane's row in group g.
-  __device__ __forceinline__ unsigned read(int g, int word) const {
+  __device__ __forceinline__ unsigned read(int g, unsigned word) const {
     const int copy = 8 * g + lane_index() % 8;
     const int row = copy < Chunks::count ? rows_[Chunks::first() + copy * Chunks::step] : -1;
     if (row < 0) return 0;
@@ -223,7 +223,8 @@ class UnitGates {
   const BlockArguments<T>& arguments_;  // a parameter of the kernel: read where needed, not held in registers
   Shared<int> rows_;
   unsigned here_[groups], ahead_[groups];  // ahead_ is read long before it is used
-  int left_of_unit_, unit_ = 0;            // of the tile's first k: its unit, and what is left of that
+  unsigned unit_ = 0;                      // of the tile's first k
+  int left_of_unit_;                       // k from there on
 };
 
 }  // namespace gatentk::cuda
