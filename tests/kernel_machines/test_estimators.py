@@ -1,3 +1,4 @@
+import math
 import pickle
 import sys
 
@@ -15,7 +16,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gatentk import ntk
 from gatentk.errors import MissingExtraError, NoiseFloorWarning
-from gatentk.kernel_machines import NTKClassifier, NTKRegressor, networks
+from gatentk.kernel_machines import NTKClassifier, NTKRegressor, networks, training
 from gatentk.runs import memory
 
 X, Z = samples(40), samples(9, seed=1)
@@ -41,6 +42,13 @@ def test_predictions_are_those_of_dense_algebra(with_intercept):
     values = np.linalg.eigvalsh(K + ridge * np.eye(len(K)))
     assert machine.spectrum_.condition == pytest.approx(values[-1] / values[0], rel=1e-9)
     assert machine.noise_floor_ == pytest.approx(40 * 2.0**-52 * values[-1], rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["ntk", "nngp"])
+def test_without_ridge_and_intercept_it_is_the_end_of_training(kind):
+    machine = NTKRegressor(kernel=kind, ridge=0.0, fit_intercept=False).fit(X, Y)
+    K, rows = (ntk.infinite(x, X, 3, kernel=kind) for x in (X, Z))
+    np.testing.assert_allclose(machine.predict(Z), training(K, Y, math.inf, K_test=rows).mean, rtol=1e-9)
 
 
 def test_columns_of_targets_are_fitted_each_alone():

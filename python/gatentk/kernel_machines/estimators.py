@@ -170,8 +170,8 @@ class _Classification(ClassifierMixin, _Machine):
 class NTKRegressor(_Regression):
     """Kernel ridge regression by the kernel of an infinitely wide network.
 
-    Without a ridge it predicts what the mean of such networks predicts after training without end, in NTK
-    parametrisation. A `NoiseFloorWarning` tells where a kernel has directions that float64 cannot resolve.
+    Without ridge and intercept it predicts what the mean of such networks does after training without end (`training`
+    at infinite time). A `NoiseFloorWarning` tells where a kernel has directions that float64 cannot resolve.
 
     Args:
         kernel: "ntk", all weights are trained, or "nngp", only those of the last layer.
