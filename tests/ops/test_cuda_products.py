@@ -142,6 +142,33 @@ def test_plans_that_are_made_in_a_graph_are_not_kept(core, monkeypatch):
     assert not any(kept is made for kept, made in zip(layer.plans, captured, strict=True))
 
 
+def test_a_graph_makes_its_own_plans(core, monkeypatch):
+    """It may run again after the bits have changed, which plans from before would not notice."""
+    layer = layers(Blocks(270, (192, 192), (64, 64), F32))[0]
+    kept = layer.plans
+    with monkeypatch.context() as patch:
+        patch.setattr(plans, "_is_captured", lambda bits: True)
+        assert not any(a is b for a, b in zip(layer.plans, kept, strict=True))
+    assert all(a is b for a, b in zip(layer.plans, kept, strict=True))
+
+
+def test_another_stream_makes_its_own_plans(core, monkeypatch):
+    """It would not wait for those of the first one."""
+    layer = layers(Blocks(270, (192, 192), (64, 64), F32))[0]
+    kept = layer.plans
+    monkeypatch.setattr(plans, "_stream", lambda bits: 7)
+    moved = layer.plans
+    assert not any(a is b for a, b in zip(moved, kept, strict=True))
+    assert all(a is b for a, b in zip(layer.plans, moved, strict=True))
+
+
+def test_plans_serve_a_last_block_of_any_width(core):
+    case = Blocks(270, (192, 184), (64, 64), F32)
+    gates = layers(case)
+    gates[1] = ops.GateLayer(case.gates[1][0], 192, 64)
+    assert_exact(case, products(case, gates), F32)
+
+
 def test_plans_of_others_are_not_asked_for(core):
     """To compare them would wait for the device."""
     case = Blocks(270, (192, 192), (64, 64), F32)

@@ -186,6 +186,17 @@ def test_a_layer_builds_its_plans_again_if_they_were_written_to():
     assert torch.equal(ops.masked_linear(case.z, case.weight, layer, method="masked"), expected)
 
 
+@pytest.mark.parametrize("block", [1, 8])
+def test_a_layer_builds_its_plans_again_if_its_bits_were_written_to(block):
+    case, other = (Case(13, 200, 30, torch.float32, seed=seed) for seed in (0, 1))
+    bits, new = (ops.pack_bits(c.mask_in[:, : -(-200 // block)]) for c in (case, other))
+    layer = GateLayer(bits, 200, block)
+    ops.masked_linear(case.z, case.weight, layer, method="masked")
+    bits.copy_(new)
+    expected = ops.masked_linear(case.z, case.weight, new, method="masked", block=block)
+    assert torch.equal(ops.masked_linear(case.z, case.weight, layer, method="masked"), expected)
+
+
 class Rows:
     """Gates of somebody else."""
 

@@ -57,7 +57,7 @@ class GateLayer:
         self.block = check_block(block, width)
         self.units = units(width, self.block)
         self._plans: tuple[Tensor, ...] | None = None
-        self._versions: list[int | None] = []
+        self._state: list[int | None] = []
 
     @property
     def plans(self) -> tuple[Tensor, ...]:
@@ -66,15 +66,15 @@ class GateLayer:
         Of blocks of several neurons their bits, unit-major, as `transpose_bits` has them; on CUDA devices then, for
         each of these rows, how many samples are on, those samples and the others, int32 (units, n + 1).
         """
+        plans, tracing, captured = self._plans, torch.compiler.is_compiling(), _is_captured(self.bits)
         # In a trace tensors have no versions.
-        if self._plans is None or (not torch.compiler.is_compiling() and self._versions != _versions(self._plans)):
+        if plans is None or captured or not (tracing or self._state == _state(self.bits, plans)):
             with torch.inference_mode(False):  # a later training step saves them for its gradient
-                made = self._made_plans()
-            if _is_captured(self.bits):
-                return made
-            self._plans = made
-            self._versions = [] if torch.compiler.is_compiling() else _versions(self._plans)
-        return self._plans
+                plans = self._made_plans()
+            if not captured:
+                self._plans = plans
+                self._state = [] if tracing else _state(self.bits, plans)
+        return plans
 
     def _made_plans(self) -> tuple[Tensor, ...]:
         if self.block > 1:
@@ -87,11 +87,24 @@ class GateLayer:
         return f"GateLayer(n={self.n}, width={self.width}{blocks})"
 
 
+def _has_stream(bits: Tensor) -> bool:
+    """Whether they lie on a CUDA device, and not in a trace."""
+    return not torch.compiler.is_compiling() and bits.is_cuda and torch.cuda.is_initialized()
+
+
 def _is_captured(bits: Tensor) -> bool:
     """Whether what is made of them now lies in a CUDA graph and holds no values before that runs."""
-    if torch.compiler.is_compiling() or not (bits.is_cuda and torch.cuda.is_initialized()):
-        return False
-    return torch.cuda.is_current_stream_capturing()
+    return _has_stream(bits) and torch.cuda.is_current_stream_capturing()
+
+
+def _stream(bits: Tensor) -> int:
+    """What tells apart the streams that plans of the bits may be made on."""
+    return int(torch.cuda.current_stream(bits.device).cuda_stream) if _has_stream(bits) else 0
+
+
+def _state(bits: Tensor, plans: Sequence[Tensor]) -> list[int | None]:
+    """With which plans of the bits still hold, and may be read without waiting."""
+    return [_stream(bits), *_versions((bits, *plans))]
 
 
 def block_of(gate: GateRows) -> int:
@@ -110,7 +123,8 @@ def checked_plans(gate: GateRows, name: str, width: int, block: int = 1) -> tupl
     Raises:
         ValueError: they are not what is made of the bits; the message names the argument `name`.
     """
-    if isinstance(gate, GateLayer) and (gate.width, gate.block) == (width, block):
+    # Plans of blocks are made of their number, whatever the width of the last one.
+    if isinstance(gate, GateLayer) and (gate.units, gate.block) == (units(width, block), block):
         return gate.plans  # which nobody else made
     plans, bits = gate.plans, gate.bits
     if bits.dim() != 2:
