@@ -119,8 +119,13 @@ class InfiniteDriver {
     tile.out = result_[thread].get();
     tile.out_rows = blocking_.tile_rows;
     infinite_.pairs(tile);
+    write_outputs(extent, tile.out);
+  }
+
+  // Not inlined: between the fields of a tile its loops take a sixth longer, 5% of a kernel of depth 1.
+  __attribute__((noinline)) void write_outputs(const PanelExtent& extent, const T* panel) const {
     for (std::int64_t o = 0; o < outputs_; ++o)
-      write_panel(extent, problem_.symmetric, problem_.symmetric, tile.out + o * blocking_.panel_size(),
+      write_panel(extent, problem_.symmetric, problem_.symmetric, panel + o * blocking_.panel_size(),
                   product_.panel_columns, problem_.out + o * problem_.out_slice, problem_.out_stride);
   }
 
