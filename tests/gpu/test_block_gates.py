@@ -275,14 +275,14 @@ def test_products_are_as_accurate_as_those_of_torch(cuda_device, dtype, precisio
 def test_auto_takes_the_kernels_on_cards_that_they_are_predicted_for(cuda_device):
     """And the torch profiler sees them there."""
     major, minor = torch.cuda.get_device_capability(cuda_device)
-    predicted = ("forward", "bf16", 10 * major + minor) in PREDICTED
-    case = Blocks(4096, (2048, 2048), (256, 256), BF16)
-    layer = Layer(case, cuda_device)
+    least = PREDICTED.get(("forward", "bf16", 10 * major + minor))
+    _, samples, width = least or (256, 4096, 2048)
+    layer = Layer(Blocks(samples, (width, width), (256, 256), BF16), cuda_device)
     layer.products()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         layer.products()
     names = {event.name for event in profile.events()}
-    assert any("block_matmul" in name for name in names) == predicted
+    assert any("block_matmul" in name for name in names) == (least is not None)
 
 
 @pytest.mark.gpu
