@@ -25,10 +25,14 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def cuda_device():
-    """The first CUDA device."""
+    """The first CUDA device. cuBLAS sums in float32, where torch lets it add parts of long sums in bfloat16."""
     if not torch.cuda.is_available():
         pytest.skip("torch finds no CUDA device")
+    matmul = torch.backends.cuda.matmul
+    allowed = matmul.allow_bf16_reduced_precision_reduction
+    matmul.allow_bf16_reduced_precision_reduction = False
     yield torch.device("cuda", 0)
+    matmul.allow_bf16_reduced_precision_reduction = allowed
     ops.select_cuda_precision("auto")
 
 

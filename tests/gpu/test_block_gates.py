@@ -286,8 +286,9 @@ def test_auto_takes_the_kernels_on_cards_that_they_are_predicted_for(cuda_device
 
 
 @pytest.mark.gpu
-def test_a_training_step_is_captured_and_follows_its_gates(cuda_device, generator):
-    """Lists that are made in a graph are those of the bits that stand there when it runs."""
+@pytest.mark.parametrize("layers", [False, True])
+def test_a_training_step_is_captured_and_follows_its_gates(cuda_device, layers):
+    """Lists that are made in a graph are those of the bits that stand there when it runs, layers that have some too."""
     case = Blocks(600, (256, 256), (64, 64), F32)
     layer = Layer(case, cuda_device)
     bits = [gate.bits for gate in layer.gates]
@@ -295,7 +296,7 @@ def test_a_training_step_is_captured_and_follows_its_gates(cuda_device, generato
     z, weight = (t.detach().requires_grad_() for t in (layer.z, layer.weight))
 
     def step():
-        out = ops.masked_linear(z, weight, *bits, method="masked", block=64)
+        out = ops.masked_linear(z, weight, *(layer.gates if layers else bits), method="masked", block=64)
         return (out.detach(), *torch.autograd.grad(out, (z, weight), layer.upstream))
 
     side = torch.cuda.Stream(cuda_device)

@@ -1,6 +1,7 @@
 """Plans of masked products on every instruction set: each neuron that is on is visited once."""
 
 import contextlib
+import copy
 
 import pytest
 import torch
@@ -195,6 +196,26 @@ def test_a_layer_builds_its_plans_again_if_its_bits_were_written_to(block):
     bits.copy_(new)
     expected = ops.masked_linear(case.z, case.weight, new, method="masked", block=block)
     assert torch.equal(ops.masked_linear(case.z, case.weight, layer, method="masked"), expected)
+
+
+@pytest.mark.parametrize("block", [1, 8])
+@pytest.mark.parametrize("nested", [False, True])
+def test_plans_that_are_made_in_a_transform_outlive_it(block, nested):
+    case = Case(13, 200, 30, torch.float32)
+    bits = ops.pack_bits(case.mask_in[:, : -(-200 // block)])
+    layer = GateLayer(bits, 200, block)
+
+    def loss(weight):
+        return ops.masked_linear(case.z, weight, layer, method="masked").sum()
+
+    def twice(weight):
+        return torch.func.grad(loss)(weight).sum() + loss(weight)
+
+    torch.func.vmap(torch.func.grad(twice if nested else loss))(torch.stack([case.weight, case.weight]))
+    expected = ops.masked_linear(case.z, case.weight, bits, method="masked", block=block)
+    for usable in (layer, copy.deepcopy(layer)):
+        assert torch.equal(ops.masked_linear(case.z, case.weight, usable, method="masked"), expected)
+    assert layer.plans[0] is layer.plans[0]
 
 
 class Rows:

@@ -7,7 +7,7 @@ devices the lists of samples too.
 from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -71,6 +71,8 @@ class GateLayer:
         if plans is None or captured or not (tracing or self._state == _state(self.bits, plans)):
             with torch.inference_mode(False):  # a later training step saves them for its gradient
                 plans = self._made_plans()
+            if not tracing:
+                plans = tuple(map(_unwrapped, plans))
             if not captured:
                 self._plans = plans
                 self._state = [] if tracing else _state(self.bits, plans)
@@ -85,6 +87,14 @@ class GateLayer:
     def __repr__(self) -> str:
         blocks = "" if self.block == 1 else f", block={self.block}"
         return f"GateLayer(n={self.n}, width={self.width}{blocks})"
+
+
+def _unwrapped(plan: Tensor) -> Tensor:
+    """What stays when transforms of torch.func are over that it was made in: they wrap results, whole numbers too."""
+    functorch: Any = torch._C._functorch
+    while functorch.is_gradtrackingtensor(plan):
+        plan = functorch.get_unwrapped(plan)
+    return plan
 
 
 def _has_stream(bits: Tensor) -> bool:
