@@ -42,30 +42,31 @@ class Least(NamedTuple):
 
 
 # Predicted, not measured: where `python tools/cuda_static.py blocks` has them at least 1.2 times as fast as cuBLAS and
-# masks at width 4096, but not below 256 samples (512 for others than tf32x3), where starts and first loads weigh.
+# masks at these widths, but not below 256 samples (512 for others than tf32x3), where starts and first loads weigh.
 # By kind of product, arithmetic and architecture; what is not here is dense.
 PREDICTED = {
-    ("forward", "bf16", 80): Least(32, 512, 1024),
-    ("forward", "bf16", 90): Least(64, 4096, 1024),
-    ("forward", "tf32", 80): Least(32, 512, 1024),
-    ("forward", "tf32", 90): Least(64, 8192, 1024),
+    ("forward", "bf16", 80): Least(64, 1024, 1024),
+    ("forward", "bf16", 90): Least(128, 8192, 1024),
+    ("forward", "tf32", 80): Least(64, 1024, 1024),
+    ("forward", "tf32", 90): Least(128, 8192, 1024),
     ("forward", "tf32x3", 80): Least(32, 256, 512),
     ("forward", "tf32x3", 90): Least(32, 256, 512),
     ("forward", "f64", 80): Least(32, 512, 1024),
-    ("input_gradient", "bf16", 80): Least(32, 512, 1024),
-    ("input_gradient", "bf16", 90): Least(64, 4096, 1024),
-    ("input_gradient", "tf32", 80): Least(128, 512, 1024),
+    ("input_gradient", "bf16", 80): Least(64, 1024, 1024),
+    ("input_gradient", "bf16", 90): Least(128, 8192, 1024),
+    ("input_gradient", "tf32", 80): Least(64, 1024, 1024),
+    ("input_gradient", "tf32", 90): Least(128, 8192, 1024),
     ("input_gradient", "tf32x3", 80): Least(32, 256, 512),
     ("input_gradient", "tf32x3", 90): Least(32, 256, 512),
     ("input_gradient", "f64", 80): Least(32, 512, 1024),
     ("weight_gradient", "bf16", 80): Least(64, 512, 1024),
-    ("weight_gradient", "bf16", 90): Least(128, 1024, 1024),
+    ("weight_gradient", "bf16", 90): Least(128, 1024, 2048),
     ("weight_gradient", "tf32", 80): Least(64, 512, 1024),
-    ("weight_gradient", "tf32", 90): Least(128, 1024, 1024),
-    ("weight_gradient", "tf32x3", 80): Least(64, 256, 512),
-    ("weight_gradient", "tf32x3", 90): Least(64, 256, 512),
-    ("weight_gradient", "f64", 80): Least(64, 512, 1024),
-    ("weight_gradient", "f64", 90): Least(64, 512, 1024),
+    ("weight_gradient", "tf32", 90): Least(128, 1024, 2048),
+    ("weight_gradient", "tf32x3", 80): Least(32, 256, 512),
+    ("weight_gradient", "tf32x3", 90): Least(32, 256, 512),
+    ("weight_gradient", "f64", 80): Least(32, 512, 1024),
+    ("weight_gradient", "f64", 90): Least(32, 512, 1024),
 }
 FEWEST_SAMPLES = min(least.samples for least in PREDICTED.values())
 

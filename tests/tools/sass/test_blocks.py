@@ -8,6 +8,8 @@ from sass.blocks import ARITHMETIC, ASKED, KINDS, REACHED, Case
 from sass.devices import A100, DEVICES, H100, START
 from sass.tiles import Tile
 
+from gatentk.ops import cuda_paths
+
 TILE = Tile("bf16_128x128", "bf16", 128, 128, 128, ("k",))
 FORWARD = Case("forward", "bf16", 8192, 4096, 128)
 GRADIENT = Case("weight gradient", "bf16", 8192, 4096, 128)
@@ -87,3 +89,12 @@ def test_thresholds_are_numbers_of_samples_or_none(compiled):
     lines = list(blocks.thresholds(compiled))
     assert len(lines) == 2 + len(KINDS) * len(ARITHMETIC)
     assert all(line.count("/") == 3 * len(DEVICES) for line in lines[2:])
+
+
+def test_what_the_library_takes_from_predictions_is_predicted(compiled):
+    """The rule of `auto` on CUDA devices, where it begins and for larger batches and layers."""
+    by_architecture = {device.architecture: device for device in DEVICES}
+    for (kind, arithmetic, architecture), least in cuda_paths.PREDICTED.items():
+        for n, m in ((least.samples, least.width), (least.samples, 4096), (8192, 4096)):
+            case = Case(kind.replace("_", " "), arithmetic, n, m, least.block)
+            assert compiled.predict(case, by_architecture[architecture]).ratio >= 1.15, (case, architecture)

@@ -18,7 +18,8 @@ def test_predictions_lie_between_the_peak_and_what_was_measured(built):
         peak = PEAKS[device][arithmetic]
         assert float(gigaflop) / float(predicted) <= 1.01 * peak, (work, device)
         if device == "H100":
-            assert 0.4 * float(measured) < float(predicted) < float(measured), work
+            # Measured before fragments were loaded a step ahead and gates applied once.
+            assert 0.35 * float(measured) < float(predicted) < float(measured), work
 
 
 def test_the_table_is_that_of_the_document(built, document):
