@@ -145,17 +145,18 @@ def test_single_neurons_gain_by_arithmetic_alone_and_if_asked_for(arithmetic):
 
 
 def test_lists_are_for_batches_that_some_device_skips_in():
-    least = cuda_paths.FEWEST_SAMPLES
-    assert cuda_paths.reads_lists("auto", least, 64)
-    assert cuda_paths.reads_lists("masked", 1, 64)
-    for method, samples, block in (
-        ("auto", least - 1, 64),
-        ("auto", least, 1),
-        ("auto", least, 48),
-        ("dense", least, 64),
-        ("masked", 9, 1),
+    least, width = cuda_paths.FEWEST_SAMPLES, cuda_paths.NARROWEST
+    assert cuda_paths.reads_lists("auto", least, width, 64)
+    assert cuda_paths.reads_lists("masked", 1, 64, 64)
+    for method, *sizes in (
+        ("auto", least - 1, width, 64),
+        ("auto", least, width - 1, 64),
+        ("auto", least, width, 1),
+        ("auto", least, width, 48),
+        ("dense", least, width, 64),
+        ("masked", 9, width, 1),
     ):
-        assert not cuda_paths.reads_lists(method, samples, block)
+        assert not cuda_paths.reads_lists(method, *sizes)
 
 
 def test_small_products_are_dense_without_a_word():

@@ -69,6 +69,7 @@ PREDICTED = {
     ("weight_gradient", "f64", 90): Least(32, 512, 1024),
 }
 FEWEST_SAMPLES = min(least.samples for least in PREDICTED.values())
+NARROWEST = min(least.width for least in PREDICTED.values())
 
 
 class Work(NamedTuple):
@@ -191,6 +192,7 @@ def is_told(work: Work) -> bool:
     return max(work.sides) > 1 and min(work.samples, *work.widths) >= SMALL
 
 
-def reads_lists(method: str, samples: int, block: int) -> bool:
+def reads_lists(method: str, samples: int, width: int, block: int) -> bool:
     """Whether some product of a layer may go by lists of samples, on some device: then they are made once, for all."""
-    return method != "dense" and is_tiled(block) and (method == "masked" or samples >= FEWEST_SAMPLES)
+    some_pay = samples >= FEWEST_SAMPLES and width >= NARROWEST
+    return method != "dense" and is_tiled(block) and (method == "masked" or some_pay)

@@ -140,7 +140,7 @@ def _gate(
     if not cuda.serves(z):
         return [bits, *checked_plans(gate, name, width, own)], own
     # Those of others would have to be compared, which waits for the device.
-    planned = isinstance(gate, GateLayer) and bits.dim() == 2 and reads_lists(method, bits.shape[0], own)
+    planned = isinstance(gate, GateLayer) and bits.dim() == 2 and reads_lists(method, bits.shape[0], width, own)
     return [matrix, *(checked_plans(gate, name, width, own) if planned else ())], own
 
 
