@@ -134,6 +134,13 @@ def test_plans_of_a_layer_on_a_device(core):
     assert torch.equal(layer.plans[1][:, 0], mask.sum(0))
 
 
+@pytest.mark.parametrize("n", [0, 129, -1])
+def test_lists_of_other_samples_than_there_are_bits_of_are_refused(core, n):
+    with pytest.raises(ValueError, match=r"^unit_major: expected rows of \d+ bytes for width"):
+        torch.ops.gatentk.block_lists(torch.zeros(3, 16, dtype=torch.uint8), n)
+    assert core.calls == []
+
+
 def test_plans_that_are_made_in_a_graph_are_not_kept(core, monkeypatch):
     """They hold no values before it runs."""
     layer = layers(Blocks(270, (192, 192), (64, 64), F32))[0]

@@ -21,6 +21,7 @@ from torch.nn.functional import pad
 from gatentk._core import Quantity
 from gatentk.checks import describe
 from gatentk.errors import CudaMissingError
+from gatentk.ops.arguments import check_bit_matrix
 from gatentk.ops.layouts import (
     GramProblem,
     InfiniteProblem,
@@ -115,6 +116,7 @@ class CudaKernels:
 
     def block_lists(self, unit_major: Tensor, n: int) -> Tensor:
         """For each unit of unit-major bits how many of n samples are on, then these, then the others, both rising."""
+        check_bit_matrix("unit_major", unit_major, n)
         out = block_lists(unit_major, n)
         if not n:
             return out.zero_()
