@@ -69,7 +69,8 @@ def masked_linear(
             skip is dense, in the precision of torch's products, which is told once where gates are of blocks.
         block: neighbouring neurons that share a bit, ceil(width / block) bits a row; left out, it is that of the
             layer, or 1 for packed bits.
-        bias: (out_features) of the same dtype, or None.
+        bias: (out_features) of the same dtype, or None. Kernels for blocks on a CUDA device add it to the rounded
+            product, so that bfloat16 is rounded twice there.
 
     Returns:
         (..., n, out_features).
