@@ -28,9 +28,11 @@ def test_operations_without_a_kernel_for_cuda_are_those_that_need_none():
             "from_blocks",
             "block_product",
             "block_weight_gradient",
+            "block_lists",
         ),
     }
     assert not torch._C._dispatch_has_kernel_for_dispatch_key("gatentk::build_plan", "CUDA")
+    assert not torch._C._dispatch_has_kernel_for_dispatch_key("gatentk::block_lists", "CPU")
 
 
 def test_vmap_runs_one_member_after_the_other(generator):
