@@ -376,6 +376,8 @@ def test_a_stop_leaves_what_was_measured(day, number):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Of a process in the background interrupts may be ignored, and a shell cannot take that back.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     log = day.folder / "build" / "gpu-day" / "logs" / "products.txt"
     deadline = time.monotonic() + 10
