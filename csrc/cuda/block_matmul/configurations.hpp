@@ -1,6 +1,7 @@
 // Tile configurations of products whose gates blocks of neighbouring neurons share, and the choice among them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <iterator>
 
@@ -66,42 +67,53 @@ constexpr ProductCosts product_costs(Arithmetic arithmetic) {
 }
 
 // Time for which a block occupies its multiprocessor, in multiply-adds a k: of products, fragments and loads what takes
-// longest, and a quarter of what this should hide. Gates leave out half of the left factor.
-constexpr double block_time(const TileConfiguration& tile) {
+// longest, and a quarter of what this should hide. `left_share`: of the left factor what gates leave to be loaded.
+constexpr double block_time(const TileConfiguration& tile, double left_share) {
   const ProductCosts costs = product_costs(tile.arithmetic);
-  const double products = tile.rows * tile.columns, loads = costs.load * (0.5 * tile.rows + tile.columns);
+  const double products = tile.rows * tile.columns, loads = costs.load * (left_share * tile.rows + tile.columns);
   const double fragments = costs.fragment * (tile.rows * tile.warps_across + tile.columns * tile.warps_down);
   const double some = products > fragments ? products : fragments, longest = some > loads ? some : loads;
   return longest + (products + fragments + loads - longest) / 4;
 }
 
-// The configuration of `arithmetic` that starts on the device and computes `rows` x `columns` outputs, half of which
-// are on, in the least time. The lists of a unit's samples end anywhere in a tile, and all blocks anywhere in a round.
-// Where a scheduler has less than two warps it waits for results. Where none starts, the one that asks for the least
-// shared memory; -1 if none fits the units.
-constexpr int choose_block_matmul(Arithmetic arithmetic, const Device& device, std::int64_t rows, std::int64_t columns,
-                                  std::int64_t block) {
+// The configuration of `arithmetic` that starts on the device and computes all blocks in the least time; they end
+// anywhere in a round. Where a scheduler has less than two warps it waits for results. Where none starts, the one that
+// asks for the least shared memory; -1 if there is none. blocks_of(tile): how many there are, negative if it fits not.
+template <std::size_t count, class Blocks>
+constexpr int choose_gathered(const TileConfiguration (&table)[count], int (*shared_bytes)(const TileConfiguration&),
+                              Arithmetic arithmetic, const Device& device, double left_share, Blocks blocks_of) {
   constexpr double few_warps_speed = 0.75;
   int best = -1, least = -1;
   double best_time = 0;
-  for (int i = 0; i < block_matmul_configurations; ++i) {
-    const TileConfiguration& tile = block_matmul_table[i];
-    if (tile.arithmetic != arithmetic || !fits_units(tile, columns, block)) continue;
-    const int shared_bytes = block_matmul_shared_bytes(tile);
-    if (least < 0 || shared_bytes < block_matmul_shared_bytes(block_matmul_table[least])) least = i;
-    const int held = device.blocks_with(shared_bytes);
+  for (int i = 0; i < static_cast<int>(count); ++i) {
+    const TileConfiguration& tile = table[i];
+    const double blocks = tile.arithmetic == arithmetic ? blocks_of(tile) : -1;
+    if (blocks < 0) continue;
+    if (least < 0 || shared_bytes(tile) < shared_bytes(table[least])) least = i;
+    const int held = device.blocks_with(shared_bytes(tile));
     if (held == 0) continue;
-    const double down = 0.5 * static_cast<double>(rows) / tile.rows + 0.5;
-    const double across = static_cast<double>((columns + tile.columns - 1) / tile.columns);
     // Blocks that a multiprocessor computes, and those that it holds at once.
-    const double share = down * across / device.multiprocessors;
+    const double share = blocks / device.multiprocessors;
     const int resident = tile.resident(device.architecture) < held ? tile.resident(device.architecture) : held;
     const double together = share < 1 ? 1 : share < resident ? share : resident;
     const double speed = together * tile.threads() < 256 ? few_warps_speed : 1;
-    const double time = (share < 1 ? 1 : share + 0.5) * block_time(tile) / speed;
+    const double time = (share < 1 ? 1 : share + 0.5) * block_time(tile, left_share) / speed;
     if (best < 0 || time < best_time) best = i, best_time = time;
   }
   return best < 0 ? least : best;
+}
+
+// Of `rows` x `columns` outputs half are on, and the lists of a unit's samples end anywhere in a tile. -1 if no tile
+// fits the units.
+constexpr int choose_block_matmul(Arithmetic arithmetic, const Device& device, std::int64_t rows, std::int64_t columns,
+                                  std::int64_t block) {
+  return choose_gathered(block_matmul_table, &block_matmul_shared_bytes, arithmetic, device, 0.5,
+                         [=](const TileConfiguration& tile) {
+                           const double down = 0.5 * static_cast<double>(rows) / tile.rows + 0.5;
+                           return fits_units(tile, columns, block)
+                                      ? down * static_cast<double>((columns + tile.columns - 1) / tile.columns)
+                                      : -1;
+                         });
 }
 
 }  // namespace gatentk::cuda

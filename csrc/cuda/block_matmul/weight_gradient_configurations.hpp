@@ -58,41 +58,13 @@ struct UnitExtent {
   constexpr std::int64_t tiles(int side) const { return units() * tiles_of(block < size ? block : size, side); }
 };
 
-// Time for which a block occupies its multiprocessor, as block_time of the gathered products, but with all of both
-// factors.
-constexpr double weight_gradient_time(const TileConfiguration& tile) {
-  const ProductCosts costs = product_costs(tile.arithmetic);
-  const double products = tile.rows * tile.columns, loads = costs.load * (tile.rows + tile.columns);
-  const double fragments = costs.fragment * (tile.rows * tile.warps_across + tile.columns * tile.warps_down);
-  const double some = products > fragments ? products : fragments, longest = some > loads ? some : loads;
-  return longest + (products + fragments + loads - longest) / 4;
-}
-
-// The configuration of `arithmetic` that starts on the device and computes the outputs in the least time; all blocks
-// end anywhere in a round. Where a scheduler has less than two warps it waits for results. Where none starts, the one
-// that asks for the least shared memory.
+// With all of both factors.
 constexpr int choose_weight_gradient(Arithmetic arithmetic, const Device& device, const UnitExtent& rows,
                                      const UnitExtent& columns) {
-  constexpr double few_warps_speed = 0.75;
-  int best = -1, least = -1;
-  double best_time = 0;
-  for (int i = 0; i < weight_gradient_configurations; ++i) {
-    const TileConfiguration& tile = weight_gradient_table[i];
-    if (tile.arithmetic != arithmetic) continue;
-    const int bytes = weight_gradient_shared_bytes(tile);
-    if (least < 0 || bytes < weight_gradient_shared_bytes(weight_gradient_table[least])) least = i;
-    const int held = device.blocks_with(bytes);
-    if (held == 0) continue;
-    // Blocks that a multiprocessor computes, and those that it holds at once.
-    const double blocks = static_cast<double>(rows.tiles(tile.rows) * columns.tiles(tile.columns));
-    const double share = blocks / device.multiprocessors;
-    const int resident = tile.resident(device.architecture) < held ? tile.resident(device.architecture) : held;
-    const double together = share < 1 ? 1 : share < resident ? share : resident;
-    const double speed = together * tile.threads() < 256 ? few_warps_speed : 1;
-    const double time = (share < 1 ? 1 : share + 0.5) * weight_gradient_time(tile) / speed;
-    if (best < 0 || time < best_time) best = i, best_time = time;
-  }
-  return best < 0 ? least : best;
+  return choose_gathered(weight_gradient_table, &weight_gradient_shared_bytes, arithmetic, device, 1,
+                         [&](const TileConfiguration& tile) {
+                           return static_cast<double>(rows.tiles(tile.rows) * columns.tiles(tile.columns));
+                         });
 }
 
 }  // namespace gatentk::cuda
