@@ -10,10 +10,6 @@ namespace gatentk::cuda {
 
 namespace {
 
-[[noreturn]] void refuse(const char* name, const std::string& what) {
-  throw std::invalid_argument(std::string(name) + ": " + what);
-}
-
 void check_chunks(const char* name, const char* what, std::int64_t elements, int size) {
   if (elements % (16 / size))
     refuse(name, std::string(what) + ": expected a multiple of 16 bytes, got " + std::to_string(elements) +

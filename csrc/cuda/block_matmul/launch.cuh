@@ -12,10 +12,6 @@
 
 namespace gatentk::cuda {
 
-inline void refuse(const char* name, const std::string& what) {
-  throw std::invalid_argument(std::string(name) + ": " + what);
-}
-
 // Rows of whole chunks at multiples of 16 bytes. `length` is that of the rows as stored.
 template <class T>
 void check_rows(const char* name, const T* data, std::int64_t length, std::int64_t stride) {

@@ -16,9 +16,14 @@ struct Operand {
   int stride, rows, width;  // a stride of 64 bits would take registers that the products need
 };
 
+// Throws std::invalid_argument about an argument.
+[[noreturn]] inline void refuse(const char* name, const std::string& what) {
+  throw std::invalid_argument(std::string(name) + ": " + what);
+}
+
 // Kernels count rows, columns and tiles in ints.
 inline int kernel_size(std::int64_t size, const char* name) {
-  if (size > 0x7fff0000) throw std::invalid_argument(std::string(name) + ": a size of " + std::to_string(size));
+  if (size > 0x7fff0000) refuse(name, "a size of " + std::to_string(size));
   return static_cast<int>(size);
 }
 
