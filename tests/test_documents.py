@@ -18,6 +18,7 @@ from gatentk.study.config import StudyConfig
 # What is added to a command, by what it starts with: an option that is given again counts.
 SMALLER = {
     ("ntk",): ["-n", "64", "--depths", "0:2", "--width", "16,inf"],
+    ("fit",): ["-n", "64", "--depths", "1:2", "--ridges", "0.001,0.1"],
     ("train",): ["-n", "60", "--width", "32", "--depth", "2", "--epochs", "12"],
 }
 # Words in place of others, by what a command starts with.

@@ -50,6 +50,7 @@ COVERED_BY = {
     },
     "cli/__init__.py": "test_extras.py",
     "data/__init__.py": "data/test_registry.py",
+    "fit/__init__.py": "test_package.py",
     "kernel_machines/__init__.py": "test_package.py",
     "ops/arguments.py": "ops/test_masked.py",
     "ops/cpu_products.py": "ops/test_masked.py",

@@ -14,7 +14,9 @@ from gatentk import errors
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(params=["gatentk", "gatentk.data", "gatentk.kernel_machines", "gatentk.study", "gatentk.train"])
+@pytest.fixture(
+    params=["gatentk", "gatentk.data", "gatentk.fit", "gatentk.kernel_machines", "gatentk.study", "gatentk.train"]
+)
 def package(request):
     """Those that load their names at first use."""
     return importlib.import_module(request.param)
@@ -44,7 +46,7 @@ def test_exceptions_of_the_package_have_one_base():
 
 
 def test_an_import_waits_for_nothing_large():
-    code = "import sys, gatentk, gatentk.data, gatentk.kernel_machines, gatentk.study, gatentk.train; "
+    code = "import sys, gatentk, gatentk.data, gatentk.fit, gatentk.kernel_machines, gatentk.study, gatentk.train; "
     code += "print([name for name in ('torch', 'numpy', 'scipy', 'sklearn', 'click') if name in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output == "[]\n"

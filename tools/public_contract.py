@@ -37,6 +37,7 @@ MODULES = (
     "convert",
     "kernel_machines",
     "data",
+    "fit",
     "study",
     "train",
     "ops",
@@ -57,6 +58,7 @@ SPECIAL = {"__call__", "__enter__", "__exit__", "__getitem__", "__iter__", "__le
 RUNS = {
     "ntk": "--data synthetic -n 30 --depths 0,2 --width 16,inf --seeds 2 --certify",
     "train": "--data digits -n 60 --width 16 --depth 2 --epochs 3 --test-fraction 0.2 --switch 2 --diagnostics all",
+    "fit": "--data digits -n 60 --depths 1,2 --ridges 0.001,0.1",
     "paper angles": "",
 }
 

@@ -21,7 +21,7 @@ from gatentk.errors import (
 )
 
 if TYPE_CHECKING:
-    from gatentk import convert, data, gates, kernel_machines, nn, ntk, ops, reference, study, train
+    from gatentk import convert, data, fit, gates, kernel_machines, nn, ntk, ops, reference, study, train
     from gatentk.kernel_machines import kernel
     from gatentk.spectra import Spectrum, condition_number, spectrum
 
@@ -36,6 +36,7 @@ __all__ = [
     "condition_number",
     "convert",
     "data",
+    "fit",
     "gates",
     "kernel",
     "kernel_machines",
@@ -49,7 +50,7 @@ __all__ = [
 ]
 
 # Loaded at first use: the command line answers --help without waiting for torch.
-_MODULES = ("convert", "data", "gates", "kernel_machines", "nn", "ntk", "ops", "reference", "study", "train")
+_MODULES = ("convert", "data", "fit", "gates", "kernel_machines", "nn", "ntk", "ops", "reference", "study", "train")
 _NAMES = {
     "Spectrum": "spectra",
     "condition_number": "spectra",

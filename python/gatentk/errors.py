@@ -21,6 +21,10 @@ class TrainingError(RunError):
     """A training cannot start or go on as asked; the message says what to change."""
 
 
+class FitError(RunError):
+    """A fit cannot start or go on as asked; the message says what to change."""
+
+
 class DrawingWarning(UserWarning):
     """Something could not be drawn, or a drawing not be written; all numbers are in their files."""
 

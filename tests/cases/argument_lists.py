@@ -12,6 +12,7 @@ FEW = ["--data", "csv:few.csv"]
 BASES = {
     "ntk": [*FEW, "--width", "8,inf", "--depths", "0:1", "--seeds", "1", "--out", "ntk"],
     "train": [*FEW, "--width", "8", "--epochs", "2", "--trial-epochs", "1", "--lr", "0.01", "--out", "train"],
+    "fit": [*FEW, "--depths", "0:1", "--out", "fit"],
     "paper": ["angles", "--out", "paper"],
     "demo": ["--out", "demo"],
     "bench": ["--quick", "-k", "no such case"],
@@ -25,6 +26,9 @@ FILES += ["few.csv/inside", "x" * 300, "~nosuchuser/x", "~$mine.csv", "$HOME", "
 KINDS = ["csv", "npy", "digits", "", "no such kind", "CSV"]
 VALUES = {
     "data": [f"{kind}:{file}" for kind in KINDS for file in FILES] + ["synthetic", "friedman", "ackley", "cifar10"],
+    "test": [f"csv:{file}" for file in FILES]
+    + ["npy:few.npy", "digits", "friedman", "", "csv:", "no such kind:few.csv"],
+    "ridges": ["auto", "0", "1", "1e-8,1", "0,0", "nan", "inf", "-1", "1e-320", "1e308", "a", ",", "1e400"],
     "path": [*FILES, "cifar10=few.csv", "cifar10=", "=few.csv", "cifar10"],
     "paths": [*FILES, "cifar10=few.csv", "sgemm=folder", "cifar10=", "=few.csv", "librispeech=few.npy"],
     "folder": [
@@ -32,6 +36,7 @@ VALUES = {
         "b/c",
         "ntk",
         "train",
+        "fit",
         "paper",
         "few.csv",
         "few.csv/x",
@@ -111,6 +116,6 @@ def _lists(name):
 
 def argument_lists():
     """Lists for all commands, and a few that name none."""
-    commands = st.sampled_from([*sorted(COMMANDS), *["ntk", "train"] * 3]).flatmap(_lists)
+    commands = st.sampled_from([*sorted(COMMANDS), *["ntk", "train", "fit"] * 3]).flatmap(_lists)
     others = st.lists(st.one_of(JUNK, st.sampled_from(["--version", "--help", "-h", "nt", *COMMANDS])), max_size=3)
     return st.one_of(*[commands] * 12, others)

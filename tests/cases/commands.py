@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from gatentk import cli
 
 SMALL_STUDY = ["--data", "digits", "-n", "20", "--depths", "0,2", "--width", "16,inf", "--seeds", "2"]
+SMALL_FIT = ["--data", "digits", "-n", "40", "--depths", "1,2", "--ridges", "0.001,0.1"]
 SMALL_TRAINING = ["--data", "digits", "-n", "40", "--width", "16", "--depth", "2", "--epochs", "3", "--lr", "0.01"]
 
 

@@ -196,6 +196,14 @@ class Study(Scenario):
         run_study(self.config, folder, self.samples)
 
 
+class Fit(Scenario):
+    """Of three depths, by the command line, into a folder that is there."""
+
+    def run(self, folder, attempt):
+        words = ["fit", "--data", "digits", "-n", 30, "--depths", "1:3", "--ridges", "0.001,0.1"]
+        commanded(*words, "--out", folder)
+
+
 class OldStudy(Study):
     """One that was stopped when lines had no checksums and named no files."""
 
@@ -266,6 +274,7 @@ SCENARIOS = {
     "forgotten diverged training": lambda: ForgottenTraining(rates=(1e12,), epochs=20),
     "training without links": TrainingWithoutLinks,
     "commanded training": CommandedTraining,
+    "fit": Fit,
     "study": Study,
     "study with a lock file": StudyWithALockFile,
     "old study": OldStudy,

@@ -5,16 +5,23 @@ import os
 from pathlib import Path
 
 import pytest
-from cases.commands import SMALL_STUDY, SMALL_TRAINING, invoke, process, results
+from cases.commands import SMALL_FIT, SMALL_STUDY, SMALL_TRAINING, invoke, process, results
 
 from gatentk.reporting import figures
 
 COMMANDS = {
     "ntk": ["ntk", *SMALL_STUDY, "--seeds", "1"],
     "train": ["train", *SMALL_TRAINING],
+    "fit": ["fit", *SMALL_FIT],
     "paper": ["paper", "angles"],
 }
-NUMBERS = {"ntk": {"results.json", "results.csv"}, "train": {"results.json"}, "paper": {"results.json"}}
+TABLES = {"predictions.csv", "left_out.csv", "scores.csv"}
+NUMBERS = {
+    "fit": {"results.json", *TABLES},
+    "ntk": {"results.json", "results.csv"},
+    "train": {"results.json"},
+    "paper": {"results.json"},
+}
 NOT_UTF8 = os.fsdecode(b"caf\xe9.csv")
 
 

@@ -12,7 +12,7 @@ import click
 import numpy as np
 import pytest
 import torch
-from cases.commands import SMALL_STUDY, SMALL_TRAINING, invoke
+from cases.commands import SMALL_FIT, SMALL_STUDY, SMALL_TRAINING, invoke
 from click.testing import CliRunner
 
 import gatentk
@@ -46,9 +46,10 @@ def test_help_waits_for_no_numerical_package(arguments):
     assert output.endswith("\n[]\n")
 
 
-@pytest.mark.parametrize("first", ["ntk", "train", "paper"])
+@pytest.mark.parametrize("first", ["ntk", "train", "fit", "paper"])
 def test_no_command_overwrites_the_results_of_another(tmp_path, first):
     runners = {"ntk": ["ntk", *SMALL_STUDY], "train": ["train", *SMALL_TRAINING], "paper": ["paper", "angles"]}
+    runners["fit"] = ["fit", *SMALL_FIT]
     assert invoke(*runners.pop(first), "--out", tmp_path).exit_code == 0
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     for arguments in runners.values():
@@ -202,6 +203,7 @@ HUGE = [
     (["ntk", "--data", "ackley", "-n", "900000"], "-n"),
     (["ntk", "--data", "friedman", "-n", str(10**30)], "n"),
     (["ntk", "--seeds", str(10**12)], "seeds"),
+    (["fit", "--data", "friedman", "-n", "300000"], "-n"),
     (["train", "--width", "3000000"], "--width"),
     (["train", "--depth", "3000000000"], "--width"),
     (["train", "--width", str(10**40)], "width"),
@@ -219,11 +221,11 @@ def test_huge_sizes_are_refused_before_anything_is_allocated(tmp_path, arguments
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("command", ["ntk", "train", "paper", "demo", "bench"])
+@pytest.mark.parametrize("command", ["ntk", "train", "fit", "paper", "demo", "bench"])
 def test_results_go_where_a_folder_can_be(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("mine")
-    needed = {"ntk": ["--data", "digits"], "train": ["--data", "digits"], "paper": ["angles"]}
+    needed = {name: ["--data", "digits"] for name in ("ntk", "train", "fit")} | {"paper": ["angles"]}
     for place in ("", "file" if command != "bench" else ".", "file/inside"):
         outcome = invoke(
             command, *needed.get(command, ["-k", "no such case"] if command == "bench" else []), "--out", place
@@ -236,7 +238,9 @@ def test_results_go_where_a_folder_can_be(tmp_path, monkeypatch, command):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "arguments", [["ntk", *SMALL_STUDY], ["train", *SMALL_TRAINING], ["paper", "angles"]], ids=" ".join
+    "arguments",
+    [["ntk", *SMALL_STUDY], ["train", *SMALL_TRAINING], ["fit", *SMALL_FIT], ["paper", "angles"]],
+    ids=" ".join,
 )
 def test_ctrl_c_at_any_moment_is_one_line(tmp_path, arguments):
     program = """

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from gatentk.cli import main, options
+from gatentk.fit.config import FitConfig
 from gatentk.study.config import StudyConfig
 from gatentk.train import TrainingConfig, run_all
 
@@ -68,6 +69,10 @@ def test_defaults_of_a_study_are_those_of_its_configuration():
 
 def test_defaults_of_a_training_are_those_of_its_configuration():
     assert TrainingConfig(**settings("train")) == TrainingConfig("digits")
+
+
+def test_defaults_of_a_fit_are_those_of_its_configuration():
+    assert FitConfig(**settings("fit")) == FitConfig("digits")
 
 
 def test_epochs_between_checkpoints_are_those_of_the_library():

@@ -28,6 +28,7 @@ from gatentk.extras import require
 COMMANDS = {
     "bench": "Measure the package beside what one would use instead, on this machine.",
     "demo": "Two data sets of handwritten digits, from data to a report, in a few minutes.",
+    "fit": "Predict by the kernel of infinitely wide networks; depth and ridge are chosen by leave-one-out.",
     "info": "Version, processor, instruction sets, threads, CUDA kernels and the versions of what gatentk builds on.",
     "ntk": "Minimal gradient angles and condition numbers by depth.",
     "paper": 'Recompute a figure, table or theorem of the papers: NAME is one of those below, or "all".',

@@ -20,7 +20,8 @@ LARGEST_WHOLE = 2**53  # every integer up to here is a float64
 class Source(NamedTuple):
     """Samples as stored: x (n, ...) is still to be divided by `scale` and flattened to (n, d), float64.
 
-    `classes` are the names of y's numbers, `note` says what was guessed of a file.
+    `classes` are the names of y's numbers, `note` says what was guessed of a file, `features` are names of the columns
+    of x where a file has names.
     """
 
     x: NDArray[Any]
@@ -28,6 +29,7 @@ class Source(NamedTuple):
     scale: float = 1.0
     classes: tuple[str, ...] | None = None
     note: str = ""
+    features: tuple[str, ...] | None = None
 
 
 # Arguments of `gatentk.data.load` that say what the columns of a file are.

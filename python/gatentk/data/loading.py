@@ -26,6 +26,7 @@ class Dataset:
         name: the name it was loaded by.
         classes: names of the classes 0, 1, ... where a file has names; None elsewhere.
         note: in a line, what was guessed of a file; empty if nothing was.
+        features: names of the columns of x where a csv file has names; None elsewhere.
     """
 
     x: torch.Tensor
@@ -33,6 +34,7 @@ class Dataset:
     name: str
     classes: tuple[str, ...] | None = None
     note: str = ""
+    features: tuple[str, ...] | None = None
 
 
 def load(
@@ -175,4 +177,6 @@ def _tensors(source: Source, name: str) -> Dataset:
     y = source.y
     if y is not None:
         y = np.array(y, dtype=np.float64 if y.dtype.kind == "f" else np.int64)
-    return Dataset(torch.from_numpy(x), None if y is None else torch.from_numpy(y), name, source.classes, note)
+    return Dataset(
+        torch.from_numpy(x), None if y is None else torch.from_numpy(y), name, source.classes, note, source.features
+    )

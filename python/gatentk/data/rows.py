@@ -1,7 +1,8 @@
-"""Rows that repeat: a kernel that holds two equal ones is singular."""
+"""Rows of samples: those that repeat, which make a kernel singular, and those that are kept for testing."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 
@@ -11,3 +12,14 @@ def first_occurrences(x: torch.Tensor) -> torch.Tensor:
     for index, row in enumerate((x + 0.0).numpy()):  # + 0.0 makes -0.0 equal to 0.0
         seen.setdefault(row.tobytes(), index)
     return torch.tensor(list(seen.values()))
+
+
+def split_rows(n: int, tests: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows for training and for testing, drawn at random, both in the order of the data.
+
+    >>> train, test = split_rows(5, tests=2, seed=0)
+    >>> sorted(train.tolist() + test.tolist()), len(test)
+    ([0, 1, 2, 3, 4], 2)
+    """
+    order = torch.from_numpy(np.random.default_rng((seed, 3)).permutation(n))
+    return order[tests:].sort().values, order[:tests].sort().values

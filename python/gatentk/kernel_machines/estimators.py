@@ -161,10 +161,7 @@ class _Classification(ClassifierMixin, _Machine):
             raise ValueError(
                 f"y: expected samples of at least two classes, got one class, {self.classes_.tolist()[0]!r}"
             )
-        count = len(self.classes_)
-        wanted = [1] if count == 2 else range(count)
-        columns = np.where(numbers[:, None] == np.asarray(wanted), 1.0, -1.0)
-        return X, from_array(columns), numbers
+        return X, coded(numbers, len(self.classes_)), numbers
 
 
 class NTKRegressor(_Regression):
@@ -310,6 +307,16 @@ def checked_samples(machine: _Machine, X: Any) -> Array:
     X = unmasked("X", X)
     checked: Array = validate_data(machine, X, dtype=np.float64, reset=False)
     return checked
+
+
+def coded(numbers: Array, count: int) -> Tensor:
+    """What outputs are fitted to: +1 for samples of a class and -1 for others, one column for two classes.
+
+    >>> coded(np.array([0, 1]), 2).tolist(), coded(np.array([0, 2]), 3).tolist()
+    ([[-1.0], [1.0]], [[1.0, -1.0, -1.0], [-1.0, -1.0, 1.0]])
+    """
+    wanted = [1] if count == 2 else range(count)
+    return from_array(np.where(numbers[:, None] == np.asarray(wanted), 1.0, -1.0))
 
 
 def chosen(outputs: Array) -> Array:

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from gatentk.checks import check_integer, from_array
 from gatentk.errors import NoiseFloorWarning, UnresolvedSpectrumError
+from gatentk.kernel_machines.defaults import DEPTHS, RIDGES
 from gatentk.kernel_machines.estimators import Array, _Classification, _Machine, _Regression, chosen
-from gatentk.kernel_machines.leave_one_out import left_out, tridiagonal
 from gatentk.kernel_machines.networks import WideNetwork
-from gatentk.kernel_machines.solving import midrange, relative_ridge
-
-DEPTHS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
-RIDGES = tuple(10.0 ** (k / 2) for k in range(-16, 3))  # 1e-8 to 10
-EXACT = 1e-12  # errors of this share of the targets are equal to none, and so are their scores
-
-# From residuals and targets (n, outputs): a score, the larger the better.
-Score = Callable[[Tensor, Tensor], float]
+from gatentk.kernel_machines.solving import relative_ridge
+from gatentk.kernel_machines.trials import Columns, Score, Trial, best_pair, determination, tried
 
 
 class _Selection(_Machine):
@@ -45,40 +37,28 @@ class _Selection(_Machine):
             raise ValueError(f"X: expected at least 2 samples to leave one out, got n_samples={len(X)}")
         if not isinstance(self.fit_intercept, bool):
             raise TypeError(f"fit_intercept: expected True or False, got {self.fit_intercept!r}")
-        centred = Y - midrange(Y) if self.fit_intercept else Y
-        size = centred.abs().amax(dim=0)
-        centred = centred / torch.where(size > 0, size, 1)
-        scores, errors = np.full((2, len(depths), len(ridges)), math.nan)
-        best: tuple[float, float] | None = None
-        rest = centred
-        for row, K in enumerate(WideNetwork.of(self).one_by_one(from_array(X), depths)):
-            unit = float(K.diagonal().mean())
-            if unit == 0:
-                raise ValueError("X: expected samples that are not all zero, whose kernels are 0")
-            form = tridiagonal(K)
-            resolved = [k for k, ridge in enumerate(ridges) if form.lmin + ridge * unit > form.floor(ridge * unit)]
-            if not resolved:
-                continue
-            residuals = left_out(form, [ridges[k] * unit for k in resolved], centred, self.fit_intercept)
-            for column, residual in zip(resolved, residuals, strict=True):
-                scores[row, column] = score(residual, centred)
-                errors[row, column] = float((residual * size).square().mean())
-                # Of equal scores the smaller error, of equal errors the smaller depth and the larger ridge.
-                key = (scores[row, column], -float(residual.square().mean().clamp_min(EXACT**2)))
-                if best is None or key > best:
-                    best, rest = key, residual
-                    self.depth_, self.ridge_ = depths[row], ridges[column]
+        given = Columns(Y, self.fit_intercept)
+        found: list[Trial] = []
+        rest = given.scaled
+        for trial, residuals in tried(WideNetwork.of(self), from_array(X), given, depths, ridges, score):
+            found.append(trial)
+            pair = best_pair(found)
+            if pair is not None and pair[0] == len(found) - 1:
+                rest = residuals
         self.depths_, self.ridges_ = np.array(depths), np.array(ridges)
-        self.loo_scores_, self.loo_errors_ = scores, errors
-        if best is None:
+        self.loo_scores_ = np.array([trial.scores for trial in found])
+        self.loo_errors_ = np.array([trial.errors for trial in found])
+        pair = best_pair(found)
+        if pair is None:
             raise UnresolvedSpectrumError(
                 f"ridges: the kernel has eigenvalues below its noise floor n * eps * lambda_max at all depths with all "
                 f"of {len(ridges)} ridges, of which the largest is {ridges[0]:.3g}; give larger ones"
             )
-        self.best_score_ = float(best[0])
-        self._warn_of_noise(depths.index(self.depth_), list(ridges).index(self.ridge_))
+        self.depth_, self.ridge_ = depths[pair[0]], ridges[pair[1]]
+        self.best_score_ = found[pair[0]].scores[pair[1]]
+        self._warn_of_noise(*pair)
         self._fit_columns(X, Y, self.depth_, self.ridge_)
-        predictions: Array = (Y - rest * size).numpy()
+        predictions: Array = (Y - rest * given.size).numpy()
         return predictions
 
     def _grid(self) -> tuple[list[int], list[float]]:
@@ -174,7 +154,7 @@ class NTKRegressorCV(_Selection, _Regression):
         (1, True, (3, 19))
         """
         samples, columns = self._targets(X, y)
-        predictions = self._choose(samples, columns, _determination)
+        predictions = self._choose(samples, columns, determination)
         self.loo_predictions_ = predictions[:, 0] if self._one_column else predictions
         return self
 
@@ -241,19 +221,19 @@ class NTKClassifierCV(_Selection, _Classification):
         True
         """
         samples, columns, numbers = self._targets(X, y)
-
-        def accuracy(residuals: Tensor, targets: Tensor) -> float:  # targets are +1 and -1 as they are
-            return float((chosen((targets - residuals).numpy()) == numbers).mean())
-
-        self.loo_predictions_ = self.classes_[chosen(self._choose(samples, columns, accuracy))]
+        self.loo_predictions_ = self.classes_[chosen(self._choose(samples, columns, accuracy_of(numbers)))]
         return self
 
 
-def _determination(residuals: Tensor, targets: Tensor) -> float:
-    """R^2, the mean over outputs; an output that is constant counts as 1 if it is met, else as 0."""
-    spread = (targets - targets.mean(dim=0)).square().sum(dim=0)
-    rest = residuals.square().sum(dim=0)
-    exact = rest <= len(targets) * EXACT**2
-    varies = spread > len(targets) * EXACT**2
-    found = 1 - rest / torch.where(varies, spread, 1)
-    return float(torch.where(varies, found, exact.to(found.dtype)).mean())
+def accuracy_of(numbers: Array) -> Score:
+    """The share of samples, whose classes have these numbers (n,), for which the right output is the largest.
+
+    >>> import torch
+    >>> accuracy_of(np.array([0, 1, 1]))(torch.tensor([[0.0], [0.5], [1.5]]), torch.tensor([[-1.0], [1.0], [1.0]]))
+    0.6666666666666666
+    """
+
+    def accuracy(residuals: Tensor, targets: Tensor) -> float:  # targets are +1 and -1 as they are
+        return float((chosen((targets - residuals).numpy()) == numbers).mean())
+
+    return accuracy

@@ -39,11 +39,12 @@ class Runner(NamedTuple):
 
 STUDY = Runner("study", "records.jsonl", "gatentk ntk")
 TRAINING = Runner("training", "log.jsonl", "gatentk train")
+FIT = Runner("fit", "depths.jsonl", "gatentk fit")
 PAPER = Runner("paper", "cells.jsonl", "gatentk paper")
 PAPERS = Runner("papers", "papers.jsonl", "gatentk paper all")
 DEMO = Runner("demo", "demo.jsonl", "gatentk demo")
 # A folder belongs to one of them: their results have the same names.
-RUNNERS = (STUDY, TRAINING, PAPER, PAPERS, DEMO)
+RUNNERS = (STUDY, TRAINING, FIT, PAPER, PAPERS, DEMO)
 JOURNALS = frozenset(runner.file_name for runner in RUNNERS)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gatentk import data
+from gatentk.data.rows import split_rows as drawn_rows
 from gatentk.errors import TrainingError
 from gatentk.gates import GateTable
 from gatentk.runs.identity import array_digest
@@ -157,8 +158,7 @@ def split_rows(config: TrainingConfig, n: int, name: str) -> tuple[Tensor, Tenso
     count = round(config.test_fraction * n)
     if config.test_fraction > 0 and not 0 < count < n:
         raise TrainingError(f"test_fraction={config.test_fraction:g}: {name} has {n} samples, {count} would be tests")
-    order = torch.from_numpy(np.random.default_rng((config.data_seed, 3)).permutation(n))
-    return order[count:].sort().values, order[:count].sort().values
+    return drawn_rows(n, count, config.data_seed)
 
 
 def normalised(x: Tensor, normalize: str, train_rows: Tensor) -> Tensor:

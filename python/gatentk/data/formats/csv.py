@@ -28,12 +28,14 @@ def read_csv(path: Path, asked: Columns = _GUESSED) -> Source:
     if not len(table):
         raise DataError(f"{path}: expected lines of numbers after the header in line {number}")
     said = [*_format_said(lines), *found.said]
+    columns = [c for c in range(found.index, len(lines.sample[0][1])) if c != found.label]
+    features = None if found.names is None else tuple(found.names[c] for c in columns)
     if found.label is None:
-        return Source(table, None, note="; ".join(said))
+        return Source(table, None, note="; ".join(said), features=features)
     name = found.names[found.label] if found.names else ""
     y, classes, kind = Labels(path, name, label_lines, texts).values()
     said.append(f"{found.where(found.label)} is y: {kind}")
-    return Source(table, y, classes=classes, note="; ".join(said))
+    return Source(table, y, classes=classes, note="; ".join(said), features=features)
 
 
 def _read_rows(path: Path, lines: Lines, found: Layout) -> tuple[np.ndarray, array[int], list[str]]:

@@ -1,0 +1,172 @@
+"""The two plots of a fit: leave-one-out scores by depth and ridge, and predictions beside targets."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gatentk.reporting import figures
+from gatentk.reporting.style import BLUE, GRID, INK, ORANGE, SMALL
+from gatentk.reporting.text import data_name, given
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from gatentk.fit.result import Fit
+
+LEVELS = 10  # colours of scores
+MOST_POINTS = 2000  # of a plot, drawn at random
+MOST_CLASSES = 20  # that a table of classes names
+MOST_RIDGES = 24  # that an axis names
+DARK, LIGHT = "#10131a", "#fdfdfe"  # numbers on cells, which have the same colours on a dark page
+
+
+def draw(found: Fit) -> dict[str, Figure]:
+    """The two plots: "scores", and "predictions" (of numbers) or the confusion matrix (of classes)."""
+    second = _scatter(found) if found.samples.classes is None else _confusion(found)
+    return {"scores": _scores(found), "predictions": second}
+
+
+def _shades() -> Colormap:
+    """From nearly white to dark blue."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("gatentk", ["#edf3f9", "#9cc6e6", BLUE, "#023355"])
+
+
+def _scores(found: Fit) -> Figure:
+    from matplotlib.colors import BoundaryNorm
+    from matplotlib.ticker import MaxNLocator
+
+    config, (row, column) = found.config, found.pair
+    measure = "Accuracy" if found.samples.classes is not None else "R²"
+    samples = (
+        f"{data_name(found.samples.name)}, {len(found.samples.x):,} samples, each predicted by a fit to all others"
+    )
+    figure, axes = figures.plot(f"{measure} by depth and ridge, leave-one-out", samples, 3.9, 16)
+    axes.grid(visible=False)
+    ridges = config.ridges[::-1]
+    table = np.array([[math.nan if score is None else score for score in record.scores] for record in found.records])
+    table = table[:, ::-1].T
+    low, high = _ends(table)
+    levels = MaxNLocator(LEVELS, min_n_ticks=3).tick_values(low, high)
+    norm = BoundaryNorm(levels, 256, extend="min" if np.nanmin(table) < levels[0] else "neither")
+    edges = [np.arange(size + 1) - 0.5 for size in table.shape[::-1]]
+    cells = axes.pcolormesh(
+        *edges, np.ma.masked_invalid(table), norm=norm, cmap=_shades(), edgecolors="face", linewidth=0.3
+    )
+    if np.isnan(table).any():
+        axes.patch.set(hatch="////", edgecolor=GRID, facecolor="none")
+    axes.plot(
+        [row], [len(ridges) - 1 - column], "o", markersize=7, markerfacecolor="none", color=ORANGE, markeredgewidth=1.6
+    )
+    bar = figure.colorbar(cells, ax=axes, aspect=30, pad=0.02)
+    bar.outline.set_visible(False)
+    if found.samples.classes is not None:
+        bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.6g}%")
+    _depth_axis(axes, config.depths)
+    _ridge_axis(axes, ridges)
+    _legend(figure, bool(np.isnan(table).any()))
+    return figure
+
+
+def _ends(table: Any) -> tuple[float, float]:
+    """A range of scores in which the good ones differ: from the median, or lower, to the best."""
+    high = float(np.nanmax(table))
+    low = max(float(np.nanmin(table)), high - max(3 * (high - float(np.nanmedian(table))), 0.02))
+    return (low, high) if high > low else (high - 0.01, high)
+
+
+def _depth_axis(axes: Axes, depths: tuple[int, ...]) -> None:
+    step = -(-len(depths) // 16)
+    axes.set_xticks(range(0, len(depths), step), [str(depth) for depth in depths[::step]])
+    axes.set_xlabel("Depth (number of hidden layers)")
+    axes.tick_params(length=0)
+
+
+def _ridge_axis(axes: Axes, ridges: tuple[float, ...]) -> None:
+    step = -(-len(ridges) // 10) if len(ridges) > 10 else 1
+    axes.set_yticks(range(0, len(ridges), step), [given(float(f"{ridge:.2g}")) for ridge in ridges[::step]])
+    axes.set_ylabel("Ridge, in units of the kernel's mean diagonal")
+    axes.spines[["left", "bottom"]].set_visible(False)
+
+
+def _legend(figure: Figure, has_gaps: bool) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    ring: dict[str, Any] = {"markerfacecolor": "none", "color": ORANGE, "linestyle": "", "markersize": 6}
+    handles: list[Any] = [Line2D([], [], marker="o", label="best", **ring)]
+    if has_gaps:
+        handles.append(Patch(hatch="////", edgecolor=GRID, facecolor="none", label="below the noise floor, not tried"))
+    figure.legend(handles=handles, loc="outside lower left", frameon=False, fontsize=SMALL, ncols=2)
+
+
+def _scatter(found: Fit) -> Figure:
+    """Predictions against targets: leave-one-out of the train samples, and the test samples with deviations."""
+    samples = found.samples
+    figure, axes = figures.plot("Predicted and true", _sizes(found), 3.9, 16)
+    axes.grid(color=GRID, linewidth=0.5)
+    _points(axes, samples.y, found.left_out, None, BLUE, "train samples, by fits to all others")
+    if samples.test_y is not None and found.predicted is not None:
+        deviations = np.asarray(found.outcome.deviations)
+        _points(axes, samples.test_y, found.predicted, deviations, ORANGE, "test samples, ± one standard deviation")
+    ends = axes.dataLim.intervalx
+    axes.plot(ends, ends, color=INK, linewidth=0.7, zorder=1)
+    axes.set_xlabel("Target")
+    axes.set_ylabel("Prediction")
+    figure.legend(loc="outside lower left", frameon=False, fontsize=SMALL)
+    return figure
+
+
+def _points(axes: Axes, y: Tensor, predicted: Tensor, deviations: Any, colour: str, label: str) -> None:
+    rows = np.arange(len(y))
+    if len(y) > MOST_POINTS:
+        rows = np.sort(np.random.default_rng(0).permutation(len(y))[:MOST_POINTS])
+        label += f" ({MOST_POINTS:,} of {len(y):,})"
+    x, heights = y.numpy()[rows], predicted.numpy()[rows]
+    if deviations is not None:
+        axes.vlines(x, heights - deviations[rows], heights + deviations[rows], color=colour, linewidth=0.5, alpha=0.45)
+    axes.plot(x, heights, "o", markersize=2.6, color=colour, alpha=0.6, markeredgewidth=0, label=label)
+
+
+def _sizes(found: Fit) -> str:
+    samples = found.samples
+    tests = 0 if samples.test_x is None else len(samples.test_x)
+    return f"{data_name(samples.name)}, {len(samples.x):,} train and {tests:,} test samples"
+
+
+def _confusion(found: Fit) -> Figure:
+    """A row a true class, a column a predicted one; colours are shares of rows."""
+    is_test = found.samples.test_y is not None
+    title = "Predicted and true classes, " + ("test samples" if is_test else "leave-one-out")
+    figure, axes = figures.plot(title, _sizes(found), 3.9, 16)
+    axes.grid(visible=False)
+    counts = found.confusion().numpy()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    edges = np.arange(len(counts) + 1) - 0.5
+    shown = np.ma.masked_where(counts == 0, shares)
+    axes.pcolormesh(edges, edges, shown, vmin=0, vmax=1, cmap=_shades(), edgecolors="face", linewidth=0.3)
+    axes.invert_yaxis()
+    axes.set_xlabel("Predicted class")
+    axes.set_ylabel("True class")
+    axes.tick_params(length=0)
+    axes.spines[["left", "bottom"]].set_color(GRID)
+    if len(counts) > MOST_CLASSES:
+        return figure
+    labels = [label if len(label) <= 12 else f"{label[:11]}…" for label in found.samples.labels]
+    longest = max(map(len, labels))
+    axes.set_xticks(range(len(labels)), labels, rotation=90 if longest * len(labels) > 40 else 0)
+    axes.set_yticks(range(len(labels)), labels)
+    for axis in (axes.xaxis, axes.yaxis):
+        for text in axis.get_ticklabels():
+            text.set_parse_math(False)
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        colour = LIGHT if shares[row, column] > 0.45 else DARK
+        axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", fontsize=SMALL, color=colour)
+    return figure

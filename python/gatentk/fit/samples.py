@@ -1,0 +1,237 @@
+"""What a fit works on: train and test samples, scaled alike, and their targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from gatentk import data
+from gatentk.data import Dataset
+from gatentk.data.rows import first_occurrences, split_rows
+from gatentk.errors import FitError
+from gatentk.fit.config import FitConfig
+from gatentk.runs.identity import array_digest
+from gatentk.scaling import standard_columns, unit_rows
+
+CLASS_LIMIT = 10_000
+UNEVEN = 30.0  # ratio of spreads of features from which on the largest alone decide where samples lie on a sphere
+
+
+@dataclass(frozen=True, eq=False)
+class FitSamples:
+    """What a fit works on.
+
+    Attributes:
+        x, y: train samples (n, d), scaled, float64, and their targets (n,): float64, or int64 numbers of classes.
+        rows: numbers of the train samples in the data, from 0.
+        test_x, test_y, test_rows: the same for testing; None where there is nothing to test on, or no targets.
+        classes: labels as text in the order of their numbers, those of the train samples; None for numbers to predict.
+        unseen: labels that only test samples have, whose numbers follow.
+        name, test_name: of the data sets; the latter is empty for a part of the first.
+        normalize: how the features were scaled, as `FitConfig.normalize` but not "auto".
+        constant: whether the last feature is 1.
+        duplicates, zero_rows: train samples that equal an earlier one, or are all zero.
+        uneven: the largest spread of a feature over the median, where samples are scaled to norm 1; else 1.
+        digest: SHA-256 of all data.
+        notes: in a line each, what was guessed of files.
+    """
+
+    x: Tensor
+    y: Tensor
+    rows: Tensor
+    test_x: Tensor | None
+    test_y: Tensor | None
+    test_rows: Tensor | None
+    classes: tuple[str, ...] | None
+    unseen: tuple[str, ...]
+    name: str
+    test_name: str
+    normalize: str
+    constant: bool
+    duplicates: int
+    zero_rows: int
+    uneven: float
+    digest: str
+    notes: tuple[str, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of all classes, those that only test samples have at the end."""
+        return (*(self.classes or ()), *self.unseen)
+
+
+def prepare_fit(config: FitConfig) -> FitSamples:
+    """Load the data, split it and scale the features.
+
+    Raises:
+        DataError, TypeError, ValueError: as `gatentk.data.load`.
+        FitError: there is nothing to fit, or the test set is not of the same features and kind of targets.
+    """
+    columns = {"label": config.label, "index": config.index, "header": config.header}
+    whole = data.load(config.data, n=config.n, seed=config.data_seed, path=config.path, **columns)  # type: ignore[arg-type]
+    if whole.y is None:
+        raise FitError(
+            f"{whole.name} has no targets to fit; expected a csv file with a column called label, class, target or y, "
+            "or one that label= names, or an .npz file with an array y beside x"
+        )
+    tests = None if config.test is None else _test_set(config, whole)
+    rows, test_rows = _split(config, whole)
+    texts = None if whole.y.is_floating_point() else _texts(whole)
+    classes = None if texts is None else _classes(whole, rows)
+    if tests is not None:
+        given, test_y = tests.x, None if tests.y is None else tests.y
+        test_rows = torch.arange(len(given))
+    else:
+        given, test_y = whole.x[test_rows], whole.y[test_rows]
+        tests = replace(whole, x=given, y=test_y)
+    numbers, test_numbers, unseen = _numbers(whole, rows, tests, classes)
+    x, test_x, normalize, constant = _scaled(config, whole.x[rows], given, classes is not None)
+    has_tests = len(test_x) > 0
+    arrays = [
+        part.numpy()
+        for part in (whole.x, whole.y, *(() if config.test is None else (given, test_y)))
+        if part is not None
+    ]
+    return FitSamples(
+        x=x,
+        y=numbers,
+        rows=rows,
+        test_x=test_x if has_tests else None,
+        test_y=test_numbers if has_tests else None,
+        test_rows=test_rows if has_tests else None,
+        classes=classes,
+        unseen=unseen if has_tests else (),
+        name=whole.name,
+        test_name="" if config.test is None else tests.name,
+        normalize=normalize,
+        constant=constant,
+        duplicates=len(rows) - len(first_occurrences(whole.x[rows])),
+        zero_rows=int((~(whole.x[rows] != 0).any(dim=1)).sum()),
+        uneven=_unevenness(whole.x[rows]) if normalize == "unit" else 1.0,
+        digest=array_digest(*arrays),
+        notes=tuple(note for note in (whole.note, "" if config.test is None else tests.note) if note),
+    )
+
+
+def _test_set(config: FitConfig, whole: Dataset) -> Dataset:
+    """The test set, its features in the order of the train set's; without y if it has none."""
+    assert config.test is not None
+    is_csv = config.test.partition(":")[0] == "csv"
+    label, index, header = (config.label, config.index, config.header) if is_csv else (None, None, None)
+    path = None if ":" in config.test else config.path
+    try:
+        try:
+            found = data.load(config.test, path=path, label=label, index=index, header=header)
+        except ValueError as error:
+            if label in (None, "") or not str(error).startswith("label:"):
+                raise
+            found = data.load(config.test, label="", index=index, header=header)  # targets that are to be predicted
+    except ValueError as error:
+        _, colon, rest = str(error).partition("name:")
+        raise ValueError(f"test:{rest}" if colon else str(error)) from error
+    d, d_test = whole.x.shape[1], found.x.shape[1]
+    if whole.features is not None and found.features is not None and len(set(whole.features)) == d:
+        missing = [name for name in whole.features if name not in found.features]
+        others = [name for name in found.features if name not in whole.features]
+        if missing or others or d != d_test:
+            wrong = [
+                f"{what} {', '.join(map(repr, names[:5]))}"
+                for what, names in (("lacks", missing), ("has", others))
+                if names
+            ]
+            raise FitError(
+                f"test={config.test}: expected the {d:,} features of {whole.name}, but it "
+                f"{' and '.join(wrong) or f'has {d_test:,}'}"
+            )
+        order = [found.features.index(name) for name in whole.features]
+        return replace(found, x=found.x[:, order].contiguous(), features=whole.features)
+    if d != d_test:
+        raise FitError(f"test={config.test}: expected {d:,} features as {whole.name} has, got {d_test:,}")
+    return found
+
+
+def _split(config: FitConfig, whole: Dataset) -> tuple[Tensor, Tensor]:
+    n = len(whole.x)
+    count = round(config.share * n)
+    if config.share > 0 and config.test_fraction is not None and not 0 < count < n:
+        raise FitError(f"test_fraction={config.share:g}: {whole.name} has {n} samples, {count} would be tests")
+    if n - count < 2:
+        raise FitError(f"{whole.name}: expected at least 2 samples to leave one out, got {n - count}")
+    return split_rows(n, count, config.data_seed)
+
+
+def _texts(dataset: Dataset) -> list[str]:
+    """Labels as they are written."""
+    assert dataset.y is not None
+    return [str(int(value)) if dataset.classes is None else dataset.classes[int(value)] for value in dataset.y.tolist()]
+
+
+def _classes(whole: Dataset, rows: Tensor) -> tuple[str, ...]:
+    assert whole.y is not None
+    found = torch.unique(whole.y[rows])
+    if len(found) < 2:
+        raise FitError(f"{whole.name}: expected train samples of at least two classes, all are {int(found[0])}")
+    if len(found) > CLASS_LIMIT:
+        raise FitError(
+            f"{whole.name}: {len(found):,} different labels; name the column target (or store y as floats) if they are "
+            "numbers to predict and not classes"
+        )
+    return tuple(_texts(replace(whole, y=found)))
+
+
+def _numbers(
+    whole: Dataset, rows: Tensor, tests: Dataset, classes: tuple[str, ...] | None
+) -> tuple[Tensor, Tensor | None, tuple[str, ...]]:
+    """Targets of both sides: numbers to predict, or numbers of classes; and labels that only test samples have."""
+    assert whole.y is not None
+    y, test_y = whole.y[rows], tests.y
+    if classes is None:
+        if test_y is not None and tests.classes is not None:
+            raise FitError(f"{tests.name}: expected targets that are numbers, as those of {whole.name}, got names")
+        return y.double(), None if test_y is None else test_y.double(), ()
+    number = {text: k for k, text in enumerate(classes)}
+    numbers = torch.tensor([number[text] for text in _texts(replace(whole, y=y))])
+    if test_y is None:
+        return numbers, None, ()
+    if (tests.classes is None) != (whole.classes is None) or bool((test_y.long() != test_y).any()):
+        kinds = ["numbers" if side.classes is None else "names" for side in (whole, tests)]
+        raise FitError(f"{tests.name}: expected classes as in {whole.name}, {kinds[0]}, got {kinds[1]}, or fractions")
+    texts = _texts(tests)
+    unseen = tuple(sorted(set(texts) - set(classes)))
+    number |= {text: len(classes) + k for k, text in enumerate(unseen)}
+    return numbers, torch.tensor([number[text] for text in texts], dtype=torch.int64), unseen
+
+
+def _scaled(config: FitConfig, x: Tensor, test_x: Tensor, has_classes: bool) -> tuple[Tensor, Tensor, str, bool]:
+    """Both sides as `FitConfig.normalize` and `FitConfig.constant` say, and what these were."""
+    normalize = config.normalize
+    if normalize == "auto":
+        normalize = "unit" if has_classes else "standard"
+    both = torch.cat([x, test_x])
+    if normalize == "unit":
+        both = unit_rows(both)
+    elif normalize == "standard":
+        both = standard_columns(both, torch.arange(len(x)))
+    wrong = ~torch.isfinite(both).all(dim=1)
+    if bool(wrong.any()):
+        row = int(torch.nonzero(wrong)[0])
+        side, row = ("train", row) if row < len(x) else ("test", row - len(x))
+        raise FitError(
+            f"normalize={normalize}: {side} sample {row} (from 0) leaves the range of float64; rescale the data"
+        )
+    constant = config.constant
+    if constant is None:
+        constant = normalize == "standard" and config.b_std is None
+    if constant:
+        both = torch.cat([both, both.new_ones(len(both), 1)], dim=1)
+    return both[: len(x)].contiguous(), both[len(x) :].contiguous(), normalize, constant
+
+
+def _unevenness(x: Tensor) -> float:
+    """The largest spread of a feature over the median of those that vary."""
+    ends = torch.aminmax(x, dim=0)
+    spreads = ends.max / 2 - ends.min / 2
+    spreads = spreads[spreads > 0]
+    return float(spreads.max() / spreads.median()) if len(spreads) else 1.0

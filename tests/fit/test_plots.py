@@ -1,0 +1,73 @@
+"""Plots show what was computed."""
+
+import numpy as np
+import pytest
+from cases.fits import finished, given, record, small, waves
+
+from gatentk.fit import plots
+from gatentk.reporting.figures import rendered, styled
+
+
+@pytest.fixture
+def numbers(monkeypatch):
+    return finished(*given(monkeypatch, {"train": waves(40), "test": waves(9, seed=1)}, test="test"))
+
+
+@pytest.fixture(scope="module")
+def classes():
+    return finished(small(n=60))
+
+
+def drawn(found):
+    with styled():
+        return {name: figure.axes[0] for name, figure in plots.draw(found).items()}
+
+
+def test_scores_are_cells_and_the_best_is_marked(numbers):
+    axes = drawn(numbers)["scores"]
+    cells = axes.collections[0].get_array()
+    expected = np.array([record.scores[::-1] for record in numbers.records]).T
+    np.testing.assert_array_equal(cells, expected)
+    row, column = numbers.pair
+    assert axes.lines[0].get_xydata().tolist() == [[row, 1 - column]]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "3"]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["0.001", "0.1"]
+
+
+def test_pairs_below_the_noise_floor_have_no_colour(classes):
+    object.__setattr__(classes, "records", [record(), record(depth=3, scores=(0.7, None))])
+    cells = drawn(classes)["scores"].collections[0].get_array()
+    assert cells.mask.tolist() == [[False, True], [False, False]]
+
+
+def test_predictions_are_points_with_deviations(numbers):
+    axes = drawn(numbers)["predictions"]
+    left_out, test, diagonal = (line.get_xydata() for line in axes.lines)
+    np.testing.assert_array_equal(left_out, np.c_[numbers.samples.y, numbers.left_out])
+    np.testing.assert_array_equal(test, np.c_[numbers.samples.test_y, numbers.predicted])
+    assert (diagonal[:, 0] == diagonal[:, 1]).all()
+    lines = np.array(axes.collections[0].get_segments())
+    np.testing.assert_allclose(lines[:, 1, 1] - lines[:, 0, 1], 2 * np.array(numbers.outcome.deviations))
+
+
+def test_large_sets_are_drawn_in_part(numbers, monkeypatch):
+    monkeypatch.setattr(plots, "MOST_POINTS", 10)
+    assert [len(line.get_xydata()) for line in drawn(numbers)["predictions"].lines[:2]] == [10, 9]
+
+
+def test_counts_of_classes_are_written_in_their_cells(classes):
+    axes = drawn(classes)["predictions"]
+    counts = classes.confusion()
+    written = {tuple(text.get_position()): int(text.get_text()) for text in axes.texts[1:]}
+    assert written == {(c, r): counts[r][c] for r in range(10) for c in range(10) if counts[r][c]}
+
+
+def test_many_classes_one_pair_and_one_score_are_drawn_too(monkeypatch, numbers):
+    x, _ = waves(60)
+    many = finished(*given(monkeypatch, {"train": (x, np.arange(60) % 25)}, depths=(0,), ridges=(0.1,)))
+    constant = finished(*given(monkeypatch, {"train": (x, np.ones(60))}, test_fraction=0))
+    for found in (many, constant):
+        done = rendered(lambda found=found: plots.draw(found))
+        assert done.failures == []
+        assert sorted(done.files) == ["predictions.png", "predictions.svg", "scores.png", "scores.svg"]
+        assert b"<image" not in done.files["scores.svg"]

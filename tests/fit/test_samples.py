@@ -1,0 +1,133 @@
+"""Two sides scaled alike, features matched by name, classes by their labels."""
+
+import numpy as np
+import pytest
+import torch
+from cases.fits import given, small, waves
+from sklearn.preprocessing import StandardScaler
+
+from gatentk.errors import DataError, FitError
+from gatentk.fit.samples import prepare_fit
+
+X, Y = waves(12)
+Z, W = waves(5, seed=1)
+NAMED = {"features": ("a", "b", "c")}
+
+
+def test_standardised_by_the_train_samples_with_a_constant(monkeypatch):
+    _, samples = given(monkeypatch, {"train": (X, Y), "test": (Z, W)}, test="test")
+    scaler = StandardScaler().fit(X)
+    for found, rows in ((samples.x, X), (samples.test_x, Z)):
+        np.testing.assert_allclose(found[:, :3], scaler.transform(rows), rtol=1e-12)
+        assert bool((found[:, 3] == 1).all())
+    assert (samples.normalize, samples.constant, samples.classes) == ("standard", True, None)
+    assert samples.test_name == "test"
+
+
+@pytest.mark.parametrize(
+    ("options", "constant"),
+    [({}, True), ({"b_std": 0.3}, False), ({"constant": False}, False), ({"normalize": "none"}, False)],
+)
+def test_a_constant_is_there_unless_the_network_has_biases(monkeypatch, options, constant):
+    _, samples = given(monkeypatch, {"train": (X, Y)}, **options)
+    assert samples.constant == constant
+    assert samples.x.shape[1] == 3 + constant
+
+
+def test_classes_are_scaled_to_norm_one_and_split_at_random():
+    samples = prepare_fit(small())
+    assert samples.normalize == "unit"
+    np.testing.assert_allclose(samples.x.norm(dim=1), 1, rtol=1e-14)
+    assert (len(samples.x), len(samples.test_x)) == (32, 8)
+    assert sorted(torch.cat([samples.rows, samples.test_rows]).tolist()) == list(range(40))
+    other = prepare_fit(small(data_seed=1))
+    assert other.digest != samples.digest
+
+
+def test_columns_are_matched_by_their_names(monkeypatch):
+    order = [2, 0, 1]
+    shuffled = {"features": tuple(NAMED["features"][k] for k in order)}
+    _, samples = given(monkeypatch, {"train": (X, Y, NAMED), "test": (Z[:, order], W, shuffled)}, test="test")
+    _, expected = given(monkeypatch, {"train": (X, Y), "test": (Z, W)}, test="test")
+    assert torch.equal(samples.test_x, expected.test_x)
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        ((Z, W, {"features": ("a", "b", "d")}), r"test=test: .* lacks 'c' and has 'd'"),
+        ((Z[:, :2], W), "test=test: expected 3 features as train has, got 2"),
+        ((np.c_[Z, Z], W, {"features": tuple("abcdef")}), r"test=test: .* has 'd', 'e', 'f'"),
+        ((Z, np.zeros(5, int), {"classes": ("no",)}), "test: expected targets that are numbers"),
+    ],
+)
+def test_a_test_set_of_other_features_is_refused(monkeypatch, test, message):
+    with pytest.raises(FitError, match=message):
+        given(monkeypatch, {"train": (X, Y, NAMED), "test": test}, test="test")
+
+
+def test_classes_of_two_files_are_matched_by_their_labels(monkeypatch):
+    train = (X, np.arange(12) % 3, {"classes": ("a", "b", "c")})
+    test = (Z, np.array([0, 1, 0, 1, 2]), {"classes": ("b", "c", "z")})
+    _, samples = given(monkeypatch, {"train": train, "test": test}, test="test")
+    assert samples.classes == ("a", "b", "c")
+    assert samples.unseen == ("z",)
+    assert samples.test_y.tolist() == [1, 2, 1, 2, 3]
+    _, samples = given(monkeypatch, {"train": (X, np.arange(12) % 3 * 7), "test": (Z, [7.0, 0, 0, 14, 7])}, test="test")
+    assert (samples.classes, samples.test_y.tolist()) == (("0", "7", "14"), [1, 0, 0, 2, 1])
+
+
+@pytest.mark.parametrize("labels", [np.array([0.5, 1, 0, 1, 0]), np.zeros(5, int)])
+def test_test_labels_of_another_kind_are_refused(monkeypatch, labels):
+    more = {} if labels.dtype == float else {"classes": ("yes",)}
+    with pytest.raises(FitError, match="test: expected classes as in train, numbers"):
+        given(monkeypatch, {"train": (X, np.arange(12) % 2), "test": (Z, labels, more)}, test="test")
+
+
+def write(path, header, rows):
+    path.write_text("\n".join([header, *(",".join(map(str, row)) for row in rows)]) + "\n")
+    return f"csv:{path}"
+
+
+def test_a_test_file_may_lack_the_column_to_predict(tmp_path):
+    train = write(tmp_path / "train.csv", "a,b,price", [(1, 2.5, 3.25), (2, 1, 4.5), (0, 3, 9.75)])
+    test = write(tmp_path / "test.csv", "b,a", [(2, 1), (3, 3)])
+    samples = prepare_fit(small(data=train, test=test, n=None, label="price", normalize="none"))
+    assert samples.test_y is None
+    assert samples.test_x.tolist() == [[1, 2], [3, 3]]
+    assert [note.split(":")[0] for note in samples.notes] == ["csv"]
+    with pytest.raises(ValueError, match="label: expected one of the columns"):
+        prepare_fit(small(data=train, test=test, n=None, label="weight"))
+    with pytest.raises(DataError, match="No such file"):
+        prepare_fit(small(data=train, test=f"csv:{tmp_path}/none.csv", n=None, label="price"))
+    with pytest.raises(ValueError, match=r"^test: expected one of"):
+        prepare_fit(small(data=train, test="no such set", n=None, label="price"))
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        ((X, None), {}, "train has no targets to fit"),
+        ((X, np.zeros(12, int)), {}, "expected train samples of at least two classes, all are 0"),
+        ((X[:1], Y[:1]), {}, "expected at least 2 samples to leave one out, got 1"),
+        ((X, Y), {"test_fraction": 0.01}, "test_fraction=0.01: train has 12 samples, 0 would be tests"),
+        ((X, Y), {"test_fraction": 0.95}, "expected at least 2 samples to leave one out, got 1"),
+    ],
+)
+def test_what_cannot_be_learnt_is_refused(monkeypatch, data, options, message):
+    with pytest.raises(FitError, match=message):
+        given(monkeypatch, {"train": data}, **options)
+
+
+def test_a_test_sample_beyond_float64_is_named(monkeypatch):
+    far = Z.copy()
+    far[3, 0] = 1e300
+    with pytest.raises(FitError, match=r"normalize=standard: test sample 3 .* leaves the range"):
+        given(monkeypatch, {"train": (1e-200 * X, Y), "test": (far, W)}, test="test")
+
+
+def test_oddities_of_the_data_are_counted(monkeypatch):
+    x = np.r_[X, X[:2], np.zeros((1, 3))] * [1000, 1, 1]
+    _, samples = given(monkeypatch, {"train": (x, np.arange(15) % 2)}, test_fraction=0)
+    assert (samples.duplicates, samples.zero_rows, samples.test_x) == (2, 1, None)
+    assert samples.uneven > 100
