@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from gatentk import data
 from gatentk.data import Dataset
 
 # Speaks the protocol of neural_tangents_peer.py; x decides what goes wrong.
@@ -46,8 +47,11 @@ def quick_peak(monkeypatch: pytest.MonkeyPatch) -> None:
 def images(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand-ins for MNIST, which takes seconds to read: 784 features near a plane of ten dimensions."""
 
+    given = data.load
+
     def load(name: str, n: int) -> Dataset:
-        assert name == "mnist"
+        if name != "mnist":
+            return given(name, n)
         generator = torch.Generator().manual_seed(0)
         codes, features, noise = (
             torch.randn(*size, generator=generator, dtype=torch.float64) for size in ((n, 10), (10, 784), (n, 784))

@@ -24,6 +24,8 @@ HERE = [case for case in CASES if case not in ELSEWHERE]
 # network, plans beside a step.
 DIFFERENT = (
     "leave-one-out-f64",
+    "fit-classes-f64",
+    "fit-numbers-f64",
     "plan-building",
     "block-plan-building",
     "block-training-step-f32",
@@ -186,6 +188,17 @@ def test_leaving_out_samples_is_leaving_out_as_many_folds(monkeypatch):
     ours, theirs = job.ours(), peer()
     assert ours.shape == (case.shape.depth, 20)
     torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=0)
+
+
+@pytest.mark.parametrize("name", ["fit-classes-f64", "fit-numbers-f64"])
+def test_fits_are_scored_on_samples_that_they_have_not_seen(name):
+    case = named(name).small()
+    job = case.prepare(case)
+    (peer,) = job.peers.values()
+    ours, theirs = float(job.ours()), float(peer())
+    assert 0.3 < ours <= 1
+    assert f"on {case.shape.n // 4} other samples: ours {ours:.3f}, depth" in job.notes[0]
+    assert f"the peer's {theirs:.3f}" in job.notes[0]
 
 
 def test_skipping_networks_are_those_of_torch():

@@ -1,17 +1,20 @@
-"""Choice of a ridge by leave-one-out."""
+"""Choice of a ridge by leave-one-out, and whole fits beside those of other kernels."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from gatentk import ntk
+from gatentk import data, ntk
 from gatentk.bench.case import Case, Job, Shape, Work, gaussian_samples
 from gatentk.errors import DataError
 from gatentk.extras import imports
 
 RIDGES = tuple(10.0 ** (-6 + 7 * k / 19) for k in range(20))
 FOLDS = 5
+TESTS = 4  # a sample in so many is for testing
 
 
 def _leave_one_out(case: Case) -> Job:
@@ -49,6 +52,40 @@ def _leave_one_out(case: Case) -> Job:
     )
 
 
+def _fit(case: Case) -> Job:
+    """Choice of all that is to be chosen, the fit and its score on other samples: of both sides by default settings."""
+    with imports("sklearn", case.name, DataError):
+        from sklearn.kernel_ridge import KernelRidge
+        from sklearn.model_selection import GridSearchCV
+        from sklearn.svm import SVC
+
+        from gatentk.kernel_machines import NTKClassifierCV, NTKRegressorCV
+    shape = case.shape
+    has_classes = case.name.startswith("fit-classes")
+    samples = data.load("digits" if has_classes else "friedman", n=shape.n)
+    assert samples.y is not None
+    x, y = samples.x.numpy(), samples.y.numpy()
+    tests = torch.arange(shape.n).remainder(TESTS).eq(0).numpy()
+    depths, scales = range(1, shape.depth + 1), [10.0**k for k in range(-4, 1)]
+    ours: Any = (NTKClassifierCV if has_classes else NTKRegressorCV)(depths=depths, normalize=has_classes)
+    grid = {"gamma": scales, ("C" if has_classes else "alpha"): [10.0**k for k in range(-3, 3)]}
+    peer: Any = GridSearchCV(SVC() if has_classes else KernelRidge(kernel="rbf"), grid, cv=FOLDS)
+
+    def scored(machine: Any) -> Tensor:
+        return torch.tensor([machine.fit(x[~tests], y[~tests]).score(x[tests], y[tests])], dtype=torch.float64)
+
+    measure = "accuracy" if has_classes else "R^2"
+    found = f"{float(scored(ours)):.3f}, depth {ours.depth_}, the peer's {float(scored(peer)):.3f}"
+    fits = shape.n * (TESTS - 1) / TESTS
+    return Job(
+        ours=lambda: scored(ours),
+        work=Work(shape.depth * 8 / 3 * fits**3, shape.depth * 8 / 3 * fits**3),
+        peers={"GridSearchCV": lambda: scored(peer)},
+        comparable=None,
+        notes=(f"{measure} on {int(tests.sum())} other samples: ours {found}",),
+    )
+
+
 CASES = (
     Case(
         name="leave-one-out-f64",
@@ -61,6 +98,28 @@ CASES = (
         prepare=_leave_one_out,
         at_least=3,
         aim=6,
+        packages=("scikit-learn",),
+    ),
+    Case(
+        name="fit-classes-f64",
+        family="machines",
+        ours="NTKClassifierCV on digits, depth and 19 ridges by leave-one-out",
+        peer="scikit-learn's SVC with RBF kernels on the same, 30 pairs of gamma and C by 5 folds",
+        shape=Shape(n=1200, d=64, depth=5),
+        quick=Shape(n=160, d=64, depth=2),
+        dtype=torch.float64,
+        prepare=_fit,
+        packages=("scikit-learn",),
+    ),
+    Case(
+        name="fit-numbers-f64",
+        family="machines",
+        ours="NTKRegressorCV on friedman, depth and 19 ridges by leave-one-out",
+        peer="scikit-learn's KernelRidge with RBF kernels on the same, 30 pairs of gamma and alpha by 5 folds",
+        shape=Shape(n=1200, d=10, depth=5),
+        quick=Shape(n=80, d=10, depth=2),
+        dtype=torch.float64,
+        prepare=_fit,
         packages=("scikit-learn",),
     ),
 )
