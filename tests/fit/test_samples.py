@@ -109,6 +109,7 @@ def test_a_test_file_may_lack_the_column_to_predict(tmp_path):
     [
         ((X, None), {}, "train has no targets to fit"),
         ((X, np.zeros(12, int)), {}, "expected train samples of at least two classes, all are 0"),
+        ((0 * X, Y), {}, "train: expected train samples that are not all zero"),
         ((X[:1], Y[:1]), {}, "expected at least 2 samples to leave one out, got 1"),
         ((X, Y), {"test_fraction": 0.01}, "test_fraction=0.01: train has 12 samples, 0 would be tests"),
         ((X, Y), {"test_fraction": 0.95}, "expected at least 2 samples to leave one out, got 1"),

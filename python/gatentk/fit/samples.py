@@ -87,6 +87,8 @@ def prepare_fit(config: FitConfig) -> FitSamples:
         given, test_y = whole.x[test_rows], whole.y[test_rows]
         tests = replace(whole, x=given, y=test_y)
     numbers, test_numbers, unseen = _numbers(whole, rows, tests, classes)
+    if not bool((whole.x[rows] != 0).any()):
+        raise FitError(f"{whole.name}: expected train samples that are not all zero")
     x, test_x, normalize, constant = _scaled(config, whole.x[rows], given, classes is not None)
     has_tests = len(test_x) > 0
     arrays = [
@@ -120,7 +122,8 @@ def _test_set(config: FitConfig, whole: Dataset) -> Dataset:
     assert config.test is not None
     is_csv = config.test.partition(":")[0] == "csv"
     label, index, header = (config.label, config.index, config.header) if is_csv else (None, None, None)
-    path = None if ":" in config.test else config.path
+    is_of_data = config.test.removesuffix("-test") == config.data.removesuffix("-test")
+    path = config.path if is_of_data and ":" not in config.test else None
     try:
         try:
             found = data.load(config.test, path=path, label=label, index=index, header=header)
@@ -129,8 +132,8 @@ def _test_set(config: FitConfig, whole: Dataset) -> Dataset:
                 raise
             found = data.load(config.test, label="", index=index, header=header)  # targets that are to be predicted
     except ValueError as error:
-        _, colon, rest = str(error).partition("name:")
-        raise ValueError(f"test:{rest}" if colon else str(error)) from error
+        text = str(error)
+        raise ValueError(f"test:{text.removeprefix('name:')}" if text.startswith("name:") else text) from error
     d, d_test = whole.x.shape[1], found.x.shape[1]
     if whole.features is not None and found.features is not None and len(set(whole.features)) == d:
         missing = [name for name in whole.features if name not in found.features]

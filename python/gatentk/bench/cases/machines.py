@@ -11,6 +11,7 @@ from gatentk import data, ntk
 from gatentk.bench.case import Case, Job, Shape, Work, gaussian_samples
 from gatentk.errors import DataError
 from gatentk.extras import imports
+from gatentk.scaling import standard_columns
 
 RIDGES = tuple(10.0 ** (-6 + 7 * k / 19) for k in range(20))
 FOLDS = 5
@@ -53,7 +54,7 @@ def _leave_one_out(case: Case) -> Job:
 
 
 def _fit(case: Case) -> Job:
-    """Choice of all that is to be chosen, the fit and its score on other samples: of both sides by default settings."""
+    """Choice of all that is to be chosen, the fit and its score on other samples: of both sides."""
     with imports("sklearn", case.name, DataError):
         from sklearn.kernel_ridge import KernelRidge
         from sklearn.model_selection import GridSearchCV
@@ -64,8 +65,11 @@ def _fit(case: Case) -> Job:
     has_classes = case.name.startswith("fit-classes")
     samples = data.load("digits" if has_classes else "friedman", n=shape.n)
     assert samples.y is not None
-    x, y = samples.x.numpy(), samples.y.numpy()
     tests = torch.arange(shape.n).remainder(TESTS).eq(0).numpy()
+    x, y = samples.x.numpy(), samples.y.numpy()
+    if not has_classes:  # standardised, with a constant feature that RBF kernels do not see
+        scaled = standard_columns(samples.x, torch.from_numpy(~tests).nonzero().flatten())
+        x = torch.cat([scaled, torch.ones_like(scaled[:, :1])], dim=1).numpy()
     depths, scales = range(1, shape.depth + 1), [10.0**k for k in range(-4, 1)]
     ours: Any = (NTKClassifierCV if has_classes else NTKRegressorCV)(depths=depths, normalize=has_classes)
     grid = {"gamma": scales, ("C" if has_classes else "alpha"): [10.0**k for k in range(-3, 3)]}
