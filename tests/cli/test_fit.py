@@ -93,7 +93,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(no_plots, tmp_pa
         (["--data", "digits", "--label", "x"], "--label: only csv files have columns to choose"),
         (["--data", "digits", "-n", "40", "--slope", "0.5"], "--slope: expected"),
         (["--data", "digits", "-n", "40", "--activation", "leaky_relu", "--slope", "nan"], "--slope: expected"),
-        (["--data", "digits", "-n", "40", "--activation", "grelu", "--w-std", "1"], "Error: "),
+        (["--data", "digits", "-n", "40", "--activation", "grelu", "--depths", "0:2"], "--depths: expected at least 1"),
         ([], "Missing option '--data'"),
     ],
 )

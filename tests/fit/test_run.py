@@ -5,7 +5,7 @@ import pytest
 from cases.fits import finished, given, record, small, waves
 
 from gatentk.errors import FitError
-from gatentk.fit.run import best_fit, columns_of, costs, fit_memory, try_depths
+from gatentk.fit.run import best_fit, check_network, columns_of, costs, fit_memory, try_depths
 from gatentk.kernel_machines import NTKClassifierCV, NTKRegressorCV
 
 OPTIONS = {"kernel": "nngp", "activation": "erf", "w_std": 1.5, "b_std": 0.3}
@@ -40,6 +40,12 @@ def test_classes_are_predicted_as_by_the_estimator(monkeypatch, count):
     np.testing.assert_array_equal(found.predicted, machine.predict(samples.test_x.numpy()))
     assert found.test_score == machine.score(samples.test_x.numpy(), samples.test_y.numpy())
     assert columns_of(samples).shape == (40, 1 if count == 2 else count)
+
+
+def test_what_no_network_has_is_named_by_its_argument(monkeypatch):
+    for options, name in (({"depths": (0,), "activation": "grelu"}, "depths"), ({"slope": 0.5}, "slope")):
+        with pytest.raises(ValueError, match=f"^{name}: expected"):
+            check_network(*given(monkeypatch, {"train": waves()}, **options))
 
 
 def test_only_depths_that_are_missing_are_tried(monkeypatch):

@@ -17,7 +17,7 @@ from gatentk.fit.config import FitConfig
 from gatentk.fit.journal import Journal
 from gatentk.fit.plots import draw
 from gatentk.fit.result import Fit, document_text, left_out_text, predictions_text, scores_text
-from gatentk.fit.run import best_fit, costs, fit_memory, network, try_depths
+from gatentk.fit.run import best_fit, check_network, costs, fit_memory, try_depths
 from gatentk.fit.samples import FitSamples, prepare_fit
 from gatentk.reporting.environment import environment
 from gatentk.reporting.figures import Drawn, rendered
@@ -74,7 +74,7 @@ def run_fit(
     require("sklearn", "run_fit")
     samples = prepare_fit(config) if samples is None else samples
     check_memory(fit_memory(config, samples), remedy="take fewer samples with n=")
-    network(config).sweep(samples.x[:1], None, config.depths[:1])  # refuses what a network cannot have
+    check_network(config, samples)
     with Journal(folder, identity(config, samples), restart, FILES) as finished:
         _compute(config, samples, finished, report or (lambda progress: None))
         assert finished.outcome is not None

@@ -26,6 +26,19 @@ def network(config: FitConfig) -> WideNetwork:
     return WideNetwork(config.kernel, config.activation, config.w_std, config.b_std, config.slope, normalize=False)
 
 
+def check_network(config: FitConfig, samples: FitSamples) -> None:
+    """Refuse what no network has, before anything is written.
+
+    Raises:
+        TypeError, ValueError: as `gatentk.ntk.infinite`, with `depths` for its `depth`.
+    """
+    try:
+        network(config).sweep(samples.x[:1], None, config.depths[:1])
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(f"depths:{text.removeprefix('depth:')}" if text.startswith("depth:") else text) from error
+
+
 def columns_of(samples: FitSamples) -> Tensor:
     """Targets (n, outputs) as they are fitted."""
     if samples.classes is None:
