@@ -4,8 +4,10 @@ from gatentk.ntk.angles import angles_from_kernel, embedding_angles, gradient_an
 from gatentk.ntk.empirical import empirical
 from gatentk.ntk.given_gates import given_gates
 from gatentk.ntk.infinite import infinite, infinite_sweep
+from gatentk.ntk.operator import NTKOperator, operator
 
 __all__ = [
+    "NTKOperator",
     "angles_from_kernel",
     "embedding_angles",
     "empirical",
@@ -14,4 +16,5 @@ __all__ = [
     "infinite",
     "infinite_sweep",
     "min_angle",
+    "operator",
 ]

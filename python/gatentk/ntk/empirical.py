@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch import nn
 
-from gatentk.checks import as_tensor, check_choice, check_samples, describe, like_input
+from gatentk.checks import check_choice, describe, like_input
+from gatentk.ntk.given import own_precision, recordable, samples_for
 from gatentk.ntk.jacobian import from_jacobians
 from gatentk.ntk.layerwise import layerwise
 from gatentk.ntk.outputs import check_outputs
@@ -22,7 +20,7 @@ def empirical(
     net: nn.Module,
     x: Any,
     z: Any = None,
-    outputs: int | str = "trace",
+    outputs: Any = "trace",
     components: bool = False,
     method: str = "auto",
     *,
@@ -42,7 +40,8 @@ def empirical(
         x: samples (n, d) of the network's dtype, tensor or numpy array.
         z: samples (n_z, d) for a rectangular kernel; x itself if left out.
         outputs: "trace" sums the kernels of all outputs, "diag" gives each output's kernel, "full" all pairs; an int
-            gives the kernel of that output.
+            gives the kernel of that output, a vector (d_y,) that of the combination of outputs with these weights,
+            "sum" that of their sum.
         components: one kernel for each layer's parameters, in the order of the layers; by method="jacobian" one for
             each parameter tensor.
         method: "auto" and "layerwise" use the structure of the network and refuse what they do not know, and layers
@@ -51,10 +50,10 @@ def empirical(
         memory_limit: bytes that the Jacobian method may use beside the result; it works in chunks of samples.
 
     Returns:
-        (n, n_z) for an int and "trace", (d_y, n, n_z) for "diag", (n, d_y, n_z, d_y) for "full", with a leading
-        axis of layers for `components`; the network's dtype, under autocast too, numpy unless `x` is a tensor. Without
-        `z` it is symmetric to the bit. Network, samples and torch's random numbers are left as they were, whatever it
-        writes.
+        (n, n_z) for an int, a vector, "sum" and "trace", (d_y, n, n_z) for "diag", (n, d_y, n_z, d_y) for "full", with
+        a leading axis of layers for `components`; the network's dtype, under autocast too, numpy unless `x` is a
+        tensor. Without `z` it is symmetric to the bit. Network, samples and torch's random numbers are left as they
+        were, whatever it writes.
 
     Raises:
         UnsupportedModuleError: a part of `net` has no layerwise rule; the message names it.
@@ -75,51 +74,18 @@ def empirical(
     True
     """
     check_choice("method", method, METHODS)
-    check_outputs(outputs)
+    outputs = check_outputs(outputs)
     if not isinstance(net, nn.Module):
         raise TypeError(f"net: expected a torch.nn.Module, got {describe(net)}")
-    left = _samples("x", x, net)
-    right = None if z is None else _samples("z", z, net)
+    left = samples_for("x", x, net)
+    right = None if z is None else samples_for("z", z, net)
     if right is not None and right.shape[-1:] != left.shape[-1:]:
         raise ValueError(f"z: expected {left.shape[-1]} features as in x, got {describe(right)}")
-    with torch.no_grad(), _own_precision(left):
+    with torch.no_grad(), own_precision(left):
         if method == "jacobian":
             with torch.inference_mode(False):
-                left, right = _recordable(left), None if right is None else _recordable(right)
+                left, right = recordable(left), None if right is None else recordable(right)
                 kernel = from_jacobians(net, left, right, outputs, components, memory_limit)
         else:
             kernel = layerwise(net, left, right, outputs, components)
     return like_input(kernel, x)
-
-
-@contextmanager
-def _own_precision(x: Tensor) -> Iterator[None]:
-    """Without autocast: a kernel is of the network in its own dtype, whatever its training steps are computed in."""
-    kind = x.device.type
-    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
-        with torch.autocast(kind, enabled=False):
-            yield
-    else:
-        yield
-
-
-def _recordable(x: Tensor) -> Tensor:
-    """The samples as a tensor that automatic differentiation takes."""
-    return x.clone() if x.is_inference() else x
-
-
-def _samples(name: str, value: Any, net: nn.Module) -> Tensor:
-    samples = as_tensor(name, value, next((p.dtype for p in net.parameters()), None))
-    check_samples(name, samples)
-    trained = [p for p in net.parameters() if p.requires_grad]
-    if not trained:
-        raise ValueError("net: expected trainable parameters (requires_grad), found none: its NTK is zero")
-    for parameter in net.parameters():
-        if is_lazy(parameter):
-            raise ValueError("net: expected parameters that are initialised, call it once on samples before")
-        if parameter.dtype != samples.dtype or parameter.device != samples.device:
-            raise TypeError(
-                f"{name}: expected {parameter.dtype} on {parameter.device} as the network's parameters, "
-                f"got {describe(samples)}"
-            )
-    return samples

@@ -4,48 +4,49 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gatentk.checks import check_integer
 from gatentk.ntk.calls import call, check_samples_apart, left_as_it_was
-from gatentk.ntk.outputs import check_index, mirror
+from gatentk.ntk.outputs import Chosen, chosen_outputs, mirror
 
 Jacobian = Callable[[Tensor], dict[str, Tensor]]  # samples to (n, d_y, ...) for each trained parameter
 
 
 def from_jacobians(
-    net: nn.Module, x: Tensor, z: Tensor | None, outputs: int | str, components: bool, memory_limit: int
+    net: nn.Module, x: Tensor, z: Tensor | None, outputs: Any, components: bool, memory_limit: int
 ) -> Tensor:
     """The kernel of any module, in chunks of samples; arguments and result as in `gatentk.ntk.empirical`."""
     memory_limit = check_integer("memory_limit", memory_limit, 1)
     d_out = check_samples_apart(net, x)
-    check_index(outputs, d_out)
-    d_out = d_out if isinstance(outputs, str) else 1
+    chosen = chosen_outputs(outputs, d_out, x)
+    layout, d_out = chosen.layout, chosen.number
     trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
     chunk = _chunk_size(trained, d_out, x, memory_limit)
-    jacobian, first = _jacobian_of(net, trained, x[:chunk], outputs)
+    jacobian, first = _jacobian_of(net, trained, x[:chunk], chosen)
     columns = x if z is None else z
     shape = {"diag": (d_out, len(x), len(columns)), "full": (len(x), d_out, len(columns), d_out)}
-    kernel = x.new_zeros(len(trained), *shape.get(str(outputs), (len(x), len(columns))))
+    kernel = x.new_zeros(len(trained), *shape.get(layout, (len(x), len(columns))))
     for i in range(0, len(x), chunk):
         left = first if i == 0 else jacobian(x[i : i + chunk])
         first = left
         for j in range(i if z is None else 0, len(columns), chunk):
             right = left if z is None and i == j else jacobian(columns[j : j + chunk])
             for layer, name in enumerate(trained):
-                block = _contract(left[name], right[name], outputs)
-                _place(kernel[layer], block, i, j, outputs)
+                block = _contract(left[name], right[name], layout)
+                _place(kernel[layer], block, i, j, layout)
                 if z is None and j > i:
-                    _place(kernel[layer], _transposed(block, outputs), j, i, outputs)
+                    _place(kernel[layer], _transposed(block, layout), j, i, layout)
             del right
     result = kernel if components else kernel.sum(0)
-    return mirror(result, outputs) if z is None else result
+    return mirror(result, layout) if z is None else result
 
 
 def _jacobian_of(
-    net: nn.Module, trained: dict[str, nn.Parameter], rows: Tensor, outputs: int | str
+    net: nn.Module, trained: dict[str, nn.Parameter], rows: Tensor, chosen: Chosen
 ) -> tuple[Jacobian, dict[str, Tensor]]:
     """How Jacobians of this network are made, and those of `rows`.
 
@@ -53,8 +54,8 @@ def _jacobian_of(
     as attributes of their modules. So the gradient of one sample is compared with that of plain automatic
     differentiation, which takes over where it has to.
     """
-    jacobian, plain = _by_transforms(net, trained, outputs), _by_backward(net, trained, outputs)
-    expected = _gradient(net, trained, rows, outputs)
+    jacobian, plain = _by_transforms(net, trained, chosen), _by_backward(net, trained, chosen)
+    expected = _gradient(net, trained, rows, chosen)
     try:
         first = jacobian(rows)
     except (MemoryError, torch.OutOfMemoryError, Warning):
@@ -75,14 +76,9 @@ def _jacobian_of(
     return plain, plain(rows)
 
 
-def _selected(result: Tensor, outputs: int | str) -> Tensor:
-    flat = result.flatten()
-    return flat if isinstance(outputs, str) else flat[int(outputs)].unsqueeze(0)
-
-
-def _by_transforms(net: nn.Module, trained: dict[str, nn.Parameter], outputs: int | str) -> Jacobian:
+def _by_transforms(net: nn.Module, trained: dict[str, nn.Parameter], chosen: Chosen) -> Jacobian:
     """Jacobians of many samples at once; every call of the network has copies of all tensors to write to."""
-    aliases, fixed = _tensors_of(net)
+    aliases, fixed = tensors_of(net)
 
     def output(parameters: dict[str, Tensor], sample: Tensor) -> Tensor:
         own = {name: p.clone() for name, p in parameters.items()}
@@ -90,7 +86,7 @@ def _by_transforms(net: nn.Module, trained: dict[str, nn.Parameter], outputs: in
         tensors = {name: copies[id(tensor)] for name, tensor in fixed.items()}
         tensors |= {name: own[first] for name, first in aliases.items()}
         rows = sample.unsqueeze(0).clone()
-        return _selected(torch.func.functional_call(net, tensors, (rows,), tie_weights=False), outputs)
+        return chosen.of(torch.func.functional_call(net, tensors, (rows,), tie_weights=False).flatten())
 
     transformed = torch.func.vmap(torch.func.jacrev(output), in_dims=(None, 0))
 
@@ -102,13 +98,13 @@ def _by_transforms(net: nn.Module, trained: dict[str, nn.Parameter], outputs: in
     return jacobian
 
 
-def _by_backward(net: nn.Module, trained: dict[str, nn.Parameter], outputs: int | str) -> Jacobian:
+def _by_backward(net: nn.Module, trained: dict[str, nn.Parameter], chosen: Chosen) -> Jacobian:
     """Jacobians of the network as it is called, by one backward pass for each sample and output."""
     parameters = list(trained.values())
 
     def of_sample(sample: Tensor) -> list[list[Tensor]]:
         with left_as_it_was(net, sample), torch.enable_grad():
-            values = _selected(call(net, sample.unsqueeze(0)), outputs)
+            values = chosen.of(call(net, sample.unsqueeze(0)).flatten())
             return [_gradients(value, parameters) for value in values]
 
     def jacobian(rows: Tensor) -> dict[str, Tensor]:
@@ -128,14 +124,14 @@ def _gradients(value: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
     return [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, parameters, strict=True)]
 
 
-def _gradient(net: nn.Module, trained: dict[str, nn.Parameter], rows: Tensor, outputs: int | str) -> dict[str, Tensor]:
+def _gradient(net: nn.Module, trained: dict[str, nn.Parameter], rows: Tensor, chosen: Chosen) -> dict[str, Tensor]:
     """Gradient of a weighted sum of the first sample's outputs, by one backward pass of the network as it is called.
 
     Raises:
         ValueError: the outputs have no gradient at all.
     """
     with left_as_it_was(net, rows), torch.enable_grad():
-        values = _selected(call(net, rows[:1]), outputs)
+        values = chosen.of(call(net, rows[:1]).flatten())
         if not values.requires_grad:
             raise ValueError("net: its outputs have no gradient by its parameters; its forward cuts it off")
         total = (values * _weights(values)).sum()
@@ -161,7 +157,7 @@ def _disagreement(jacobians: dict[str, Tensor], expected: dict[str, Tensor]) -> 
     return None
 
 
-def _tensors_of(net: nn.Module) -> tuple[dict[str, str], dict[str, Tensor]]:
+def tensors_of(net: nn.Module) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Names of all trained tensors with the first name of each, and the tensors that stay as they are.
 
     Every place of a tensor is named once, whatever is shared: functional_call left to find the ties itself does not
@@ -194,22 +190,22 @@ def _chunk_size(trained: dict[str, nn.Parameter], d_out: int, x: Tensor, memory_
     return max(1, min(len(x), memory_limit // sample))
 
 
-def _contract(left: Tensor, right: Tensor, outputs: int | str) -> Tensor:
+def _contract(left: Tensor, right: Tensor, layout: str) -> Tensor:
     """Jacobians (n, d_y, ...) and (n_z, d_y, ...) of one parameter to their block of the kernel."""
     left, right = left.flatten(2), right.flatten(2)
-    if outputs == "full":
+    if layout == "full":
         return torch.einsum("npk,mqk->npmq", left, right)
-    if outputs == "diag":
+    if layout == "diag":
         return torch.einsum("npk,mpk->pnm", left, right)
     return left.flatten(1) @ right.flatten(1).T
 
 
-def _place(kernel: Tensor, block: Tensor, i: int, j: int, outputs: int | str) -> None:
-    if outputs == "full":
+def _place(kernel: Tensor, block: Tensor, i: int, j: int, layout: str) -> None:
+    if layout == "full":
         kernel[i : i + block.shape[0], :, j : j + block.shape[2]] = block
     else:
         kernel[..., i : i + block.shape[-2], j : j + block.shape[-1]] = block
 
 
-def _transposed(block: Tensor, outputs: int | str) -> Tensor:
-    return block.permute(2, 3, 0, 1) if outputs == "full" else block.mT
+def _transposed(block: Tensor, layout: str) -> Tensor:
+    return block.permute(2, 3, 0, 1) if layout == "full" else block.mT

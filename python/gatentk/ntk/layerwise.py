@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from gatentk import ops
 from gatentk.checks import describe
 from gatentk.errors import UnsupportedModuleError
 from gatentk.ntk.calls import as_not_compiled
-from gatentk.ntk.outputs import check_index, mirror
+from gatentk.ntk.outputs import chosen_outputs, mirror
 from gatentk.ntk.stages import GateStage, LinearStage, Stage, stages_of
 from gatentk.ops.bits import expand_bits
 
@@ -20,20 +21,20 @@ from gatentk.ops.bits import expand_bits
 MASKED_ROWS = 64
 
 
-def layerwise(net: nn.Module, x: Tensor, z: Tensor | None, outputs: int | str, components: bool) -> Tensor:
+def layerwise(net: nn.Module, x: Tensor, z: Tensor | None, outputs: Any, components: bool) -> Tensor:
     """The kernel of a chain of stages; arguments, result and errors as in `gatentk.ntk.empirical`."""
     stages = stages_of(net)
     left = _forward(stages, "x", x)
     _check_outputs(net, stages, x, left)
     right = None if z is None else _forward(stages, "z", z)
-    check_index(outputs, left.d_out)
-    if outputs == "full":
+    chosen = chosen_outputs(outputs, left.d_out, x)
+    if chosen.layout == "full":
         return _all_pairs(stages, left, right, components)
-    if outputs == "diag":
-        kernels = [_summed(stages, left, right, range(p, p + 1), components) for p in range(left.d_out)]
+    rows = chosen.matrix(x)
+    if chosen.layout == "diag":
+        kernels = [_summed(stages, left, right, rows[p : p + 1], components) for p in range(left.d_out)]
         return torch.stack(kernels, dim=1 if components else 0)
-    selected = range(left.d_out) if outputs == "trace" else range(int(outputs), int(outputs) + 1)
-    return _summed(stages, left, right, selected, components)
+    return _summed(stages, left, right, rows, components)
 
 
 @dataclass
@@ -123,11 +124,9 @@ def _check_outputs(net: nn.Module, stages: Sequence[Stage], x: Tensor, kept: Pas
         )
 
 
-def _deltas(stages: Sequence[Stage], kept: Pass, selected: range) -> Iterator[tuple[int, Tensor]]:
-    """(stage, Delta) from the last linear stage to the first trained one; Delta is (n, selected outputs, width)."""
+def _deltas(stages: Sequence[Stage], kept: Pass, chosen: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """(stage, Delta (n, k, width)) from the last linear stage to the first trained one, of k outputs `chosen` (k, d_y)."""
     n = next(iter(kept.inputs.values())).shape[0]
-    model = next(iter(kept.inputs.values()))
-    chosen = torch.eye(kept.d_out, dtype=model.dtype, device=model.device)[selected.start : selected.stop]
     delta = chosen.expand(n, *chosen.shape)
     first = min(index for index in kept.inputs if _trained(stages[index]))
     for index in range(len(stages) - 1, first - 1, -1):
@@ -136,7 +135,7 @@ def _deltas(stages: Sequence[Stage], kept: Pass, selected: range) -> Iterator[tu
             yield index, delta
             if index > first:
                 rows, gate = delta.reshape(-1, delta.shape[-1]), kept.gates.get(index + 1)
-                gate = None if gate is None else gate.repeat_interleave(len(selected), 0)
+                gate = None if gate is None else gate.repeat_interleave(len(chosen), 0)
                 flat = _product(rows, stage.weight.mT, kept.is_switch(index + 1), gate)
                 delta = flat.view(*delta.shape[:-1], -1)
             continue
@@ -178,7 +177,7 @@ class Use:
         return self.gate_act, ops.pack_bits(ops.unpack_bits(self.gate_delta, width).repeat(1, outputs))
 
 
-def _uses(stages: Sequence[Stage], kept: Pass, selected: range) -> dict[int, list[Use]]:
+def _uses(stages: Sequence[Stage], kept: Pass, chosen: Tensor) -> dict[int, list[Use]]:
     """Uses by trained parameter (its id), in the order of the network's layers.
 
     A bias joins the weight beside it where both are used just once, which saves a product.
@@ -190,7 +189,7 @@ def _uses(stages: Sequence[Stage], kept: Pass, selected: range) -> dict[int, lis
                 if parameter is not None:
                     counts[id(parameter)] = counts.get(id(parameter), 0) + 1
     uses: dict[int, list[Use]] = {}
-    for index, delta in reversed(list(_deltas(stages, kept, selected))):
+    for index, delta in reversed(list(_deltas(stages, kept, chosen))):
         stage = stages[index]
         assert isinstance(stage, LinearStage)
         act, weight, bias = kept.inputs[index], stage.weight, stage.bias
@@ -232,10 +231,10 @@ def _group_kernel(left: Sequence[Use], right: Sequence[Use] | None) -> Tensor:
     return mirror(kernel, "trace") if right is None else kernel
 
 
-def _summed(stages: list[Stage], left: Pass, right: Pass | None, selected: range, components: bool) -> Tensor:
-    """Sum over the selected outputs: (n, n_z), with components (layers, n, n_z)."""
-    uses = _uses(stages, left, selected)
-    others = None if right is None else _uses(stages, right, selected)
+def _summed(stages: list[Stage], left: Pass, right: Pass | None, chosen: Tensor, components: bool) -> Tensor:
+    """Sum over the chosen outputs, rows of combinations: (n, n_z), with components (layers, n, n_z)."""
+    uses = _uses(stages, left, chosen)
+    others = None if right is None else _uses(stages, right, chosen)
     if others is None and not components and all(len(group) == 1 for group in uses.values()):
         return _own_kernel([group[0] for group in uses.values()])
     kernels = [_group_kernel(group, None if others is None else others[key]) for key, group in uses.items()]
@@ -251,8 +250,9 @@ def _total(kernels: list[Tensor]) -> Tensor:
 
 def _all_pairs(stages: list[Stage], left: Pass, right: Pass | None, components: bool) -> Tensor:
     """(n, d_y, n_z, d_y), with components (layers, n, d_y, n_z, d_y)."""
-    uses = _uses(stages, left, range(left.d_out))
-    others = uses if right is None else _uses(stages, right, range(left.d_out))
+    every = torch.eye(left.d_out, dtype=left.outputs.dtype, device=left.outputs.device)
+    uses = _uses(stages, left, every)
+    others = uses if right is None else _uses(stages, right, every)
     n, n_z = (next(iter(group.values()))[0].act.shape[0] for group in (uses, others))
     act = next(iter(uses.values()))[0].act
     kernel = act.new_empty(len(uses), n, left.d_out, n_z, left.d_out)

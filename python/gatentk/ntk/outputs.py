@@ -2,38 +2,91 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from gatentk.checks import check_integer, describe
+from gatentk.checks import as_tensor, check_integer, describe
 
-OUTPUTS = ("trace", "diag", "full")
+OUTPUTS = ("trace", "diag", "full", "sum")
+
+_EXPECTED = f"outputs: expected an int or one of {', '.join(map(repr, OUTPUTS))}, or a vector of weights"
 
 
-def check_outputs(outputs: object) -> None:
-    """Refuse what is neither a name nor a number."""
+class Chosen(NamedTuple):
+    """Outputs of a network with their number known.
+
+    Attributes:
+        layout: "trace" sums the kernels of all chosen outputs, "diag" and "full" keep them apart.
+        rows: (k, d_y), each chosen output as a combination of the network's; None for all as they are.
+        number: k.
+    """
+
+    layout: str
+    rows: Tensor | None
+    number: int
+
+    def of(self, values: Tensor) -> Tensor:
+        """(..., k) of the network's outputs (..., d_y)."""
+        return values if self.rows is None else values @ self.rows.mT
+
+    def matrix(self, model: Tensor) -> Tensor:
+        """(k, d_y) in any case, on the device and of the dtype of `model`."""
+        return torch.eye(self.number, dtype=model.dtype, device=model.device) if self.rows is None else self.rows
+
+
+def check_outputs(outputs: Any) -> Any:
+    """A name, a number, or a vector of weights as a tensor.
+
+    Raises:
+        TypeError, ValueError: it is none of them.
+    """
     if isinstance(outputs, str):
         if outputs not in OUTPUTS:
-            raise ValueError(f"outputs: expected an int or one of {', '.join(map(repr, OUTPUTS))}, got {outputs!r}")
-    elif isinstance(outputs, bool) or not isinstance(outputs, (int, np.integer)):
-        raise TypeError(f"outputs: expected an int or one of {', '.join(map(repr, OUTPUTS))}, got {describe(outputs)}")
+            raise ValueError(f"{_EXPECTED}, got {outputs!r}")
+        return outputs
+    if isinstance(outputs, (int, np.integer)) and not isinstance(outputs, bool):
+        return outputs
+    if not isinstance(outputs, (Tensor, np.ndarray, list, tuple)):
+        raise TypeError(f"{_EXPECTED}, got {describe(outputs)}")
+    weights = as_tensor("outputs", outputs)
+    if weights.dim() != 1 or not len(weights):
+        raise ValueError(f"{_EXPECTED}, got {describe(outputs)}")
+    if not bool(torch.isfinite(weights).all()):
+        raise ValueError(f"outputs: expected finite weights, got {describe(outputs)}")
+    return weights
 
 
-def check_index(outputs: int | str, d_out: int) -> None:
-    """Refuse the number of an output that a network with `d_out` of them does not have."""
-    if not isinstance(outputs, str):
-        check_integer("outputs", outputs, 0)
-        if outputs >= d_out:
-            raise ValueError(f"outputs: expected an output below {d_out}, got {outputs}")
+def chosen_outputs(outputs: Any, d_out: int, model: Tensor) -> Chosen:
+    """What `check_outputs` let through, of a network with `d_out` outputs; `model` has its dtype and device.
+
+    Raises:
+        ValueError: there is no such output, or another number of weights than outputs.
+    """
+    if isinstance(outputs, Tensor):
+        if len(outputs) != d_out:
+            raise ValueError(f"outputs: expected {d_out} weights, one for each output, got {describe(outputs)}")
+        return Chosen("trace", outputs.to(model)[None], 1)
+    if outputs == "sum":
+        return Chosen("trace", model.new_ones(1, d_out), 1)
+    if isinstance(outputs, str):
+        return Chosen(outputs, None, d_out)
+    check_integer("outputs", outputs, 0)
+    if outputs >= d_out:
+        raise ValueError(f"outputs: expected an output below {d_out}, got {outputs}")
+    row = model.new_zeros(1, d_out)
+    row[0, int(outputs)] = 1
+    return Chosen("trace", row, 1)
 
 
-def mirror(kernel: Tensor, outputs: int | str) -> Tensor:
+def mirror(kernel: Tensor, layout: str) -> Tensor:
     """A kernel of samples with themselves, its lower triangle copied over its upper one, in place.
 
     The two differ by rounding where a product of general matrices made them.
     """
-    n = kernel.shape[-1] * (kernel.shape[-2] if outputs == "full" else 1)
+    n = kernel.shape[-1] * (kernel.shape[-2] if layout == "full" else 1)
     matrices = kernel.view(-1, n, n)
     for i in range(0, n, 512):  # without an n x n temporary
         j = min(i + 512, n)

@@ -19,15 +19,15 @@ class EigenPair(NamedTuple):
 
 
 def largest_eigenvalue(
-    apply: Callable[[Array], Array], start: Array, tolerance: Callable[[float], float]
+    apply: Callable[[Array], Array], start: Array, tolerance: Callable[[float], float], steps: int = 300
 ) -> tuple[EigenPair | None, Array]:
     """Largest eigenvalue of a symmetric operator by thick-restart Lanczos with full reorthogonalisation.
 
     Stops when the norm r of the residual is at most `tolerance(eigenvalue)`, without an eigenpair if that is
-    not reached; also returns the Ritz vector at the other end. An eigenvalue lies within r. The sharper r^2 /
-    gap would save a quarter of the steps, but r near 1e-5 cannot tell an eigenvalue from a mean of two that
-    are closer than that, for which there is no gap. The basis holds less than n^2 / 12 numbers for every n
-    above 512.
+    not reached by max(steps, n / 8) applications; also returns the Ritz vector at the other end. An eigenvalue lies
+    within r. The sharper r^2 / gap would save a quarter of the steps, but r near 1e-5 cannot tell an eigenvalue from
+    a mean of two that are closer than that, for which there is no gap. The basis holds less than n^2 / 12 numbers for
+    every n above 512.
     """
     from scipy.linalg import blas, lapack
 
@@ -37,7 +37,7 @@ def largest_eigenvalue(
     H = np.zeros((size, size))
     Q[:, 0] = start / blas.dnrm2(start)
     j, next_check = 0, 1
-    for _ in range(max(300, n // 8)):
+    for _ in range(max(steps, n // 8)):
         w = apply(Q[:, j])
         basis = Q[:, : j + 1]
         h = blas.dgemv(1.0, basis, w, trans=1)
