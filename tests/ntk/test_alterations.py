@@ -14,15 +14,30 @@ import gatentk as gt
 from gatentk.nn import MLP, GReLUNetwork
 from gatentk.ntk import empirical
 from gatentk.ntk.alterations import alteration, parameter_alteration
+from gatentk.ntk.stages import stages_of
+
+# Changed are parts that have none, whose gradient is as it is called.
+WITHOUT_PARAMETERS = ("subclass of ReLU", "subclass of ReLU by its call")
 
 
 @pytest.mark.parametrize("name", ALTERED)
 def test_the_layerwise_kernel_names_what_was_changed(name):
-    build, message, _ = ALTERED[name]
-    net = seeded(build).eval()
-    for method in ("auto", "layerwise"):
-        with pytest.raises(gt.UnsupportedModuleError, match=f'{message}.*method="jacobian"'):
-            empirical(net, samples(3), method=method)
+    build, message, slow = ALTERED[name]
+    net, x = seeded(build).eval(), samples(3)
+    with pytest.raises(gt.UnsupportedModuleError, match=f'{message}.*method="jacobian"'):
+        stages_of(net)
+    expected = reduced(brute_force(net, x).sum(0), "trace")
+    if name in WITHOUT_PARAMETERS:
+        assert_equal_kernels(empirical(net, x, method="layerwise"), expected)
+        return
+    with pytest.raises(gt.UnsupportedModuleError, match=r'^(net|\d.*): .*method="jacobian"'):
+        empirical(net, x, method="layerwise")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = empirical(net, x)
+    assert_equal_kernels(result, expected)
+    assert "its kernel is made of Jacobians" in str(caught[0].message)
+    assert slow == any("torch.func cannot make" in str(warning.message) for warning in caught)
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
@@ -61,9 +76,9 @@ def test_hooks_of_all_modules_count(register, slow):
     try:
         expected = reduced(brute_force(net, x).sum(0), "trace")
         with pytest.raises(gt.UnsupportedModuleError, match=r"^net: .* Sequential with global hooks"):
-            empirical(net, x)
+            empirical(net, x, method="layerwise")
         with pytest.raises(gt.UnsupportedModuleError, match=r"^net: .* MLP with global hooks"):
-            empirical(MLP(D_IN, 8, 1, dtype=torch.float64), x)
+            empirical(MLP(D_IN, 8, 1, dtype=torch.float64), x, method="layerwise")
         with pytest.warns(UserWarning, match="net: torch.func cannot make") if slow else nullcontext():
             result = empirical(net, x, method="jacobian")
     finally:
@@ -86,6 +101,8 @@ def test_a_replaced_method_of_a_class_is_noticed(monkeypatch, where, name, repla
     net, x = seeded(sequential), samples(4)
     monkeypatch.setattr(where, name, replacement)
     with pytest.raises(gt.UnsupportedModuleError, match=r"^net: Sequential gives other outputs than its layers"):
+        empirical(net, x, method="layerwise")
+    with pytest.warns(UserWarning, match="net: Sequential gives other outputs than its layers do, .* of Jacobians"):
         empirical(net, x)
     assert_equal_kernels(empirical(net, x, method="jacobian"), reduced(brute_force(net, x).sum(0), "trace"))
 
@@ -96,11 +113,11 @@ def test_a_gate_network_of_another_kind_is_refused():
 
     net = GReLUNetwork(D_IN, 6, 1, gates=OtherGates(D_IN, 6, 1)).double()
     with pytest.raises(gt.UnsupportedModuleError, match=r"^net.gate_net: .* for OtherGates"):
-        empirical(net, samples(3))
+        stages_of(net)
     net = GReLUNetwork(D_IN, 6, 1).double()
     net.gate_net.table = None
     with pytest.raises(gt.UnsupportedModuleError, match=r"^net.gate_net: .* with table replaced on the instance"):
-        empirical(net, samples(3))
+        stages_of(net)
 
 
 def test_modules_compiled_in_place_compute_the_same():

@@ -6,6 +6,7 @@ from torch import nn
 import gatentk as gt
 from gatentk.nn import MLP, GReLUNetwork, ReLUNetwork
 from gatentk.ntk import empirical
+from gatentk.ntk.stages import stages_of
 
 
 class OwnLinear(nn.Linear):
@@ -52,10 +53,9 @@ def hooked_network(kind=MLP):
         ),
     ],
 )
-@pytest.mark.parametrize("method", ["auto", "layerwise"])
-def test_the_part_without_a_layerwise_rule_is_named(message, build, method):
+def test_the_part_that_is_no_stage_is_named(message, build):
     with pytest.raises(gt.UnsupportedModuleError, match=f'{message}.*method="jacobian"'):
-        empirical(build().double(), samples(2), method=method)
+        stages_of(build().double())
 
 
 def test_layers_that_do_not_fit_each_other_are_refused():

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gatentk.checks import check_choice, describe, like_input
+from gatentk.errors import UnsupportedModuleError
+from gatentk.ntk.captured import of_layers
 from gatentk.ntk.given import own_precision, recordable, samples_for
 from gatentk.ntk.jacobian import from_jacobians
-from gatentk.ntk.layerwise import layerwise
+from gatentk.ntk.layerwise import of_chain
 from gatentk.ntk.outputs import check_outputs
+from gatentk.ntk.stages import stages_of
 
 METHODS = ("auto", "layerwise", "jacobian")
 
@@ -34,20 +38,24 @@ def empirical(
     9-10), with the gates that its gate network gives the samples.
 
     Args:
-        net: `gatentk.nn.MLP`, `GReLUNetwork` or `ReLUNetwork`, or an `nn.Sequential` (nested ones too) of Linear, ReLU
-            and Identity; a layer or parameter that occurs several times counts once, with the sum of its gradients.
-            Any other module by method="jacobian".
-        x: samples (n, d) of the network's dtype, tensor or numpy array.
-        z: samples (n_z, d) for a rectangular kernel; x itself if left out.
+        net: any network whose trained parameters are those of Linear, convolution and normalisation layers and PReLU of
+            torch, with whatever between them (activations, Flatten, pooling, sums of branches, Dropout in eval mode),
+            or a `gatentk.nn.MLP`, `GReLUNetwork` or `ReLUNetwork`. A layer or parameter that occurs several times
+            counts once, with the sum of its gradients. Zeros are skipped in the networks of `gatentk.nn` and in
+            `nn.Sequential` of Linear, ReLU and Identity.
+        x: samples (n, d), or (n, ...) for networks that take them, of the network's dtype, tensor or numpy array.
+        z: samples (n_z, ...) for a rectangular kernel; x itself if left out.
         outputs: "trace" sums the kernels of all outputs, "diag" gives each output's kernel, "full" all pairs; an int
             gives the kernel of that output, a vector (d_y,) that of the combination of outputs with these weights,
             "sum" that of their sum.
         components: one kernel for each layer's parameters, in the order of the layers; by method="jacobian" one for
             each parameter tensor.
-        method: "auto" and "layerwise" use the structure of the network and refuse what they do not know, and layers
-            whose computation was changed by hooks, replaced methods and the like; "jacobian" works for any module
-            whose outputs for a sample depend on that sample alone, as it is called, with its hooks and changes.
-        memory_limit: bytes that the Jacobian method may use beside the result; it works in chunks of samples.
+        method: "layerwise" uses the structure of the network and refuses parameters of layers it does not know, and
+            layers whose computation was changed by hooks, replaced methods and the like; "jacobian" works for any
+            module whose outputs for a sample depend on that sample alone, as it is called, with its hooks and changes;
+            "auto" is layerwise where that is possible.
+        memory_limit: bytes that Jacobians, or what layers take and give, may use beside the result; both work in chunks
+            of samples. Chains of Linear and ReLU layers take what they need at once.
 
     Returns:
         (n, n_z) for an int, a vector, "sum" and "trace", (d_y, n, n_z) for "diag", (n, d_y, n_z, d_y) for "full", with
@@ -56,14 +64,14 @@ def empirical(
         were, whatever it writes.
 
     Raises:
-        UnsupportedModuleError: a part of `net` has no layerwise rule; the message names it.
+        UnsupportedModuleError: by "layerwise", a part of `net` has no layerwise rule; the message names it.
         TypeError, ValueError: samples that do not fit the network, nothing to train, an unknown name; outputs that
             are drawn at random, depend on other samples (train mode) or have no row for each sample.
         MemoryError: not even one sample fits the memory limit.
 
     Warns:
-        UserWarning: by "jacobian", torch.func cannot look into the module, so that every sample and output takes a
-            backward pass of its own.
+        UserWarning: "auto" takes Jacobians, with the reason; torch.func cannot look into the module, so that every
+            sample and output takes a backward pass of its own.
 
     >>> import torch
     >>> import gatentk as gt
@@ -81,11 +89,27 @@ def empirical(
     right = None if z is None else samples_for("z", z, net)
     if right is not None and right.shape[-1:] != left.shape[-1:]:
         raise ValueError(f"z: expected {left.shape[-1]} features as in x, got {describe(right)}")
-    with torch.no_grad(), own_precision(left):
-        if method == "jacobian":
-            with torch.inference_mode(False):
-                left, right = recordable(left), None if right is None else recordable(right)
-                kernel = from_jacobians(net, left, right, outputs, components, memory_limit)
-        else:
-            kernel = layerwise(net, left, right, outputs, components)
-    return like_input(kernel, x)
+    with torch.inference_mode(False), torch.no_grad(), own_precision(left):
+        left, right = recordable(left), None if right is None else recordable(right)
+        if method != "jacobian":
+            try:
+                return like_input(_layerwise(net, left, right, outputs, components, memory_limit), x)
+            except UnsupportedModuleError as error:
+                if method == "layerwise":
+                    raise
+                reason = str(error).partition("; ")[0]
+            warnings.warn(f"{reason}: its kernel is made of Jacobians, which is slower", UserWarning, stacklevel=2)
+        return like_input(from_jacobians(net, left, right, outputs, components, memory_limit), x)
+
+
+def _layerwise(
+    net: nn.Module, x: Tensor, z: Tensor | None, outputs: Any, components: bool, memory_limit: int
+) -> Tensor:
+    """By the chain of stages where the network is one, which skips zeros; else by what its layers take and give."""
+    try:
+        stages = stages_of(net)
+    except UnsupportedModuleError:
+        stages = []
+    if not stages:
+        return of_layers(net, x, z, outputs, components, memory_limit)
+    return of_chain(net, stages, x, z, outputs, components)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gatentk.checks import check_integer
 from gatentk.ntk.calls import call, check_samples_apart, left_as_it_was
-from gatentk.ntk.outputs import Chosen, chosen_outputs, mirror
+from gatentk.ntk.outputs import Chosen, chosen_outputs, mirror, place, transposed
 
 Jacobian = Callable[[Tensor], dict[str, Tensor]]  # samples to (n, d_y, ...) for each trained parameter
 
@@ -37,9 +37,9 @@ def from_jacobians(
             right = left if z is None and i == j else jacobian(columns[j : j + chunk])
             for layer, name in enumerate(trained):
                 block = _contract(left[name], right[name], layout)
-                _place(kernel[layer], block, i, j, layout)
+                place(kernel[layer], block, i, j, layout)
                 if z is None and j > i:
-                    _place(kernel[layer], _transposed(block, layout), j, i, layout)
+                    place(kernel[layer], transposed(block, layout), j, i, layout)
             del right
     result = kernel if components else kernel.sum(0)
     return mirror(result, layout) if z is None else result
@@ -198,14 +198,3 @@ def _contract(left: Tensor, right: Tensor, layout: str) -> Tensor:
     if layout == "diag":
         return torch.einsum("npk,mpk->pnm", left, right)
     return left.flatten(1) @ right.flatten(1).T
-
-
-def _place(kernel: Tensor, block: Tensor, i: int, j: int, layout: str) -> None:
-    if layout == "full":
-        kernel[i : i + block.shape[0], :, j : j + block.shape[2]] = block
-    else:
-        kernel[..., i : i + block.shape[-2], j : j + block.shape[-1]] = block
-
-
-def _transposed(block: Tensor, layout: str) -> Tensor:
-    return block.permute(2, 3, 0, 1) if layout == "full" else block.mT

@@ -14,16 +14,18 @@ from gatentk.checks import describe
 from gatentk.errors import UnsupportedModuleError
 from gatentk.ntk.calls import as_not_compiled
 from gatentk.ntk.outputs import chosen_outputs, mirror
-from gatentk.ntk.stages import GateStage, LinearStage, Stage, stages_of
+from gatentk.ntk.stages import GateStage, LinearStage, Stage
+from gatentk.ntk.uses import Use, group_kernel, own_kernel, pairs_kernel
 from gatentk.ops.bits import expand_bits
 
 # With fewer rows, packing the weight for a masked product costs more than skipping saves.
 MASKED_ROWS = 64
 
 
-def layerwise(net: nn.Module, x: Tensor, z: Tensor | None, outputs: Any, components: bool) -> Tensor:
+def of_chain(
+    net: nn.Module, stages: list[Stage], x: Tensor, z: Tensor | None, outputs: Any, components: bool
+) -> Tensor:
     """The kernel of a chain of stages; arguments, result and errors as in `gatentk.ntk.empirical`."""
-    stages = stages_of(net)
     left = _forward(stages, "x", x)
     _check_outputs(net, stages, x, left)
     right = None if z is None else _forward(stages, "z", z)
@@ -125,7 +127,7 @@ def _check_outputs(net: nn.Module, stages: Sequence[Stage], x: Tensor, kept: Pas
 
 
 def _deltas(stages: Sequence[Stage], kept: Pass, chosen: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """(stage, Delta (n, k, width)) from the last linear stage to the first trained one, of k outputs `chosen` (k, d_y)."""
+    """(stage, Delta (n, k, width)) from the last linear stage to the first trained one, of the k rows of `chosen`."""
     n = next(iter(kept.inputs.values())).shape[0]
     delta = chosen.expand(n, *chosen.shape)
     first = min(index for index in kept.inputs if _trained(stages[index]))
@@ -147,34 +149,6 @@ def _deltas(stages: Sequence[Stage], kept: Pass, chosen: Tensor) -> Iterator[tup
 
 def _trained(stage: Stage) -> bool:
     return isinstance(stage, LinearStage) and any(p is not None and p.requires_grad for p in (stage.weight, stage.bias))
-
-
-@dataclass
-class Use:
-    """One place where a parameter acts: its gradient there is the outer product of delta and act.
-
-    An act of width 0 stands for the constant 1 that a bias multiplies; `bias` adds that constant to a weight's act.
-    The gates are packed bits (n, row bytes) of an act and of each output's delta, where they were known beforehand.
-    """
-
-    act: Tensor
-    delta: Tensor
-    bias: float
-    gate_act: Tensor | None
-    gate_delta: Tensor | None
-
-    @property
-    def joined_delta(self) -> Tensor:
-        """(n, outputs * width): products then sum over outputs."""
-        return self.delta.reshape(self.delta.shape[0], -1)
-
-    @property
-    def joined_gates(self) -> tuple[Tensor | None, Tensor | None]:
-        """Gates of the act and of the joined delta."""
-        outputs, width = self.delta.shape[1:]
-        if self.gate_delta is None or outputs == 1:
-            return self.gate_act, self.gate_delta
-        return self.gate_act, ops.pack_bits(ops.unpack_bits(self.gate_delta, width).repeat(1, outputs))
 
 
 def _uses(stages: Sequence[Stage], kept: Pass, chosen: Tensor) -> dict[int, list[Use]]:
@@ -205,39 +179,13 @@ def _uses(stages: Sequence[Stage], kept: Pass, chosen: Tensor) -> dict[int, list
     return uses
 
 
-def _own_kernel(uses: Sequence[Use]) -> Tensor:
-    """Kernel of the samples with themselves, summed over uses of different parameters."""
-    return ops.gram_ntk(
-        [use.act for use in uses],
-        [use.joined_delta for use in uses],
-        gates=[use.joined_gates for use in uses],
-        bias=[use.bias for use in uses],
-    )
-
-
-def _group_kernel(left: Sequence[Use], right: Sequence[Use] | None) -> Tensor:
-    """Kernel of one parameter: every use of it on the left meets every use on the right."""
-    if right is None and len(left) == 1:
-        return _own_kernel(left)
-    pairs = [(a, b) for a in left for b in (left if right is None else right)]
-    kernel = ops.gram_ntk(
-        [a.act for a, _ in pairs],
-        [a.joined_delta for a, _ in pairs],
-        [b.act for _, b in pairs],
-        [b.joined_delta for _, b in pairs],
-        gates=[a.joined_gates for a, _ in pairs],
-        bias=[a.bias for a, _ in pairs],
-    )
-    return mirror(kernel, "trace") if right is None else kernel
-
-
 def _summed(stages: list[Stage], left: Pass, right: Pass | None, chosen: Tensor, components: bool) -> Tensor:
     """Sum over the chosen outputs, rows of combinations: (n, n_z), with components (layers, n, n_z)."""
     uses = _uses(stages, left, chosen)
     others = None if right is None else _uses(stages, right, chosen)
     if others is None and not components and all(len(group) == 1 for group in uses.values()):
-        return _own_kernel([group[0] for group in uses.values()])
-    kernels = [_group_kernel(group, None if others is None else others[key]) for key, group in uses.items()]
+        return own_kernel([group[0] for group in uses.values()])
+    kernels = [group_kernel(group, None if others is None else others[key]) for key, group in uses.items()]
     return torch.stack(kernels) if components else _total(kernels)
 
 
@@ -252,32 +200,7 @@ def _all_pairs(stages: list[Stage], left: Pass, right: Pass | None, components: 
     """(n, d_y, n_z, d_y), with components (layers, n, d_y, n_z, d_y)."""
     every = torch.eye(left.d_out, dtype=left.outputs.dtype, device=left.outputs.device)
     uses = _uses(stages, left, every)
-    others = uses if right is None else _uses(stages, right, every)
-    n, n_z = (next(iter(group.values()))[0].act.shape[0] for group in (uses, others))
-    act = next(iter(uses.values()))[0].act
-    kernel = act.new_empty(len(uses), n, left.d_out, n_z, left.d_out)
-    for layer, key in enumerate(uses):
-        for p in range(left.d_out):
-            for q in range(p if right is None else 0, left.d_out):
-                block = ops.gram_ntk(
-                    *_paired(uses[key], p, others[key], q),
-                    gates=[(use.gate_act, use.gate_delta) for use in uses[key] for _ in others[key]],
-                    bias=[use.bias for use in uses[key] for _ in others[key]],
-                )
-                kernel[layer, :, p, :, q] = block
-                if right is None and q > p:
-                    kernel[layer, :, q, :, p] = block.mT
-    result = kernel if components else kernel.sum(0)
+    others = None if right is None else _uses(stages, right, every)
+    kernels = [pairs_kernel(group, None if others is None else others[key]) for key, group in uses.items()]
+    result = torch.stack(kernels) if components else _total(kernels)
     return mirror(result, "full") if right is None else result
-
-
-def _paired(
-    left: Sequence[Use], p: int, right: Sequence[Use], q: int
-) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
-    pairs = [(a, b) for a in left for b in right]
-    return (
-        [a.act for a, _ in pairs],
-        [a.delta[:, p] for a, _ in pairs],
-        [b.act for _, b in pairs],
-        [b.delta[:, q] for _, b in pairs],
-    )

@@ -64,7 +64,7 @@ class NTKOperator(LinearOperator):  # type: ignore[misc]
         if self._modes != [module.training for module in self._net.modules()]:
             raise ValueError("net: was put into train or eval mode after its operator was made; make another one")
         columns = vectors.reshape(len(vectors), -1)
-        with torch.no_grad(), torch.inference_mode(False), own_precision(self._x):
+        with torch.inference_mode(False), torch.no_grad(), own_precision(self._x):
             return self._product(recordable(columns)).view(vectors.shape)
 
     def __matmul__(self, other: Any) -> Any:
@@ -170,7 +170,7 @@ def operator(
     if not isinstance(net, nn.Module):
         raise TypeError(f"net: expected a torch.nn.Module, got {describe(net)}")
     samples = samples_for("x", x, net).clone()
-    with torch.no_grad(), torch.inference_mode(False), own_precision(samples):
+    with torch.inference_mode(False), torch.no_grad(), own_precision(samples):
         samples = samples.clone()
         d_out = check_samples_apart(net, samples)
         with left_as_it_was(net, samples):

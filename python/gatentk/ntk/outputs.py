@@ -95,3 +95,16 @@ def mirror(kernel: Tensor, layout: str) -> Tensor:
         block.copy_(torch.where(above, block.mT, block))
         matrices[:, i:j, j:] = matrices[:, j:, i:j].mT
     return kernel
+
+
+def place(kernel: Tensor, block: Tensor, i: int, j: int, layout: str) -> None:
+    """Write the block of the samples from i on and from j on."""
+    if layout == "full":
+        kernel[i : i + block.shape[0], :, j : j + block.shape[2]] = block
+    else:
+        kernel[..., i : i + block.shape[-2], j : j + block.shape[-1]] = block
+
+
+def transposed(block: Tensor, layout: str) -> Tensor:
+    """The block of the same samples, left and right exchanged."""
+    return block.permute(2, 3, 0, 1) if layout == "full" else block.mT
