@@ -16,8 +16,11 @@ constexpr std::int64_t tile_rows = 128;
 constexpr std::int64_t tile_budget = 200 << 10;
 // Packed rows of all terms that are held at once.
 constexpr std::int64_t row_budget = std::int64_t{128} << 20;
-// Packed panels of as many terms as fit are held at once, so that the result is touched once for all of them.
-constexpr std::int64_t panel_budget = std::int64_t{512} << 20;
+// Packed panels of as many terms as fit are held at once. In float64, whose result keeps the sum of the terms before to
+// the bit, they are those that stay in L3: that saves a fifth of the time of 10 terms of 2000 rows, width 512. In
+// float32 the result is touched once for all of them, as rounding in between would cost digits.
+template <class T>
+constexpr std::int64_t panel_budget = std::int64_t{sizeof(T) == sizeof(double) ? 32 : 512} << 20;
 
 template <class T>
 struct PackedFactor {
@@ -59,7 +62,7 @@ class GramDriver {
       std::int64_t bytes = 0;
       for (end = begin; end < count; ++end) {
         bytes += panel_bytes(problem_.terms[end]);
-        if (end > begin && bytes > panel_budget) break;
+        if (end > begin && bytes > panel_budget<T>) break;
       }
       add_terms(begin, end, begin > 0, end == count);
     }
@@ -112,26 +115,31 @@ class GramDriver {
   void compute_tile(const std::vector<PackedTerm<T>>& terms, const TileExtent& extent, ThreadTiles<T>& tiles,
                     bool accumulate, bool mirror) const {
     const std::int64_t count = extent.panels * extent.blocking.panel_size();
+    if (accumulate) read_previous(extent, tiles.sum.get());
     for (const PackedTerm<T>& term : terms) {
       multiply_tile(term.act->rows, term.act->panels, extent, kernels_, tiles.act.get());
       if (term.delta) multiply_tile(term.delta->rows, term.delta->panels, extent, kernels_, tiles.delta.get());
       kernels_.multiply_add(tiles.act.get(), term.delta ? tiles.delta.get() : nullptr, term.bias, tiles.sum.get(),
-                            count, &term == &terms.front());
+                            count, !accumulate && &term == &terms.front());
     }
     T* result = tiles.act.get();
     for (std::int64_t e = 0; e < count; ++e) result[e] = static_cast<T>(tiles.sum.get()[e]);
     for (std::int64_t i = 0; i < extent.panels; ++i) {
       const PanelExtent panel = extent.panel(i);
       T* values = result + i * extent.blocking.panel_size();
-      if (accumulate) add_previous(panel, values);
       write_panel(panel, problem_.symmetric, mirror, values, kernels_.panel_columns, problem_.out, problem_.out_stride);
     }
   }
 
-  void add_previous(const PanelExtent& extent, T* tile) const {
-    for (std::int64_t r = 0; r < extent.rows; ++r) {
-      const T* row = problem_.out + (extent.row0 + r) * problem_.out_stride + extent.column0;
-      for (std::int64_t c = 0; c < extent.columns; ++c) tile[r * kernels_.panel_columns + c] += row[c];
+  void read_previous(const TileExtent& extent, double* sum) const {
+    for (std::int64_t i = 0; i < extent.panels; ++i) {
+      const PanelExtent panel = extent.panel(i);
+      double* tile = sum + i * extent.blocking.panel_size();
+      std::fill_n(tile, extent.blocking.panel_size(), 0.0);
+      for (std::int64_t r = 0; r < panel.rows; ++r) {
+        const T* row = problem_.out + (panel.row0 + r) * problem_.out_stride + panel.column0;
+        for (std::int64_t c = 0; c < panel.columns; ++c) tile[r * kernels_.panel_columns + c] = row[c];
+      }
     }
   }
 

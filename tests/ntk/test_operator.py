@@ -154,8 +154,8 @@ def test_it_can_be_wrapped_for_gpytorch():
     from linear_operator import LinearOperator as Lazy
 
     class Wrapped(Lazy):
-        def __init__(self, base):
-            super().__init__(base)
+        def __init__(self, x, *, base):  # which is made of tensors; whatever else by name
+            super().__init__(x, base=base)
             self.base = base
 
         dtype = property(lambda self: self.base.torch_dtype)
@@ -172,7 +172,7 @@ def test_it_can_be_wrapped_for_gpytorch():
 
     net, x = seeded(NETWORKS["two layers"]), samples(6)
     v = torch.ones(6, 2, dtype=torch.float64)
-    assert_equal_kernels(Wrapped(operator(net, x)) @ v, empirical(net, x) @ v, 1e-12)
+    assert_equal_kernels(Wrapped(x, base=operator(net, x)) @ v, empirical(net, x) @ v, 1e-12)
 
 
 NET = seeded(NETWORKS["two layers"])

@@ -177,6 +177,19 @@ def test_many_terms_are_summed_in_double(isa):
     assert torch.equal(out, torch.full((3, 3), 1 + 64 * 2.0**-28))
 
 
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_terms_that_do_not_fit_the_cache_together_give_the_same_bits(isa, symmetric):
+    generator = torch.Generator().manual_seed(0)
+    acts, deltas = ([torch.randn(384, 960, generator=generator, dtype=torch.float64) for _ in range(8)] for _ in "ad")
+    right = [] if symmetric else [[t.flip(0).contiguous() for t in part] for part in (acts, deltas)]
+    K = ops.gram_ntk(acts, deltas, *right, bias=[0.5] * 8)  # 47 MB of panels, 16 MB for 128 rows
+    few = [[t[:128] for t in part] for part in (acts, deltas, *right)]
+    assert torch.equal(K[:128, :128], ops.gram_ntk(*few, bias=[0.5] * 8))
+    torch.testing.assert_close(K, reference.gram_ntk(acts, deltas, *right, bias=[0.5] * 8))
+    if symmetric:
+        assert torch.equal(K, K.mT)
+
+
 def test_one_thread_and_two_give_the_same_bits(isa, generator):
     acts = [factor(generator, (150, 300), torch.float32, 0.5) for _ in range(2)]
     before = torch.get_num_threads()
