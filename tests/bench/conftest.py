@@ -26,7 +26,7 @@ if x[0, 0] == -2:
 if x[0, 0] == -3:
     print("hello", flush=True)
     sys.exit()
-np.save(folder / "result.npy", (first["depth"] + 1) * x @ x.T)
+np.save(folder / "result.npy", (first["depth"] + 1) * x @ x.T + (first["b_std"] or 0))
 failed = {"quick": "AttributeError: not here"} if x[0, 0] == -4 else {}
 print(json.dumps({"versions": {"fake": "1.0"}, "implementation": "fake", "failed": failed}), flush=True)
 for count, line in enumerate(sys.stdin):

@@ -49,6 +49,7 @@ def test_names_are_distinct_and_rows_have_their_thresholds():
     asked = {case.name: (case.at_least, case.aim) for case in CASES if case.at_least is not None}
     assert asked == {
         "infinite-f64": (25, 40),
+        "infinite-biases-f64": (20, 35),
         "sweep-f64": (1.3, 1.1),
         "gram-f32": (3.5, 5),
         "gram-f64": (3, 5),
@@ -142,6 +143,7 @@ def test_cases_of_neural_tangents_say_what_to_compute(case):
     job = small.prepare(small)
     assert job.request.depth == small.shape.depth
     assert job.request.arrays["x"].shape == (small.shape.n, small.shape.d)
+    assert (job.request.w_std, job.request.b_std) == ((1.5, 0.3) if "biases" in case.name else (None, None))
     assert job.ours().dtype == job.request.arrays["x"].dtype == case.dtype
     if job.request.kind == "empirical":
         assert len(job.request.arrays) == small.shape.depth + 2

@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,11 @@ def test_peer_process_answers_and_ends(fake):
         assert folder.is_dir()
     assert process.poll() is not None
     assert not folder.exists()
+
+
+def test_a_peer_hears_of_biases(fake):
+    with PeerProcess(sys.executable, replace(request_of(2.0), w_std=1.5, b_std=0.25), 1, fake) as peer:
+        assert torch.equal(peer.result(), torch.full((2, 2), 24.25, dtype=torch.float64))
 
 
 @pytest.mark.parametrize(

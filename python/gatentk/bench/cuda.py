@@ -134,6 +134,7 @@ OTHER_PEERS = {
 LEFT_OUT = (
     "empirical-f64",  # neural-tangents; its layerwise twin stays
     "spectrum-f64",  # computed on the CPU
+    "infinite-biases-f64",  # as kernels with biases are
     "relu-inference-exact-f32",  # a device does not look for zeros
     "relu-inference-low-rank-f32",
     "plan-building",  # nor need plans

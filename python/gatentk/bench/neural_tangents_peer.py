@@ -1,9 +1,10 @@
 """neural-tangents on the other side of a pipe; run by the interpreter of an environment that has it.
 
-One JSON object a line. In, first: {"kind", "folder", "depth", "threads"}, samples and weights as .npy files in the
-folder. Out: {"versions", "implementation", "failed"} after compilation and a warm-up, whose result is saved as
-result.npy in the folder; "failed" has the faster implementations that do not run here, with their errors. Then for
-every {"command": "time"} one {"seconds"}. A failure is answered by {"error"}. The end of the input ends the program.
+One JSON object a line. In, first: {"kind", "folder", "depth", "threads", "w_std", "b_std"}, samples and weights as .npy
+files in the folder. Out: {"versions", "implementation", "failed"} after compilation and a warm-up, whose result is
+saved as result.npy in the folder; "failed" has the faster implementations that do not run here, with their errors.
+Then for every {"command": "time"} one {"seconds"}. A failure is answered by {"error"}. The end of the input ends the
+program.
 
     neural-tangents==0.6.5 jax==0.4.28 jaxlib==0.4.28 tf2jax==0.3.5 "numpy<2" "scipy<1.13"
 
@@ -38,17 +39,18 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("neural-tangents", "jax", "jaxlib", "numpy")}
 
 
-def dense_chain(d: int, depth: int, width: int) -> Any:
-    """Init, apply and kernel functions of the network of `gatentk.nn.MLP`, with its scales."""
+def dense_chain(d: int, depth: int, width: int, w_std: float | None = None, b_std: float | None = None) -> Any:
+    """Init, apply and kernel functions of a network: that of `gatentk.nn.MLP`, with its scales, without a w_std."""
     from neural_tangents import stax
 
     def dense(outputs: int, scale: float) -> Any:
-        return stax.Dense(outputs, W_std=scale, b_std=None, parameterization="ntk")
+        return stax.Dense(outputs, W_std=scale, b_std=b_std, parameterization="ntk")
 
     # stax divides the first layer by sqrt(d) too, which W_std = sqrt(d) undoes.
-    layers = [dense(width if depth else 1, d**0.5)]
+    first, others = (d**0.5, 2**0.5) if w_std is None else (w_std, w_std)
+    layers = [dense(width if depth else 1, first)]
     for layer in range(depth):
-        layers += [stax.Relu(), dense(width if layer < depth - 1 else 1, 2**0.5)]
+        layers += [stax.Relu(), dense(width if layer < depth - 1 else 1, others)]
     return stax.serial(*layers)
 
 
@@ -56,7 +58,7 @@ def infinite(request: Mapping[str, Any], x: Any) -> dict[str, Run]:
     """Infinite width: the closed form, compiled."""
     import jax
 
-    _, _, kernel = dense_chain(x.shape[-1], request["depth"], 1)
+    _, _, kernel = dense_chain(x.shape[-1], request["depth"], 1, request["w_std"], request["b_std"])
     compiled = jax.jit(lambda samples: kernel(samples, None, "ntk"))
     return {"closed form": lambda: compiled(x)}
 

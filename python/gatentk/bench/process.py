@@ -33,11 +33,14 @@ class Request:
         kind: "infinite" or "empirical".
         arrays: float32 or float64, "x" and for "empirical" "weight0" to "weight<depth>".
         depth: hidden layers.
+        w_std, b_std: of all layers of an infinite network; None for those of `gatentk.nn.MLP`.
     """
 
     kind: str
     arrays: Mapping[str, Tensor]
     depth: int
+    w_std: float | None = None
+    b_std: float | None = None
 
 
 class PeerProcess:
@@ -67,8 +70,8 @@ class PeerProcess:
             self._process = self._start(script)
             for name, tensor in request.arrays.items():
                 np.save(Path(self._folder.name) / f"{name}.npy", tensor.detach().numpy())
-            about = {"kind": request.kind, "folder": self._folder.name, "depth": request.depth, "threads": threads}
-            answer = self._ask(about)
+            about = {name: getattr(request, name) for name in ("kind", "depth", "w_std", "b_std")}
+            answer = self._ask({**about, "folder": self._folder.name, "threads": threads})
             self.name, self.versions = str(answer["implementation"]), dict(answer["versions"])
             self.failed: dict[str, str] = dict(answer["failed"])
         except BaseException:

@@ -17,10 +17,11 @@ from gatentk.bench.process import Request
 # Operations per pair and layer, mean over ten layers: two multiply-adds for each degree of the two polynomials of
 # csrc/include/gatentk/arc_polynomials.hpp and ten around them; a square root counts as one.
 LAYER_OPERATIONS = {torch.float64: 58, torch.float32: 30}
+BIAS_OPERATIONS = 13  # what a bias adds to them
 
 
-def _infinite_work(case: Case) -> Work:
-    n, pair = case.shape.n, 2 * case.shape.d + case.shape.depth * LAYER_OPERATIONS[case.dtype]
+def _infinite_work(case: Case, layer: int) -> Work:
+    n, pair = case.shape.n, 2 * case.shape.d + case.shape.depth * layer
     return Work(n**2 * pair, n * (n + 1) / 2 * pair, case.dtype.itemsize * n * (n + case.shape.d))
 
 
@@ -28,11 +29,20 @@ def _infinite(case: Case, samples: Callable[[Case], Tensor]) -> Job:
     x = samples(case)
     job = Job(
         ours=lambda: tensor(ntk.infinite(x, depth=case.shape.depth, dtype=case.dtype)),
-        work=_infinite_work(case),
+        work=_infinite_work(case, LAYER_OPERATIONS[case.dtype]),
     )
     if case.device == "cuda":
         return replace(job, peers={"arc cosines": lambda: torch_peers.arc_cosines(x, case.shape.depth)})
     return replace(job, request=Request("infinite", {"x": x}, case.shape.depth))
+
+
+def _with_biases(case: Case, w_std: float, b_std: float) -> Job:
+    x, depth = gaussian_samples(case), case.shape.depth
+    return Job(
+        ours=lambda: tensor(ntk.infinite(x, depth=depth, dtype=case.dtype, w_std=w_std, b_std=b_std)),
+        work=_infinite_work(case, LAYER_OPERATIONS[case.dtype] + BIAS_OPERATIONS),
+        request=Request("infinite", {"x": x}, depth, w_std, b_std),
+    )
 
 
 def _pixel_samples(case: Case) -> Tensor:
@@ -50,7 +60,7 @@ def _sweep(case: Case) -> Job:
 
     return Job(
         ours=lambda: tensor(ntk.infinite_sweep(x, depths=range(depth + 1), dtype=case.dtype)),
-        work=_infinite_work(case),
+        work=_infinite_work(case, LAYER_OPERATIONS[case.dtype]),
         peers={"single depth and fill": single_and_fill},
         comparable=lambda kernels: kernels[-1],
     )
@@ -81,6 +91,18 @@ CASES = (
         quick=Shape(n=150, d=5, depth=3),
         dtype=torch.float32,
         prepare=partial(_infinite, samples=gaussian_samples),
+    ),
+    Case(
+        name="infinite-biases-f64",
+        family="infinite_ntk",
+        ours="ntk.infinite with biases, Gaussian data",
+        peer=_NEURAL_TANGENTS,
+        shape=Shape(n=2000, d=5, depth=10),
+        quick=Shape(n=150, d=5, depth=3),
+        dtype=torch.float64,
+        prepare=partial(_with_biases, w_std=1.5, b_std=0.3),
+        at_least=20,
+        aim=35,
     ),
     Case(
         name="infinite-pixels-f64",
