@@ -152,6 +152,14 @@ class BalancedRows:
             return None
         return [torch.full_like(peak, -exponent, dtype=torch.int32) for peak in peaks]
 
+    def norms(self) -> list[Tensor]:
+        """Norms (..., n) of the rows of both sides as they were, 0 of those that are all zero."""
+        sides = [self.x] if self.z is None else [self.x, self.z]
+        found = [side.norm(dim=-1) for side in sides]
+        if self._powers is not None:
+            found = [times_power_of_two(norm, -power) for norm, power in zip(found, self._powers, strict=True)]
+        return [norm.masked_fill(zero, 0) for norm, zero in zip(found, self._zero, strict=True)]
+
     def check_angles(self) -> None:
         """Refuse rows of zeros, which have no angle."""
         for name, zero in zip("xz", self._zero, strict=False):

@@ -54,13 +54,13 @@ def moments(activation, slope):
 
 
 class Pair:
-    """The kernels of two rows at every depth, layer by layer."""
+    """The kernels of two rows at every depth, layer by layer, from their products x.x, x.z and z.z."""
 
-    def __init__(self, x, z, activation, w_std, b_std, slope=None):
-        first, self.weight, self.bias = variances(activation, len(x), w_std, b_std, slope)
+    def __init__(self, products, features, activation, w_std, b_std, slope=None):
+        first, self.weight, self.bias = variances(activation, features, w_std, b_std, slope)
         self.moments = moments(activation, slope)
-        self.p, self.r = (first * exact.dot(side, side) + self.bias for side in (x, z))
-        self.c = self.kernel = first * exact.dot(x, z) + self.bias
+        self.p, self.c, self.r = (first * product + self.bias for product in products)
+        self.kernel = self.c
         # Rounding of 100 digits must not make a cosine of more than 1.
         self.p, self.r, self.c, self.kernel = (mp.mpf(value) for value in (self.p, self.r, self.c, self.kernel))
 
@@ -89,7 +89,13 @@ def kernels(x, z, depths, activation, w_std, b_std, slope=None):
 def _kernels(x, z, depths, activation, w_std, b_std, slope):
     if activation == "leaky_relu" and slope is None:
         slope = 0.01
-    pair = Pair(x, z, activation, w_std, b_std, slope)
+    products = exact.dot(x, x), exact.dot(x, z), exact.dot(z, z)
+    return at_depths(products, len(x), depths, activation, w_std, b_std, slope)
+
+
+def at_depths(products, features, depths, activation, w_std, b_std, slope=None):
+    """{depth: (NTK, NNGP)} of two rows with these products."""
+    pair = Pair(products, features, activation, w_std, b_std, slope)
     found = {}
     for depth in range(max(depths) + 1):
         if depth:

@@ -205,7 +205,7 @@ def test_strided_transposed_and_requires_grad_samples_work(isa):
     strided, part = x.requires_grad_()[::2, ::3], x[:, 1:5]
     result = infinite(strided, part, depth=2)
     assert torch.equal(result, expected)
-    assert not result.requires_grad
+    assert result.requires_grad
     transposed = samples(4, 12).T
     assert torch.equal(infinite(transposed, depth=2), infinite(transposed.contiguous(), depth=2))
     repeated = samples(1, 4).expand(3, 4)

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from gatentk import ops
 from gatentk.checks import like_input
 from gatentk.gates import GateNetwork
+from gatentk.ntk import attached
+from gatentk.ntk.attached import Asked
 from gatentk.ntk.gate_kinds import DEFAULT
-from gatentk.ntk.networks import chosen_network
-from gatentk.ntk.samples import Samples, check_depth
+from gatentk.ntk.samples import check_depth
 
 
 def infinite(
@@ -24,8 +25,8 @@ def infinite(
     dtype: torch.dtype | str = torch.float64,
     *,
     kernel: str = "ntk",
-    w_std: float | None = None,
-    b_std: float | None = None,
+    w_std: float | Tensor | None = None,
+    b_std: float | Tensor | None = None,
     slope: float | None = None,
     gates: str | GateNetwork = DEFAULT,
 ) -> Any:
@@ -49,6 +50,12 @@ def infinite(
 
     With a center, theta_0 is the angle between x - center and z - center; x.z stays that of the samples.
 
+    K has a graph if x, z, w_std or b_std asks for gradients, and then first derivatives by them, in float64, by a pass
+    backward over tiles of pairs. Kernels of ReLU and its kind have kinks: where two different rows are parallel (or
+    opposite) the gradient is the mean of those on both sides, and at an angle theta from there a share of the order of
+    eps / theta of it is rounding; by a row of zeros it is 0 where no bias makes the kernel smooth. By a b_std of 0 it
+    is 0. Along the diagonal of a square kernel, which is smooth, it is exact.
+
     Args:
         x: samples (..., n, d), float32 or float64, tensor or numpy array. The kernel of a zero row is 0, or what biases
             make of it.
@@ -60,13 +67,13 @@ def infinite(
         dtype: in which K is computed and returned, torch.float64 or torch.float32 (or their names).
         kernel: "ntk", or "nngp" for the covariance of outputs of networks as they are drawn (not for "grelu").
         w_std, b_std: standard deviations of weights (positive) and of biases, both or one (a b_std alone: w_std =
-            sqrt(2); a w_std alone: b_std = 0); not for "grelu".
+            sqrt(2); a w_std alone: b_std = 0), numbers or float tensors without dimensions; not for "grelu".
         slope: of "leaky_relu" below 0, 0.01 if left out.
         gates: of "grelu": "paper", "deep", "shallow", or a GateNetwork, whose kind and center are taken, and neither
             its width nor its depth.
 
     Returns:
-        (..., n, n_z) of `dtype`, numpy unless `x` is a tensor.
+        (..., n, n_z) of `dtype`, numpy unless `x` is a tensor or the result has a graph.
 
     Raises:
         TypeError, ValueError: empty, non-finite or integer samples, different d, a negative depth; samples so large
@@ -74,7 +81,7 @@ def infinite(
             center; more than 4,096 layers with biases or of erf and gelu; deviations that are not numbers, or not
             positive.
         NotImplementedError: CUDA tensors, for kernels that only the CPU has: all of "leaky_relu", "abs", "erf" and
-            "gelu", and the NNGP of "relu" and its NTK with biases.
+            "gelu", and the NNGP of "relu" and its NTK with biases; second derivatives, and tangents (forward mode).
 
     >>> import torch
     >>> import gatentk as gt
@@ -90,25 +97,15 @@ def infinite(
     >>> gt.ntk.infinite(x, depth=2, activation="erf", kernel="nngp", w_std=1.5, b_std=0.1)
     tensor([[1.0993, 0.0267],
             [0.0267, 1.0993]], dtype=torch.float64)
+    >>> w_std = torch.tensor(1.5, requires_grad=True)
+    >>> gt.ntk.infinite(x, depth=1, w_std=w_std).sum().backward()
+    >>> w_std.grad
+    tensor(15.6486)
     """
-    network = chosen_network(kernel, activation, w_std, b_std, slope)
     depth = check_depth("depth", depth)
-    samples = Samples(x, z, activation, [depth], dtype, gates)
-    if network is not None:
-        if components:
-            raise ValueError(
-                "components: expected False with kernel, w_std or b_std and for activations other than relu, linear "
-                "and grelu, got True"
-            )
-        return like_input(network.kernels(samples, [depth])[0], x)
-    if not components:
-        return like_input(samples.kernels([depth])[0], x)
-    quantity = samples.activation.components
-    if quantity is not None and depth > 0:
-        return like_input(samples.rows.restore(ops.infinite_ntk(samples.x, samples.z, [depth], quantity)), x)
-    layers = samples.activation.trained(depth)
-    one = samples.kernels([depth])[0] / layers
-    return like_input(one.expand(layers, *one.shape).clone(), x)
+    asked = Asked((depth,), activation, dtype, kernel, slope, gates, components)
+    found = attached.kernels(x, z, w_std, b_std, asked)
+    return _as_given(found if components else found[0], x)
 
 
 def infinite_sweep(
@@ -119,8 +116,8 @@ def infinite_sweep(
     dtype: torch.dtype | str = torch.float64,
     *,
     kernel: str = "ntk",
-    w_std: float | None = None,
-    b_std: float | None = None,
+    w_std: float | Tensor | None = None,
+    b_std: float | Tensor | None = None,
     slope: float | None = None,
     gates: str | GateNetwork = DEFAULT,
 ) -> Any:
@@ -131,7 +128,7 @@ def infinite_sweep(
         depths: numbers of hidden layers, in any order.
 
     Returns:
-        (len(depths), ..., n, n_z) of `dtype`, numpy unless `x` is a tensor.
+        (len(depths), ..., n, n_z) of `dtype`, numpy unless `x` is a tensor or the result has a graph.
 
     Raises:
         TypeError, ValueError: as `infinite`; no depth at all.
@@ -142,9 +139,12 @@ def infinite_sweep(
     >>> [round(float(K[0, 1] / K[0, 0]), 3) for K in kernels]
     [0.159, 0.316, 0.272]
     """
-    network = chosen_network(kernel, activation, w_std, b_std, slope)
-    wanted = [check_depth("depths", depth) for depth in depths]
+    wanted = tuple(check_depth("depths", depth) for depth in depths)
     if not wanted:
         raise ValueError("depths: expected at least one depth")
-    samples = Samples(x, z, activation, wanted, dtype, gates)
-    return like_input(samples.kernels(wanted) if network is None else network.kernels(samples, wanted), x)
+    return _as_given(attached.kernels(x, z, w_std, b_std, Asked(wanted, activation, dtype, kernel, slope, gates)), x)
+
+
+def _as_given(kernels: Tensor, x: Any) -> Any:
+    """A tensor if x is one, or if it has a graph, which no array has."""
+    return kernels if kernels.requires_grad else like_input(kernels, x)

@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from gatentk import ops
 from gatentk.activations import ACTIVATIONS, Activation
-from gatentk.checks import check_choice, describe
+from gatentk.checks import FLOATS, check_choice, describe
 from gatentk.ntk.samples import Samples
 from gatentk.ops.infinite import LARGEST_NETWORK_DEPTH
 
@@ -75,17 +76,10 @@ class Network:
         return kernels
 
     def _of_linear(self, samples: Samples, depths: list[int], first: float, weight: float, bias: float) -> Tensor:
-        """a x.z + c: covariances a <- weight a, c <- weight c + bias, and their sums over the layers."""
+        """a x.z + c."""
         gram = samples.rows.restore(samples.gram())
-        covariance, kernel = (first, bias), (first, bias)
-        wanted, found = set(depths), {}
-        for depth in range(depths[-1] + 1):
-            if depth:
-                covariance = weight * covariance[0], weight * covariance[1] + bias
-                kernel = covariance[0] + weight * kernel[0], covariance[1] + weight * kernel[1]
-            if depth in wanted:
-                found[depth] = covariance if self.nngp else kernel
-        return torch.stack([found[depth][0] * gram + found[depth][1] for depth in depths])
+        found = linear_coefficients(depths, first, weight, bias, self.nngp)
+        return torch.stack([factor * gram + added for factor, added in found])
 
     def _of_plain_relu(self, samples: Samples, depths: list[int], first: float, weight: float) -> Tensor:
         """Without biases [S]'s kernel times a power of weight / 2."""
@@ -103,7 +97,7 @@ class Network:
         assert quantity is not None
         options = dict(zip(("first", "weight", "bias"), variances, strict=True), slope=self.slope or 0.0)
         name = f"{quantity}_nngp" if self.nngp else quantity
-        if self._is_homogeneous:
+        if self.is_homogeneous:
             return samples.rows.restore(ops.infinite_network(samples.x, samples.z, depths, name, **options))
         low, high = _FLOAT32_SQUARES
         narrow = self.slope is not None and bool(((squares == 0) | (squares >= low) & (squares <= high)).all())
@@ -113,12 +107,12 @@ class Network:
         return kernels.to(samples.dtype)
 
     @property
-    def _is_homogeneous(self) -> bool:
+    def is_homogeneous(self) -> bool:
         """Whether K(a x, b z) = a b K(x, z), a, b > 0."""
         return self.b_std == 0 and (self.slope is not None or self.activation.name == "linear")
 
     def _check_depth(self, depth: int) -> None:
-        if depth > LARGEST_NETWORK_DEPTH and not self._is_homogeneous:
+        if depth > LARGEST_NETWORK_DEPTH and not self.is_homogeneous:
             raise ValueError(
                 f"depth: expected at most {LARGEST_NETWORK_DEPTH:,} hidden layers with biases and of erf and gelu, got "
                 f"{depth}"
@@ -130,7 +124,7 @@ class Network:
         if not positive.numel():
             return
         smallest, largest = (float(value) for value in torch.aminmax(positive))
-        if not self._is_homogeneous and not largest * self.variances(features)[0] <= LARGEST_SQUARE:
+        if not self.is_homogeneous and not largest * self.variances(features)[0] <= LARGEST_SQUARE:
             raise ValueError(f"x: squared norms are too large for biases, erf and gelu in {dtype}; rescale the samples")
         if not math.isfinite(largest):  # balanced rows say so, and with them that rows are small
             return
@@ -165,6 +159,28 @@ class Network:
         half, turn = 0.5 - math.atan2(math.sqrt(rest), variance) / (2 * math.pi), 0.5 / (math.pi * math.sqrt(rest))
         mean = variance * (half + 2 * turn * variance / one)
         return mean, half + turn * variance * (2 / one + 1 / rest)
+
+
+_Number = TypeVar("_Number", float, Tensor)
+
+
+def linear_coefficients(
+    depths: Sequence[int], first: _Number, weight: _Number, bias: _Number, nngp: bool
+) -> list[tuple[_Number, _Number]]:
+    """a and c of a x.z + c at each depth: of covariances a <- weight a, c <- weight c + bias, of NTKs their sums.
+
+    >>> linear_coefficients([0, 1], 1.0, 2.0, 0.5, nngp=False)
+    [(1.0, 0.5), (4.0, 2.5)]
+    """
+    covariance, kernel = (first, bias), (first, bias)
+    wanted, found = set(depths), {}
+    for depth in range(max(depths) + 1):
+        if depth:
+            covariance = weight * covariance[0], weight * covariance[1] + bias
+            kernel = covariance[0] + weight * kernel[0], covariance[1] + weight * kernel[1]
+        if depth in wanted:
+            found[depth] = covariance if nngp else kernel
+    return [found[depth] for depth in depths]
 
 
 def chosen_network(kernel: object, activation: str, w_std: object, b_std: object, slope: object) -> Network | None:
@@ -205,6 +221,8 @@ def _deviations(w_std: object, b_std: object) -> tuple[float, float] | None:
 
 
 def _number(name: str, value: object, smallest: float) -> float:
+    if name != "slope" and isinstance(value, Tensor) and value.dim() == 0 and value.dtype in FLOATS:
+        value = value.item()
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}: expected a number, got {describe(value)}")
     number = float(value)

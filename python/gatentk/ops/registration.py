@@ -55,7 +55,7 @@ def register(
     casting = {} if autocast is None else {device: under_autocast(op, autocast, device) for device in DEVICES}
     for device, run in casting.items():
         LIBRARY.impl(name, run, DEVICES[device])
-    LIBRARY.impl(name, _by_func_vmap(op), "Batched")
+    LIBRARY.impl(name, by_func_vmap(op), "Batched")
     if differentiable is None:
         torch.library.register_vmap(f"gatentk::{name}", sliced(op), lib=LIBRARY)
     else:
@@ -203,18 +203,23 @@ _FIRST_VMAP: Any = torch._C._parse_dispatch_key("Batched")
 _LEVELS = range(63, 0, -1)
 
 
-def _by_func_vmap(op: Any) -> Implementation:
+def in_first_vmap(value: Tensor) -> bool:
+    """Whether torch's first vmap has put a batch dimension on a tensor."""
+    has: bool = torch._C._dispatch_keys(value).has(_FIRST_VMAP)
+    return has
+
+
+def by_func_vmap(op: Any) -> Callable[..., Any]:
     """The rule for torch's first vmap, which `is_grads_batched` and `jacobian(vectorize=True)` run: by the new one."""
 
-    def rule(*arguments: Any) -> Tensor:
+    def rule(*arguments: Any) -> Any:
         values, spec = pytree.tree_flatten(list(arguments))
-        batched = [v for v in values if isinstance(v, Tensor) and torch._C._dispatch_keys(v).has(_FIRST_VMAP)]
+        batched = [v for v in values if isinstance(v, Tensor) and in_first_vmap(v)]
         level = next(level for level in _LEVELS if any(_has_level(value, level) for value in batched))
         dims = tuple(0 if any(v is b for b in batched) and _has_level(v, level) else None for v in values)
         whole = [v if dim is None else _batch_first(v, level) for v, dim in zip(values, dims, strict=True)]
         out = torch.func.vmap(lambda *leaves: op(*pytree.tree_unflatten(leaves, spec)), dims)(*whole)
-        result: Tensor = torch._add_batch_dim(out, 0, level)
-        return result
+        return pytree.tree_map(lambda value: torch._add_batch_dim(value, 0, level), out)
 
     return rule
 

@@ -1,0 +1,214 @@
+"""Second moments of what activations make of two normal numbers, and their derivatives by variances and covariance.
+
+Of u and v with variances p, r and covariance c these are E[f(u) f(v)] and E[f'(u) f'(v)], which is the derivative of
+the first by c (Price 1958). By p it is E[f''(u) f(v)] / 2. For GELU, whose f'' is a bell times a polynomial, these are
+moments of normal numbers whose variances the bells shrink; ReLU and its kind are homogeneous, which gives derivatives
+by p from those by c.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+# Kinks lie where samples are parallel: below this sine of their angle it is rounding, and they count as parallel.
+SMALLEST_SINE = 4 * torch.finfo(torch.float64).eps
+
+# sqrt((1 + p)(1 + r)) from which GELU's 1 - cos is computed from what ReLU's lacks, which is then the most of it.
+_LARGE = 4.0
+
+
+class OfOne(NamedTuple):
+    """Of one normal number of variance p.
+
+    Attributes:
+        variance: p.
+        mean: E[f(u)^2].
+        rise: its derivative by p.
+        deficit: by how much `mean` falls short of what it is for large p: 1 for erf, p / 2 for GELU, in units of 1 and
+            (1 + p) / 2; 0 where it is not needed.
+    """
+
+    variance: Tensor
+    mean: Tensor
+    rise: Tensor
+    deficit: Tensor
+
+
+class OfPair(NamedTuple):
+    """Of two normal numbers.
+
+    Attributes:
+        mean: E[f(u) f(v)].
+        slope: E[f'(u) f'(v)], the derivative of `mean` by c.
+        mean_p, mean_r: derivatives of `mean` by the variances.
+        slope_c, slope_p, slope_r: derivatives of `slope` by covariance and variances.
+        eps: 1 - mean / sqrt(E[f(u)^2] E[f(v)^2]).
+    """
+
+    mean: Tensor
+    slope: Tensor
+    mean_p: Tensor
+    mean_r: Tensor
+    slope_c: Tensor
+    slope_p: Tensor
+    slope_r: Tensor
+    eps: Tensor
+
+
+class Moments(Protocol):
+    """An activation's."""
+
+    def of_one(self, p: Tensor) -> OfOne:
+        """Of each variance."""
+
+    def of_pair(self, x: OfOne, z: OfOne, eps: Tensor, theta: Tensor) -> OfPair:
+        """Of variances that broadcast to the shape of the angles theta, eps = 1 - cos theta."""
+
+
+@dataclass(frozen=True)
+class PiecewiseLinear:
+    """max(u, 0) + slope min(u, 0) (Cho & Saul 2009).
+
+    Where two samples are parallel E[f'(u) f'(v)] has a kink, at which its derivatives are 0 here: the mean of those on
+    both sides, and right along the diagonal of a kernel, whose two arguments move together.
+
+    >>> one = torch.ones(1, dtype=torch.float64)
+    >>> relu = PiecewiseLinear(0.0)
+    >>> pair = relu.of_pair(relu.of_one(one), relu.of_one(one), one, one * math.pi / 2)
+    >>> print(f"{float(pair.mean):.4f} {float(pair.slope):.4f}")
+    0.1592 0.2500
+    """
+
+    slope: float
+
+    def of_one(self, p: Tensor) -> OfOne:
+        """Of each variance."""
+        share = (1 + self.slope * self.slope) / 2
+        return OfOne(p, share * p, torch.full_like(p, share), torch.zeros_like(p))
+
+    def of_pair(self, x: OfOne, z: OfOne, eps: Tensor, theta: Tensor) -> OfPair:
+        """Of variances that broadcast to the shape of the angles."""
+        bend = (1 - self.slope) ** 2 / 2
+        share = bend + self.slope
+        root = x.variance.sqrt() * z.variance.sqrt()
+        sine, cosine = theta.sin(), 1 - eps
+        parallel = sine <= SMALLEST_SINE
+        slope_c = (bend / math.pi) / (root * sine.masked_fill(parallel, math.inf))
+        drop = (sine - theta * cosine) / math.pi
+        by_own = root * sine * (bend / (2 * math.pi))
+        turned = slope_c * root * cosine * -0.5
+        return OfPair(
+            mean=root * (share * cosine + bend * drop),
+            slope=share - (bend / math.pi) * theta,
+            mean_p=by_own / x.variance,
+            mean_r=by_own / z.variance,
+            slope_c=slope_c,
+            slope_p=turned / x.variance,
+            slope_r=turned / z.variance,
+            eps=(eps - (bend / share) * drop).clamp(min=0),
+        )
+
+
+class Erf:
+    """erf(u) (Williams 1997)."""
+
+    def of_one(self, p: Tensor) -> OfOne:
+        """Of each variance."""
+        root = (1 + 4 * p).sqrt()
+        mean, deficit = torch.atan2(2 * p, root), torch.atan2(root, 2 * p)
+        return OfOne(p, 2 / math.pi * mean, 4 / math.pi / (root * (1 + 2 * p)), 2 / math.pi * deficit)
+
+    def of_pair(self, x: OfOne, z: OfOne, eps: Tensor, theta: Tensor) -> OfPair:
+        """Of variances that broadcast to the shape of the angles."""
+        one, other = 1 + 2 * x.variance, 1 + 2 * z.variance
+        square = x.variance * z.variance
+        c = square.sqrt() * (1 - eps)
+        rest = 1 + 2 * (x.variance + z.variance) + 4 * square * eps * (2 - eps)
+        inverse = rest.rsqrt()
+        root, cube = rest * inverse, inverse / rest
+        mean = 2 / math.pi * torch.atan2(2 * c, root)
+        by_own = -4 / math.pi * c * inverse
+        near = _relative(2 / math.pi * torch.atan2(root, 2 * c), x, z, 1.0)
+        return OfPair(
+            mean=mean,
+            slope=4 / math.pi * inverse,
+            mean_p=by_own / one,
+            mean_r=by_own / other,
+            slope_c=16 / math.pi * c * cube,
+            slope_p=-4 / math.pi * other * cube,
+            slope_r=-4 / math.pi * one * cube,
+            eps=_either(2 * c > root, near, mean, x, z),
+        )
+
+
+class Gelu:
+    """u Phi(u), Phi the distribution function of a normal number (Tsuchida et al. 2021)."""
+
+    def of_one(self, p: Tensor) -> OfOne:
+        """Of each variance."""
+        one, square = 1 + p, 1 + 2 * p
+        root = square.sqrt()
+        theta = torch.atan2(root, p)
+        both, turn = 0.5 - theta / (2 * math.pi), 0.5 / (math.pi * root)
+        relu = square / (one * (one + p)) - _drop(theta, root / one, p / one)
+        deficit = relu + 2 * turn * (1 + 2 * p / one) / one
+        mean = p * both + turn * p * p * 2 / one
+        # E[f'^2] + E[f'' f]
+        slope = both + turn * p * (2 / one + 1 / square)
+        bent = turn * ((1 + 1 / one) * p / one - (p / one) ** 2 * (1 + one / square))
+        return OfOne(p, mean, slope + bent, deficit)
+
+    def of_pair(self, x: OfOne, z: OfOne, eps: Tensor, theta: Tensor) -> OfPair:
+        """Of variances that broadcast to the shape of the angles."""
+        p, r = x.variance, z.variance
+        one, other = 1 + p, 1 + r
+        square = p * r
+        c, wedge = square.sqrt() * (1 - eps), square * eps * (2 - eps)
+        rest = 1 + p + r + wedge
+        inverse = rest.rsqrt()
+        root, turn = rest * inverse, inverse / (2 * math.pi)
+        angle = torch.atan2(root, c)
+        both = 0.5 - angle / (2 * math.pi)
+        of_x, of_z = one / rest, other / rest  # 1 - variance of v, u under the bells of both
+        left, right = c / one, c / other
+        mean = c * both + turn * (wedge + c * left + c * right)
+        size = (one * other).sqrt()
+        smooth = 2 * turn * (1 + (p + wedge) / other + (r + wedge) / one) / size
+        relu = rest / (size * (size + c)) - _drop(angle, root / size, c / size)
+        return OfPair(
+            mean=mean,
+            slope=both + turn * (left + right + c / rest),
+            mean_p=turn / 2 * ((1 + 1 / one) * (r + wedge) / one - left * left * (1 + of_x)),
+            mean_r=turn / 2 * ((1 + 1 / other) * (p + wedge) / other - right * right * (1 + of_z)),
+            slope_c=turn * ((1 + of_x) * (1 + of_z) + 2 * (c / rest) ** 2),
+            slope_p=-turn / 2 * left * ((1 + 3 / one) * (1 + of_x) + left * left * of_x * (1 + 3 * of_x)),
+            slope_r=-turn / 2 * right * ((1 + 3 / other) * (1 + of_z) + right * right * of_z * (1 + 3 * of_z)),
+            eps=_either((size > _LARGE) & (c > 0), _relative(relu + smooth, x, z, size / 2), mean, x, z),
+        )
+
+
+def _drop(theta: Tensor, sine: Tensor, cosine: Tensor) -> Tensor:
+    return (sine - theta * cosine) / math.pi
+
+
+def _inverse(x: OfOne, z: OfOne) -> Tensor:
+    """1 / sqrt(E[f(u)^2] E[f(v)^2]); 0 where one of them is 0."""
+    sides = [torch.where(side.mean > 0, side.mean, math.inf).rsqrt() for side in (x, z)]
+    return sides[0] * sides[1]
+
+
+def _relative(deficit: Tensor, x: OfOne, z: OfOne, unit: Tensor | float) -> Tensor:
+    """1 - (1 - deficit) / sqrt((1 - d_x)(1 - d_z)) without differences of numbers near 1, `unit` that of deficits."""
+    inverse = unit * _inverse(x, z)
+    mean = (x.deficit + z.deficit - x.deficit * z.deficit) * inverse / (inverse + 1)
+    return (deficit - mean) * inverse
+
+
+def _either(near: Tensor, relative: Tensor, mean: Tensor, x: OfOne, z: OfOne) -> Tensor:
+    """1 - cos behind the activation, by its deficit where that is small."""
+    return torch.where(near, relative, 1 - mean * _inverse(x, z)).clamp(0, 2)
