@@ -50,8 +50,30 @@ def test_the_smallest_eigenvalue_is_a_bound_unless_asked_for():
     assert s.resolved
     assert s.lmin == pytest.approx(1, rel=1e-6)
     assert s.condition == pytest.approx(100, rel=1e-6)
-    with pytest.raises(gt.UnresolvedSpectrumError, match="K: lambda_min"):
-        gt.condition_number(hidden(K))
+
+
+def test_the_condition_number_of_an_operator_needs_its_smallest_eigenvalue():
+    assert gt.condition_number(hidden(with_eigenvalues(DECAYING))) == pytest.approx(100, rel=1e-6)
+    values = np.concatenate([[1.0], np.full(300, 1e-3), np.zeros(300)])
+    with pytest.raises(gt.UnresolvedSpectrumError, match=r"K: lambda_min = .* is not above the noise floor"):
+        gt.condition_number(hidden(with_eigenvalues(values)))
+
+
+def test_a_smallest_eigenvalue_that_was_not_found_is_no_noise(monkeypatch):
+    search = operators.largest_eigenvalue
+    monkeypatch.setattr(operators, "largest_eigenvalue", lambda *a: search(*a) if len(a) == 3 else (None, a[1]))
+    with pytest.raises(gt.UnresolvedSpectrumError, match="K: Lanczos did not converge to lambda_min, which is at most"):
+        gt.condition_number(hidden(with_eigenvalues(DECAYING)))
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e-300, 1e-320])
+@pytest.mark.filterwarnings("error")
+def test_operators_of_any_size(scale):
+    K = with_eigenvalues(np.linspace(0.5, 2, 100)).numpy() * scale
+    s = gt.spectrum(hidden(K), top=1)
+    assert s.top[0] == s.lmax == pytest.approx(2 * scale, rel=1e-9 if scale > 1e-310 else 1e-2)
+    with pytest.raises(gt.SpectrumError, match="symmetric"):
+        gt.spectrum(hidden(np.triu(K)))
 
 
 def test_a_smallest_eigenvalue_in_the_noise_is_not_resolved():
@@ -94,7 +116,8 @@ def test_eigenvalues_below_the_floor_are_not_given():
 def test_a_zero_operator():
     s = gt.spectrum(hidden(torch.zeros(600, 600, dtype=torch.float64)), top=2, smallest=True)
     assert (s.lmin, s.lmax, s.floor, s.resolved, s.condition_bound) == (0.0, 0.0, 0.0, False, 1.0)
-    assert np.isnan(s.top[1])
+    assert np.isnan(s.top).all()
+    assert gt.spectrum(torch.zeros(3, 3), top=2).top.isnan().all()
 
 
 def test_tops_of_matrices_and_batches():
@@ -132,6 +155,25 @@ def test_whatever_has_products_is_an_operator():
     assert not is_operator(torch.eye(2))
 
 
+class Torch(Bare):
+    """What has a dtype of torch."""
+
+    dtype = torch.float64
+
+
+class Short(Bare):
+    """What gives other vectors than its shape says."""
+
+    def matvec(self, v):
+        return v[:2]
+
+
+class Long(Short):
+    """The same, of more rows than a matrix is made of."""
+
+    shape = (100, 100)
+
+
 def asymmetric(n):
     K = np.eye(n)
     K[0, 1] = 10.0
@@ -145,11 +187,20 @@ def asymmetric(n):
         (gt.SpectrumError, "K: expected a symmetric operator", hidden(np.triu(np.ones((100, 100)))), {}),
         (gt.SpectrumError, "K: expected a positive semidefinite", hidden(-np.eye(4)), {}),
         (gt.SpectrumError, "K: expected a positive semidefinite", hidden(np.diag(np.linspace(-1, 2, 600))), {}),
+        (gt.SpectrumError, "K: expected a positive semidefinite", hidden(-np.diag(np.linspace(0, 1, 600) ** 2)), {}),
+        (ValueError, "K: expected products with 3 entries, as its shape says, got 2", Short(), {}),
+        (ValueError, "K: expected products with 100 entries, as its shape says, got 2", Long(), {}),
+        (TypeError, "K: expected an operator of numpy's dtype", Torch(), {}),
         (gt.SpectrumError, "K: expected finite", hidden(np.full((4, 4), np.nan)), {}),
         (gt.SpectrumError, "K: expected finite products", hidden(np.full((100, 100), np.nan)), {}),
         (ValueError, "K: expected a non-empty square operator", LinearOperator((2, 3), lambda v: v, dtype=float), {}),
-        (TypeError, "K: expected an operator of dtype", LinearOperator((2, 2), lambda v: v, dtype=complex), {}),
-        (TypeError, "K: expected an operator of dtype", LinearOperator((2, 2), lambda v: v, dtype=np.float16), {}),
+        (TypeError, "expected an operator of numpy's dtype", LinearOperator((2, 2), lambda v: v, dtype=complex), {}),
+        (
+            TypeError,
+            "K: expected an operator of numpy's dtype",
+            LinearOperator((2, 2), lambda v: v, dtype=np.float16),
+            {},
+        ),
         (ValueError, "certify: expected False for an operator", hidden(np.eye(2)), {"certify": True}),
         (ValueError, "top: expected at most 2", hidden(np.eye(2)), {"top": 3}),
         (ValueError, "top: expected at most 2", np.eye(2), {"top": 3}),

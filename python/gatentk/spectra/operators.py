@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ import torch
 
 from gatentk.checks import describe
 from gatentk.errors import SpectrumError
-from gatentk.spectra.extremes import DENSE_LIMIT, RESIDUAL
+from gatentk.spectra.extremes import DENSE_LIMIT, RESIDUAL, SUBNORMAL_STEPS
 from gatentk.spectra.lanczos import EigenPair, largest_eigenvalue
 from gatentk.spectra.triangles import Array
 
@@ -47,11 +48,18 @@ def as_operator(K: Any) -> Any:
         TypeError, ValueError: it is not.
     """
     dtype, shape = getattr(K, "dtype", None), getattr(K, "shape", None)
-    if dtype is None or np.dtype(dtype) not in (np.float32, np.float64):
-        raise TypeError(f"K: expected an operator of dtype float32 or float64, got {dtype} of {describe(K)}")
+    if not _is_float(dtype):
+        raise TypeError(f"K: expected an operator of numpy's dtype float32 or float64, got {dtype} of {describe(K)}")
     if shape is None or len(shape) != 2 or shape[0] != shape[1] or not shape[0]:
         raise ValueError(f"K: expected a non-empty square operator of shape (n, n), got {shape} of {describe(K)}")
     return K
+
+
+def _is_float(dtype: Any) -> bool:
+    try:
+        return dtype is not None and np.dtype(dtype) in (np.float32, np.float64)
+    except TypeError:  # no dtype of numpy
+        return False
 
 
 def matrix_of(K: Any, smallest: bool) -> torch.Tensor | None:
@@ -60,7 +68,7 @@ def matrix_of(K: Any, smallest: bool) -> torch.Tensor | None:
     if n > (DENSE_LIMIT if smallest else SMALL):
         return None
     unit = np.eye(n, dtype=dtype)
-    columns = K.matmat(unit) if hasattr(K, "matmat") else np.stack([K.matvec(v) for v in unit], axis=1)
+    columns = K.matmat(unit) if hasattr(K, "matmat") else np.stack([_vector(K, v) for v in unit], axis=1)
     matrix = torch.from_numpy(np.array(columns, dtype=dtype))
     if bool(torch.isfinite(matrix).all()):
         difference, peak = float((matrix - matrix.T).abs().max()), float(matrix.abs().max())
@@ -78,7 +86,7 @@ def operator_extremes(K: Any, top: int, smallest: bool) -> OperatorExtremes:
     """
     n, eps = K.shape[0], float(np.finfo(np.dtype(K.dtype)).eps)
     generator = np.random.default_rng(20210401)
-    _check_symmetric(K, generator.standard_normal(n), generator.standard_normal(n), eps)
+    mean = _check_symmetric(K, generator.standard_normal(n), generator.standard_normal(n), eps)
     relative, floor, low = max(RESIDUAL, 64 * eps), 0.0, np.inf
     found: list[EigenPair] = []
     for number in range(min(max(top, 1), n)):
@@ -96,6 +104,8 @@ def operator_extremes(K: Any, top: int, smallest: bool) -> OperatorExtremes:
         pair, other = largest_eigenvalue(deflated, start, partial(_tolerance, relative, floor))
         if pair is None:
             if not found:
+                if mean < 0:
+                    raise _indefinite(mean)
                 raise SpectrumError(
                     "K: Lanczos did not converge to its largest eigenvalue, because eigenvalues crowd there; form the "
                     "matrix, of which all are computed"
@@ -118,10 +128,7 @@ def operator_extremes(K: Any, top: int, smallest: bool) -> OperatorExtremes:
     if smallest and floor > 0:
         low, low_error = _smallest(K, largest[0], floor, low, generator.standard_normal(n))
     if low < -floor:
-        raise SpectrumError(
-            f"K: expected a positive semidefinite operator, but a Rayleigh quotient of {low:.3g} lies below minus the "
-            "noise floor"
-        )
+        raise _indefinite(low)
     return OperatorExtremes(float(low), float(low_error), [float(value) for value in largest], floor)
 
 
@@ -142,8 +149,16 @@ def _smallest(K: Any, high: float, floor: float, low: float, start: Array) -> tu
     return min(low, high - pair.value), pair.error
 
 
+def _vector(K: Any, v: Array) -> Array:
+    """A product as it came, of the right length."""
+    result = np.asarray(K.matvec(v)).reshape(-1)
+    if len(result) != len(v):
+        raise ValueError(f"K: expected products with {len(v)} entries, as its shape says, got {len(result)}")
+    return result
+
+
 def _product(K: Any, v: Array) -> Array:
-    result = np.asarray(K.matvec(v.astype(K.dtype)), dtype=np.float64).reshape(-1)
+    result = np.asarray(_vector(K, v.astype(K.dtype)), dtype=np.float64)
     if not np.isfinite(result).all():
         raise SpectrumError("K: expected finite products with vectors, got NaN or infinite ones")
     return result
@@ -153,13 +168,26 @@ def _quotient(K: Any, v: Array) -> float:
     return float(v @ _product(K, v) / (v @ v))
 
 
-def _check_symmetric(K: Any, u: Array, v: Array, eps: float) -> None:
+def _check_symmetric(K: Any, u: Array, v: Array, eps: float) -> float:
+    """Refuse what is clearly not symmetric; return a Rayleigh quotient, of about the mean of all eigenvalues."""
     left, right = _product(K, u), _product(K, v)
+    # By powers of two, or sums of squares of very large and very small numbers would not be numbers.
+    exponent = int(np.frexp(max(np.abs(left).max(), np.abs(right).max()))[1])
+    left, right = (np.ldexp(product, -exponent) for product in (left, right))
     difference = abs(float(v @ left) - float(u @ right))
     size = np.linalg.norm(v) * np.linalg.norm(left) + np.linalg.norm(u) * np.linalg.norm(right)
-    if difference > eps**0.5 * size:
-        raise _asymmetric(difference)
+    steps = math.ldexp(SUBNORMAL_STEPS * len(u), min(math.frexp(np.finfo(K.dtype).smallest_subnormal)[1] - exponent, 0))
+    if difference > max(eps**0.5 * size, steps):
+        raise _asymmetric(math.ldexp(difference, min(exponent, 1000)))
+    return math.ldexp(float(u @ left) / float(u @ u), min(exponent, 1000))
 
 
 def _asymmetric(difference: float) -> SpectrumError:
     return SpectrumError(f"K: expected a symmetric operator, but <u, K v> and <v, K u> differ by {difference:.3g}")
+
+
+def _indefinite(quotient: float) -> SpectrumError:
+    return SpectrumError(
+        f"K: expected a positive semidefinite operator, but a Rayleigh quotient of {quotient:.3g} lies below minus the "
+        "noise floor"
+    )

@@ -161,15 +161,21 @@ def _of_operator(K: Any, certify: bool, count: int, smallest: bool) -> Spectrum:
         floor=floor,
         resolved=resolved,
         method="lanczos",
-        top=np.array([*largest, *[math.nan] * (count - len(largest))]) if count else None,
+        top=_above(np.array([*largest, *[math.nan] * (count - len(largest))]), floor) if count else None,
     )
+
+
+def _above(values: np.ndarray[Any, Any], floor: float) -> np.ndarray[Any, Any]:
+    """Eigenvalues, NaN where they are rounding."""
+    return np.where(values > floor, values, math.nan)
 
 
 def condition_number(K: object) -> Any:
     """lambda_max / lambda_min of a positive definite matrix: a float, or a tensor of the batch shape.
 
-    Args and errors as `spectrum`; where lambda_min lies below the noise floor n eps lambda_max there is no
-    condition number to return, and UnresolvedSpectrumError is raised.
+    Args and errors as `spectrum`; the smallest eigenvalue of an operator is searched. Where lambda_min lies below the
+    noise floor n eps lambda_max, or was not found, there is no condition number to return, and UnresolvedSpectrumError
+    is raised.
 
     >>> import torch
     >>> import gatentk as gt
@@ -180,8 +186,13 @@ def condition_number(K: object) -> Any:
     Traceback (most recent call last):
     gatentk.errors.UnresolvedSpectrumError: K: lambda_min = ... is not above the noise floor ...
     """
-    result = spectrum(K)
+    result = spectrum(K, smallest=True)
     resolved = np.asarray(result.resolved)
+    if is_operator(K) and not result.resolved and result.lmin > result.floor:
+        raise UnresolvedSpectrumError(
+            f"K: Lanczos did not converge to lambda_min, which is at most {result.lmin:.3g}, so the condition number "
+            f"is only known to be at least about {result.condition_bound:.3g}; form the matrix"
+        )
     if not resolved.all():
         index = tuple(int(i) for i in np.argwhere(~resolved)[0])
         name = f"K[{', '.join(map(str, index))}]" if index else "K"
