@@ -142,6 +142,8 @@ def test_the_largest_rate_is_where_descent_begins_to_diverge():
     largest = max_learning_rate(K)
     assert largest == pytest.approx(2 / np.linalg.eigvalsh(K)[-1], rel=1e-9)
     assert max_learning_rate(np.zeros((2, 2))) == math.inf
+    with pytest.raises(ValueError, match="K: expected one kernel"):
+        max_learning_rate(np.stack([K, K]))
     just = training(K, Y, [10**4, math.inf], 0.999 * largest, method="descent")
     np.testing.assert_allclose(just.mean[0], Y, atol=1e-3)
     with pytest.raises(ValueError, match=r"learning_rate: expected less than 2 / lambda_max = .*, got"):
@@ -189,6 +191,7 @@ def test_a_kernel_of_zeros_learns_nothing():
         ({"times": -1}, ValueError, r"times\[0\]: expected a number of at least 0, got -1"),
         ({"times": [1, math.nan]}, ValueError, r"times\[1\]: expected a number of at least 0"),
         ({"times": [0.5], "method": "descent"}, ValueError, "a whole number of steps"),
+        ({"times": [10**400]}, ValueError, r"times\[0\]: expected math.inf, or a number that float64 can hold"),
         ({"times": []}, TypeError, "times: expected a number or some numbers"),
         ({"times": "1"}, TypeError, "times: expected"),
         ({"times": [True]}, TypeError, r"times\[0\]: expected a number"),

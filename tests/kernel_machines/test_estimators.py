@@ -1,12 +1,15 @@
 import math
 import pickle
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from cases.machines import dense_fit, kernel, samples, targets
+from scipy.sparse import coo_matrix
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -16,8 +19,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gatentk import ntk
 from gatentk.errors import MissingExtraError, NoiseFloorWarning
-from gatentk.kernel_machines import NTKClassifier, NTKRegressor, networks, training
+from gatentk.kernel_machines import NTKClassifier, NTKRegressor, NTKRegressorCV, networks, solving, training
 from gatentk.runs import memory
+from gatentk.spectra import spectrum
 
 X, Z = samples(40), samples(9, seed=1)
 Y = targets(X)
@@ -128,6 +132,10 @@ def test_two_classes_have_one_output():
 FORMS = {
     "lists": lambda values: values.tolist(),
     "tensors": lambda values: torch.from_numpy(values) if values.dtype.kind != "U" else values,
+    "tensors with gradients": lambda values: (
+        torch.tensor(values, requires_grad=True) if values.dtype == float else values
+    ),
+    "lists of tensors": lambda values: [*torch.tensor(values, requires_grad=True)] if values.dtype == float else values,
     "frames": lambda values: pd.DataFrame(values, columns=[*"abcd"]) if values.ndim == 2 else pd.Series(values),
     "float32": lambda values: values.astype(np.float32).astype(float) if values.dtype.kind == "f" else values,
     "a mask of nothing": lambda values: np.ma.masked_array(values, False) if values.dtype.kind == "f" else values,
@@ -143,6 +151,12 @@ def test_samples_of_all_kinds_are_taken(form):
     classifier = NTKClassifier().fit(like(X), like(LABELS))
     np.testing.assert_array_equal(classifier.predict(like(Z)), NTKClassifier().fit(X, LABELS).predict(Z))
     assert hasattr(machine, "feature_names_in_") == (form == "frames")
+
+
+def test_half_precision_is_taken():
+    half = torch.from_numpy(X).bfloat16()
+    expected = NTKRegressor().fit(half.double(), Y).predict(half.double())
+    np.testing.assert_array_equal(NTKRegressor().fit(half, Y).predict(half), expected)
 
 
 def test_integers_are_numbers():
@@ -244,6 +258,14 @@ def test_a_kernel_below_its_floor_is_said_to_be():
     assert machine.spectrum_.lmin <= machine.noise_floor_
 
 
+@pytest.mark.parametrize("machine", [NTKRegressor(ridge=0), NTKRegressorCV(depths=[1], ridges=[1e-12])])
+def test_a_warning_names_the_line_of_the_fit(machine, monkeypatch):
+    monkeypatch.setattr(solving, "spectrum", lambda K: replace(spectrum(K), resolved=False))
+    with pytest.warns(NoiseFloorWarning) as caught:
+        machine.fit(X, Y)
+    assert [Path(warning.filename).name for warning in caught] == ["test_estimators.py"]
+
+
 @pytest.mark.parametrize("kind", MACHINES)
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
@@ -251,6 +273,7 @@ def test_a_kernel_below_its_floor_is_said_to_be():
         ({"ridge": -1e-3}, ValueError, "ridge: expected a finite number of at least 0, got -0.001"),
         ({"ridge": np.nan}, ValueError, "ridge: expected a finite number of at least 0, got nan"),
         ({"ridge": "1"}, TypeError, "ridge: expected a number, got '1'"),
+        ({"ridge": 1e308}, ValueError, "ridge: expected a ridge that in units of the kernel's mean diagonal"),
         ({"depth": -1}, ValueError, "depth: expected an integer of at least 0"),
         ({"depth": 1.5}, TypeError, "depth: expected an integer"),
         ({"activation": "sine"}, ValueError, "activation: expected one of"),
@@ -286,6 +309,12 @@ def test_targets_that_are_no_classes_are_refused():
         NTKClassifier().fit(X[:2], ["a", "a"])
     with pytest.raises(ValueError, match="continuous"):
         NTKClassifier().fit(X, Y)
+    with pytest.raises(TypeError, match="y: expected labels that sort, got some of int and str"):
+        NTKClassifier().fit(X[:2], np.array(["a", 1], dtype=object))
+    with pytest.raises(TypeError, match="bytes"):
+        NTKClassifier().fit(X[:2], [b"a", b"b"])
+    with pytest.raises(TypeError, match=r"y: expected a dense array, got a coo_matrix of scipy; use y.toarray\(\)"):
+        NTKRegressor().fit(X, coo_matrix(Y[:, None]))
     with pytest.raises(ValueError, match="Input y contains NaN"):
         NTKRegressor().fit(X, np.where(Y > 3, np.nan, Y))
 

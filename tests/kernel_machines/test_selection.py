@@ -12,6 +12,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gatentk.errors import NoiseFloorWarning, UnresolvedSpectrumError
 from gatentk.kernel_machines import NTKClassifier, NTKClassifierCV, NTKRegressor, NTKRegressorCV
+from gatentk.runs import memory
 
 N = 24
 X, Z = samples(N), samples(5, seed=1)
@@ -140,6 +141,12 @@ def test_one_sample_cannot_be_left_out():
     with pytest.raises(ValueError, match="X: expected at least 2 samples to leave one out, got n_samples=1"):
         NTKRegressorCV().fit(X[:1], [1.0])
     assert NTKRegressorCV(depths=[1]).fit(X[:2], [1.0, 2.0]).loo_predictions_.tolist() == pytest.approx([2, 1])
+
+
+def test_kernels_that_do_not_fit_into_memory_are_refused(monkeypatch):
+    monkeypatch.setattr(memory, "available_memory", lambda: 8 * len(X) ** 2 * 4)
+    with pytest.raises(MemoryError, match=r"X: leaving out each of .* samples needs about .*; take fewer samples"):
+        NTKRegressorCV().fit(X, Y)
 
 
 def test_samples_that_are_all_zero_leave_nothing_to_choose():

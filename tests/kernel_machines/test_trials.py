@@ -26,6 +26,29 @@ def test_scores_then_errors_then_the_order_decide():
     assert best_pair([]) is None
 
 
+def test_what_differs_by_rounding_is_equal():
+    assert best_pair([trial((-3.0, -3.0 + 1e-15), (1.0, 1.0)), trial((-3.0 + 2e-14,), (1.0,))]) == (0, 0)
+    assert best_pair([trial((0.5, 0.5), (1.0, 1.0 - 1e-15))]) == (0, 0)
+    assert best_pair([trial((0.5, 0.5), (1.0, 1.0 - 1e-9))]) == (0, 1)
+    assert best_pair([trial((0.5, 0.5 + 1e-9), (1.0, 1.0))]) == (0, 1)
+
+
+def test_two_samples_are_predicted_from_each_other_whatever_the_ridge():
+    ridges = [10.0, 1.0, 0.1, 1e-3]
+    columns = Columns(Y[:2], with_intercept=True)
+    found = [one for one, _ in tried(WideNetwork(), X[:2], columns, [1, 2, 3], ridges, determination)]
+    assert best_pair(found) == (0, 0)
+    assert found[0].scores[0] == pytest.approx(-3)
+
+
+def test_ridges_that_are_no_numbers_are_left_out_and_refused_if_all_are():
+    columns = Columns(Y, with_intercept=True)
+    (one, _), *_ = tried(WideNetwork(), X, columns, [1], [1e308, 1.0], determination)
+    assert [math.isnan(score) for score in one.scores] == [True, False]
+    with pytest.raises(ValueError, match="ridges: expected a ridge that in units of the kernel's mean diagonal"):
+        next(tried(WideNetwork(), X, columns, [1], [1e308], determination))
+
+
 def test_residuals_are_those_of_the_best_ridge_and_pairs_below_the_floor_are_left_out():
     ridges = [1.0, 1e-2, 0.0]
     doubled = torch.cat([X, X[:1]])

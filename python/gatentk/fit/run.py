@@ -15,10 +15,8 @@ from gatentk.fit.samples import FitSamples
 from gatentk.kernel_machines import NTKClassifierCV, NTKRegressorCV
 from gatentk.kernel_machines.estimators import coded
 from gatentk.kernel_machines.networks import WideNetwork
-from gatentk.kernel_machines.selection import accuracy_of
+from gatentk.kernel_machines.selection import SEARCH_NEEDED, accuracy_of
 from gatentk.kernel_machines.trials import Columns, determination, tried
-
-NEEDED = 5  # matrices of the size of the kernel: itself and its next, reflections, Q, and the work of LAPACK
 
 
 def network(config: FitConfig) -> WideNetwork:
@@ -52,7 +50,7 @@ def fit_memory(config: FitConfig, samples: FitSamples) -> int:
     outputs = 1 if samples.classes is None or len(samples.classes) == 2 else len(samples.classes)
     tests = 0 if samples.test_x is None else len(samples.test_x)
     solved = 4 * n * (outputs + 1) * len(config.ridges)
-    return 8 * (NEEDED * n * n + solved + 2 * (n + tests) * d + tests * outputs)
+    return 8 * (SEARCH_NEEDED * n * n + solved + 2 * (n + tests) * d + tests * outputs)
 
 
 def costs(config: FitConfig, samples: FitSamples) -> dict[str, float]:
@@ -83,8 +81,8 @@ def best_fit(config: FitConfig, samples: FitSamples, records: list[DepthRecord])
     pair = chosen_pair(records)
     if pair is None:
         raise FitError(
-            f"ridges: the kernel has eigenvalues below its noise floor n * eps * lambda_max at all depths with all of "
-            f"{len(config.ridges)} ridges, of which the largest is {config.ridges[0]:.3g}; give larger ones"
+            f"ridges: the kernel has eigenvalues below its noise floor n * eps * lambda_max at all depths and ridges, "
+            f"of which the largest is {config.ridges[0]:.3g}; give larger ones"
         )
     depth, ridge = records[pair[0]].depth, config.ridges[pair[1]]
     kind = NTKRegressorCV if samples.classes is None else NTKClassifierCV

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from gatentk.errors import NoiseFloorWarning, SpectrumError
 from gatentk.spectra import spectrum
 
 METHODS = ("flow", "descent")
+LARGEST = int(sys.float_info.max)
 ROUNDING = 8  # times eps max|K|: how far a symmetric kernel may be from symmetry
 
 
@@ -152,7 +154,7 @@ def max_learning_rate(K: Any) -> float:
     """2 / lambda_max: below it gradient descent on 1/2 sum of squared errors converges, at any size of the network.
 
     Args:
-        K: (n, n) kernel of the training samples; errors as `gatentk.spectrum`.
+        K: (n, n) kernel of the training samples, or an operator; errors as `gatentk.spectrum`.
 
     Returns:
         A float; infinite for a kernel that is 0. For the mean square loss multiply it by the number of targets.
@@ -161,7 +163,10 @@ def max_learning_rate(K: Any) -> float:
     >>> max_learning_rate(torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=torch.float64)).__round__(12)
     0.666666666667
     """
-    largest = float(spectrum(K).lmax)
+    found = spectrum(K).lmax
+    if not isinstance(found, float):
+        raise ValueError(f"K: expected one kernel, a matrix of shape (n, n), got {describe(K)}")
+    largest = found
     return 2 / largest if largest > 0 else math.inf
 
 
@@ -351,6 +356,8 @@ def _times(times: Any, method: str) -> tuple[list[float], bool]:
     for k, time in enumerate(many):
         if isinstance(time, bool) or not isinstance(time, (int, float, np.integer, np.floating)):
             raise TypeError(f"times[{k}]: expected a number, got {describe(time)}")
+        if isinstance(time, int) and time > LARGEST:
+            raise ValueError(f"times[{k}]: expected math.inf, or a number that float64 can hold, got a larger one")
         whole = method == "flow" or math.isinf(time) or float(time).is_integer()
         if not time >= 0 or not whole:
             kind = "a number" if method == "flow" else "a whole number of steps"

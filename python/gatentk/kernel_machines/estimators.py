@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from torch import Tensor
 
 from gatentk import extras
 from gatentk.checks import check_integer, from_array, plain
 from gatentk.kernel_machines.networks import WideNetwork
-from gatentk.kernel_machines.solving import KernelFit, relative_ridge
+from gatentk.kernel_machines.solving import KernelFit, added_ridge, relative_ridge
 from gatentk.runs.memory import check_memory
 from gatentk.spectra import Spectrum
 
@@ -34,16 +35,16 @@ class _Machine(BaseEstimator):
     spectrum_: Spectrum
     noise_floor_: float
 
-    def _fit_columns(self, X: Array, Y: Tensor, depth: int, ridge: float) -> None:
-        """Fit targets (n, outputs) with a ridge in units of the kernel's mean diagonal."""
+    def _fit_columns(self, X: Array, Y: Tensor, depth: int, ridge: float, stacklevel: int = 3) -> None:
+        """Fit targets (n, outputs) with a ridge in units of the kernel's mean diagonal; warnings name that call."""
         if not isinstance(self.fit_intercept, bool):
             raise TypeError(f"fit_intercept: expected True or False, got {self.fit_intercept!r}")
         check_memory(NEEDED * 8 * len(X) ** 2, f"X: a kernel of {len(X):,} samples", "take fewer samples")
         # What predictions need, whatever becomes of the parameters.
         self._network = WideNetwork.of(self)
         K = self._network.sweep(from_array(X), None, [depth])[0]
-        self.added_ridge_ = ridge * float(K.diagonal().mean())
-        self._fit = KernelFit(K, self.added_ridge_, Y, self.fit_intercept)
+        self.added_ridge_ = added_ridge("ridge", ridge, float(K.diagonal().mean()))
+        self._fit = KernelFit(K, self.added_ridge_, Y, self.fit_intercept, stacklevel + 1)
         self._depth = depth
         self.X_fit_ = X
         self.dual_coef_ = self._fit.weights.numpy()
@@ -155,8 +156,14 @@ class _Classification(ClassifierMixin, _Machine):
         X, y = unmasked("X", X), unmasked("y", y)
         X, y = validate_data(self, X, y, dtype=np.float64)
         y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
-        self.classes_, numbers = np.unique(y, return_inverse=True)
+        try:
+            check_classification_targets(y)
+            self.classes_, numbers = np.unique(y, return_inverse=True)
+        except TypeError as error:
+            kinds = sorted({type(label).__name__ for label in y.tolist()})
+            if len(kinds) == 1:
+                raise
+            raise TypeError(f"y: expected labels that sort, got some of {' and '.join(kinds)}") from error
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y: expected samples of at least two classes, got one class, {self.classes_.tolist()[0]!r}"
@@ -295,10 +302,15 @@ class NTKClassifier(_Classification):
 
 
 def unmasked(name: str, value: Any) -> Any:
-    """Values as scikit-learn checks them on, which does not see masks; tensors as arrays."""
-    if isinstance(value, (np.ma.MaskedArray, torch.Tensor)):
+    """Values as scikit-learn checks them on, which does not see masks; tensors, and lists of them, as arrays."""
+    tensors = isinstance(value, (list, tuple)) and any(isinstance(part, torch.Tensor) for part in value)
+    sparse_targets = name == "y" and issparse(value)  # those of samples are named well by scikit-learn
+    if tensors or sparse_targets or isinstance(value, (np.ma.MaskedArray, torch.Tensor)):
         found = plain(name, value)
-        return found.detach().cpu().numpy() if isinstance(found, torch.Tensor) else found
+        if not isinstance(found, torch.Tensor):
+            return found
+        found = found.detach().cpu()
+        return (found.float() if found.dtype == torch.bfloat16 else found).numpy()
     return value
 
 

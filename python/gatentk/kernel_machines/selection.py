@@ -16,6 +16,9 @@ from gatentk.kernel_machines.estimators import Array, _Classification, _Machine,
 from gatentk.kernel_machines.networks import WideNetwork
 from gatentk.kernel_machines.solving import relative_ridge
 from gatentk.kernel_machines.trials import Columns, Score, Trial, best_pair, determination, tried
+from gatentk.runs.memory import check_memory
+
+SEARCH_NEEDED = 5  # matrices of the size of the kernel: itself and its next, reflections, Q, and the work of LAPACK
 
 
 class _Selection(_Machine):
@@ -37,6 +40,9 @@ class _Selection(_Machine):
             raise ValueError(f"X: expected at least 2 samples to leave one out, got n_samples={len(X)}")
         if not isinstance(self.fit_intercept, bool):
             raise TypeError(f"fit_intercept: expected True or False, got {self.fit_intercept!r}")
+        check_memory(
+            SEARCH_NEEDED * 8 * len(X) ** 2, f"X: leaving out each of {len(X):,} samples", "take fewer samples"
+        )
         given = Columns(Y, self.fit_intercept)
         found: list[Trial] = []
         rest = given.scaled
@@ -51,13 +57,13 @@ class _Selection(_Machine):
         pair = best_pair(found)
         if pair is None:
             raise UnresolvedSpectrumError(
-                f"ridges: the kernel has eigenvalues below its noise floor n * eps * lambda_max at all depths with all "
-                f"of {len(ridges)} ridges, of which the largest is {ridges[0]:.3g}; give larger ones"
+                f"ridges: the kernel has eigenvalues below its noise floor n * eps * lambda_max at all depths and "
+                f"ridges, of which the largest is {ridges[0]:.3g}; give larger ones"
             )
         self.depth_, self.ridge_ = depths[pair[0]], ridges[pair[1]]
         self.best_score_ = found[pair[0]].scores[pair[1]]
         self._warn_of_noise(*pair)
-        self._fit_columns(X, Y, self.depth_, self.ridge_)
+        self._fit_columns(X, Y, self.depth_, self.ridge_, stacklevel=4)
         predictions: Array = (Y - rest * given.size).numpy()
         return predictions
 

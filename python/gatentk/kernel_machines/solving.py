@@ -33,6 +33,7 @@ class KernelFit:
         ridge: what is added to the diagonal.
         y: targets (n, outputs).
         with_intercept: False: b is 0.
+        stacklevel: whose call a warning names, 1 for this one, as in `warnings.warn`.
 
     Attributes:
         weights: (n, outputs); predictions are K(x, samples) @ weights + intercept.
@@ -43,7 +44,7 @@ class KernelFit:
 
     spectrum: Spectrum
 
-    def __init__(self, K: Tensor, ridge: float, y: Tensor, with_intercept: bool) -> None:
+    def __init__(self, K: Tensor, ridge: float, y: Tensor, with_intercept: bool, stacklevel: int = 2) -> None:
         K.diagonal().add_(ridge)
         self.spectrum = spectrum(K)
         self._factor: Tensor | None = None
@@ -56,7 +57,7 @@ class KernelFit:
             self._roots = vectors[:, kept] / values[kept].sqrt()
             self._kept = vectors[:, kept]
             rank = int(kept.sum())
-            self._warn(len(K) - rank, len(K))
+            self._warn(len(K) - rank, len(K), stacklevel + 1)
         self._solve_for(y, with_intercept, rank)
 
     def _solve_for(self, y: Tensor, with_intercept: bool, rank: int) -> None:
@@ -111,14 +112,18 @@ class KernelFit:
         """The part of the constant function that no resolved eigenvector has."""
         return torch.zeros_like(ones) if self._factor is not None else ones - self._kept @ (self._kept.T @ ones)
 
-    def _warn(self, lost: int, n: int) -> None:
+    def _warn(self, lost: int, n: int, stacklevel: int) -> None:
         found = self.spectrum
+        if found.lmax == 0:
+            text = "the kernel of these samples is 0, and only an intercept can be fitted"
+            warnings.warn(text, NoiseFloorWarning, stacklevel=stacklevel)
+            return
         warnings.warn(
             f"{lost} of {n} eigenvalues of the kernel with its ridge are not above the noise floor n * eps * "
             f"lambda_max = {found.floor:.3g} (lambda_min = {found.lmin:.3g}): what the targets have in their "
             "directions is not fitted; choose a larger ridge, or leave out samples that nearly coincide",
             NoiseFloorWarning,
-            stacklevel=2,
+            stacklevel=stacklevel,
         )
 
 
@@ -126,7 +131,25 @@ def relative_ridge(name: str, value: object) -> float:
     """A ridge in units of the mean of a kernel's diagonal: a finite number that is not negative."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: expected a number, got {value!r}")
-    ridge = float(value)
+    try:
+        ridge = float(value)
+    except OverflowError:  # of an integer
+        ridge = math.inf
     if not 0 <= ridge < math.inf:
         raise ValueError(f"{name}: expected a finite number of at least 0, got {ridge}")
     return ridge
+
+
+def added_ridge(name: str, ridge: float, unit: float) -> float:
+    """What a ridge in units of the mean of a kernel's diagonal adds to it.
+
+    >>> added_ridge("ridge", 1e-3, 2.0)
+    0.002
+    """
+    added = ridge * unit
+    if not added < math.inf:
+        raise ValueError(
+            f"{name}: expected a ridge that in units of the kernel's mean diagonal, {unit:.3g}, is a float64, got "
+            f"{ridge:.3g}"
+        )
+    return added

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from gatentk.kernel_machines.leave_one_out import left_out, tridiagonal
 from gatentk.kernel_machines.networks import WideNetwork
-from gatentk.kernel_machines.solving import midrange
+from gatentk.kernel_machines.solving import added_ridge, midrange
 
+DIGITS = 10  # of scores and errors that are compared: what differs less is equal, on any processor
 EXACT = 1e-12  # errors of this share of the targets are equal to none, and so are their scores
 
 # From residuals and targets (n, outputs): a score, the larger the better.
@@ -43,8 +44,9 @@ class Trial:
     floor: float
 
     def key(self, ridge: int) -> tuple[float, float]:
-        """What is compared, the larger the better: scores, of equal scores errors."""
-        return self.scores[ridge], -max(self.relative[ridge], EXACT**2)
+        """What is compared, the larger the better: scores, of equal scores errors; digits that are rounding are not."""
+        error = max(self.relative[ridge], EXACT**2)
+        return round(self.scores[ridge], DIGITS), -float(f"{error:.{DIGITS}e}")
 
     def best(self) -> int | None:
         """The number of its best ridge, of equal ones the first; None if none could be tried."""
@@ -98,18 +100,20 @@ def tried(
         A `Trial`, and the scaled residuals (zeros if no ridge could be tried).
 
     Raises:
-        ValueError: samples are all zero, and what the sweep refuses.
+        ValueError: samples are all zero, ridges that leave the range of float64, and what the sweep refuses.
     """
     for depth, K in zip(depths, network.one_by_one(x, depths), strict=True):
         unit = float(K.diagonal().mean())
         if unit == 0:
             raise ValueError("X: expected samples that are not all zero, whose kernels are 0")
+        added_ridge("ridges", min(ridges), unit)  # is refused if not even the smallest is a number
+        added = [ridge * unit for ridge in ridges]
         form = tridiagonal(K)
-        resolved = [k for k, ridge in enumerate(ridges) if form.lmin + ridge * unit > form.floor(ridge * unit)]
+        resolved = [k for k, ridge in enumerate(added) if form.lmin + ridge > form.floor(ridge)]
         scores, errors, relative = np.full((3, len(ridges)), math.nan)
         residuals = x.new_zeros(0, *columns.scaled.shape)
         if resolved:
-            residuals = left_out(form, [ridges[k] * unit for k in resolved], columns.scaled, columns.with_intercept)
+            residuals = left_out(form, [added[k] for k in resolved], columns.scaled, columns.with_intercept)
         for k, residual in zip(resolved, residuals, strict=True):
             scores[k] = score(residual, columns.scaled)
             errors[k] = float((residual * columns.size).square().mean())
