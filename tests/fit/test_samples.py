@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import sklearn.datasets
 import torch
 from cases.fits import given, small, waves
 from sklearn.preprocessing import StandardScaler
 
+from gatentk import data
 from gatentk.errors import DataError, FitError
-from gatentk.fit.samples import prepare_fit
+from gatentk.fit.samples import prepare_fit, resembles_images
 
 X, Y = waves(12)
 Z, W = waves(5, seed=1)
@@ -34,7 +36,51 @@ def test_a_constant_is_there_unless_the_network_has_biases(monkeypatch, options,
     assert samples.x.shape[1] == 3 + constant
 
 
-def test_classes_are_scaled_to_norm_one_and_split_at_random():
+PIXELS = (np.random.default_rng(0).random((40, 16)) - 0.4).clip(0)
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist"])
+def test_digits_look_like_images(name):
+    assert resembles_images(data.load(name, n=100).x)
+
+
+@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer"])
+def test_tables_do_not_look_like_images(name):
+    assert not resembles_images(torch.from_numpy(getattr(sklearn.datasets, f"load_{name}")().data))
+
+
+@pytest.mark.parametrize(
+    ("x", "found"),
+    [
+        (PIXELS, True),
+        (1e-200 * PIXELS, True),
+        (1e200 * PIXELS, True),
+        (np.c_[PIXELS, np.zeros((40, 30))], True),  # a border that is never touched
+        ((PIXELS > 0).astype(float), True),
+        (PIXELS[:, :15], False),
+        (-PIXELS, False),
+        (PIXELS - np.eye(40, 16), False),
+        (PIXELS + 1e-9, False),
+        (PIXELS * np.r_[np.ones(15), 9], False),
+        (np.zeros((3, 16)), True),
+    ],
+)
+def test_images_are_of_one_scale_on_a_background(x, found):
+    assert resembles_images(torch.from_numpy(x)) == found
+
+
+def test_classes_of_a_table_are_standardised(monkeypatch):
+    labels = np.arange(40) % 2
+    _, samples = given(monkeypatch, {"train": (PIXELS + 1, labels)}, test_fraction=0)
+    assert (samples.normalize, samples.constant, samples.uneven) == ("standard", True, 1.0)
+    np.testing.assert_allclose(samples.x[:, :16].mean(dim=0), 0, atol=1e-14)
+    _, samples = given(monkeypatch, {"train": (PIXELS, labels)}, test_fraction=0)
+    assert (samples.normalize, samples.constant) == ("unit", False)
+    _, samples = given(monkeypatch, {"train": (PIXELS, labels / 2 + 0.25)}, test_fraction=0)
+    assert (samples.normalize, samples.constant) == ("standard", True)
+
+
+def test_classes_of_images_are_scaled_to_norm_one_and_split_at_random():
     samples = prepare_fit(small())
     assert samples.normalize == "unit"
     np.testing.assert_allclose(samples.x.norm(dim=1), 1, rtol=1e-14)
@@ -129,6 +175,6 @@ def test_a_test_sample_beyond_float64_is_named(monkeypatch):
 
 def test_oddities_of_the_data_are_counted(monkeypatch):
     x = np.r_[X, X[:2], np.zeros((1, 3))] * [1000, 1, 1]
-    _, samples = given(monkeypatch, {"train": (x, np.arange(15) % 2)}, test_fraction=0)
+    _, samples = given(monkeypatch, {"train": (x, np.arange(15) % 2)}, test_fraction=0, normalize="unit")
     assert (samples.duplicates, samples.zero_rows, samples.test_x) == (2, 1, None)
     assert samples.uneven > 100

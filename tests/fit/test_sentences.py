@@ -79,7 +79,8 @@ def test_oddities_of_the_data_are_told(monkeypatch):
     x, _ = waves(12)
     x = np.r_[x, x[:2], np.zeros((1, 3))] * [1000, 1, 1]
     test = (x[:2], np.array([7, 0]))
-    _, samples = given(monkeypatch, {"train": (x, np.arange(15) % 2), "test": test}, test="test")
+    sets = {"train": (x, np.arange(15) % 2), "test": test}
+    _, samples = given(monkeypatch, sets, test="test", normalize="unit")
     text = " ".join(data_notes(samples))
     assert "2 train samples are equal to an earlier one" in text
     assert "One train sample is all zero" in text

@@ -25,8 +25,8 @@ class FitConfig:
         test_fraction: without `test`, the share of the samples, drawn with `data_seed`, that is kept for testing; None
             for 0.2, or for none where there is a test set.
         normalize: "unit" scales every sample to norm 1; "standard" gives every feature mean 0 and variance 1 on the
-            train samples; "none" takes the samples as they are; "auto" is "unit" for classes and "standard" for numbers
-            to predict.
+            train samples; "none" takes the samples as they are; "auto" is "unit" for classes of what looks like images
+            (`gatentk.fit.samples.resembles_images`), "standard" for other samples and for numbers to predict.
         constant: whether samples get a feature that is 1, which is a bias of the first layer; None where features are
             standardised and no `b_std` is given.
         kernel: "ntk", all weights of the network are trained, or "nngp", only those of the last layer.

@@ -31,7 +31,7 @@ PAGE = "report.html"
 PREDICTIONS, LEFT_OUT, SCORES = "predictions.csv", "left_out.csv", "scores.csv"
 PLOTS = tuple(f"{name}.{kind}" for name in ("scores", "predictions") for kind in ("png", "svg"))
 FILES = (RESULTS, PREDICTIONS, LEFT_OUT, SCORES, *PLOTS, PAGE)
-FORMAT = 1  # of the journal; raised when a depth would compute something else
+FORMAT = 2  # of the journal; raised when a depth would compute something else
 
 
 def run_fit(

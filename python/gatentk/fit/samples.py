@@ -18,6 +18,9 @@ from gatentk.scaling import standard_columns, unit_rows
 CLASS_LIMIT = 10_000
 UNEVEN = 30.0  # ratio of spreads of features from which on the largest alone decide where samples lie on a sphere
 
+# Images: pixels of one scale (ratio of spreads at most), on a background of 0 (share of all numbers at least).
+ONE_SCALE, BACKGROUND, FEWEST_PIXELS = 2.0, 0.25, 16
+
 
 @dataclass(frozen=True, eq=False)
 class FitSamples:
@@ -211,7 +214,7 @@ def _scaled(config: FitConfig, x: Tensor, test_x: Tensor, has_classes: bool) -> 
     """Both sides as `FitConfig.normalize` and `FitConfig.constant` say, and what these were."""
     normalize = config.normalize
     if normalize == "auto":
-        normalize = "unit" if has_classes else "standard"
+        normalize = "unit" if has_classes and resembles_images(x) else "standard"
     both = torch.cat([x, test_x])
     if normalize == "unit":
         both = unit_rows(both)
@@ -230,6 +233,28 @@ def _scaled(config: FitConfig, x: Tensor, test_x: Tensor, has_classes: bool) -> 
     if constant:
         both = torch.cat([both, both.new_ones(len(both), 1)], dim=1)
     return both[: len(x)].contiguous(), both[len(x) :].contiguous(), normalize, constant
+
+
+def resembles_images(x: Tensor) -> bool:
+    """Whether samples look like images on a dark background: the scale of each is then brightness, which says nothing.
+
+    They do if there are at least 16 features, none is negative, at least a quarter of all numbers is 0, and the largest
+    range of a feature is at most twice the median. Counts of words and features that are 0 or 1 may too, and lose
+    nothing by norm 1. Columns of a table do not, and photographs without a background do not, whose brightness may say
+    what they show (tools/scaling_scores.py has accuracies).
+
+    Args:
+        x: samples (n, d), float64.
+
+    >>> pixels = torch.tensor([0.0, 0.0, 0.5, 1.0]).repeat(3, 4)
+    >>> pixels[0] = 0
+    >>> resembles_images(pixels), resembles_images(pixels + 1), resembles_images(pixels * torch.arange(1.0, 17.0) ** 3)
+    (True, False, False)
+    """
+    if x.shape[1] < FEWEST_PIXELS or bool((x < 0).any()):
+        return False
+    zeros = int((x == 0).sum()) / x.numel()
+    return zeros >= BACKGROUND and _unevenness(x) <= ONE_SCALE
 
 
 def _unevenness(x: Tensor) -> float:
