@@ -35,8 +35,8 @@ def test_peer_script_serves_errors_and_picks_what_works(tmp_path, monkeypatch):
     }
     assert all(answer["seconds"] >= 0 for answer in answers[2:])
     np.testing.assert_array_equal(np.load(tmp_path / "result.npy"), np.eye(2))
-    late = {"contraction": candidates["contraction"], "slow": broken}
-    assert neural_tangents_peer.fastest(late, str(tmp_path))[::2] == ("contraction", {})
+    never = {"contraction": candidates["contraction"], "slow": lambda: pytest.fail("a slower one is not tried")}
+    assert neural_tangents_peer.fastest(never, str(tmp_path))[::2] == ("contraction", {})
     with pytest.raises(RuntimeError, match="structured: AttributeError: module"):
         neural_tangents_peer.fastest({"structured": broken}, str(tmp_path))
 

@@ -132,7 +132,8 @@ OTHER_PEERS = {
     "gate-rows-f32": "torch.where of the mask",
 }
 LEFT_OUT = (
-    "empirical-f64",  # neural-tangents; its layerwise twin stays
+    "empirical-f64",  # neural-tangents; their layerwise twin stays
+    "empirical-2000-f64",
     "spectrum-f64",  # computed on the CPU
     "infinite-biases-f64",  # as kernels with biases are
     "relu-inference-exact-f32",  # a device does not look for zeros
