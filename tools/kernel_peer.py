@@ -116,6 +116,14 @@ def infinite(given: Arrays) -> Iterator[tuple[str, Any]]:
     yield "stax.Identity", gt.ntk.infinite(x, z, 2, **{**options, "activation": "linear"})
     yield "the network of gatentk.nn.MLP", gt.ntk.infinite(x, z, 2)
     yield "the same, NNGP", gt.ntk.infinite(x, z, 2, kernel="nngp")
+    for activation in ACTIVATIONS:
+        leaf = torch.tensor(x, requires_grad=True)
+        w_std, b_std = (torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in DEVIATION)
+        kernel = gt.ntk.infinite(leaf, z, 3, activation, w_std=w_std, b_std=b_std, **slope_of(activation))
+        torch.vdot(kernel.flatten(), torch.from_numpy(given["weights"]).flatten()).backward()
+        yield f"jax.grad of kernel_fn(x, z), {activation}, by x", leaf.grad
+        by_deviations = [leaf.grad for leaf in (w_std, b_std)]
+        yield f"jax.grad of kernel_fn(x, z), {activation}, by W_std and b_std", by_deviations
     nngp = gt.ntk.infinite(x, z, 2, kernel="nngp", w_std=2**0.5)
     yield 'parameterization="standard", NNGP', nngp
     # The gradient by a matrix of the standard parametrisation is larger by the root of its columns / W_std^2.
@@ -237,7 +245,7 @@ def problem() -> dict[str, Any]:
     x, z = given["x"], given["z"]
     generator = np.random.default_rng(1)
     given["y"] = np.cos(x @ generator.normal(size=(FEATURES, OUTPUTS)))
-    given["vector"] = generator.normal(size=(N, OUTPUTS))
+    given["vector"], given["weights"] = (generator.normal(size=(N, columns)) for columns in (OUTPUTS, N_TEST))
     given["at_train"], given["at_test"] = (generator.normal(size=(n, OUTPUTS)) for n in (N, N_TEST))
     for name in ("ntk", "nngp"):
         k = gt.kernel(2, kernel=name, w_std=DEVIATION[0], b_std=DEVIATION[1])

@@ -73,6 +73,15 @@ def infinite(given: Mapping[str, Any]) -> Found:
     own = stax.serial(first, stax.Relu(), stax.Dense(1, W_std=2**0.5), stax.Relu(), stax.Dense(1, W_std=2**0.5))
     yield "the network of gatentk.nn.MLP", own[2](x, z, "ntk")
     yield "the same, NNGP", own[2](x, z, "nngp")
+    weights = jnp.asarray(given["weights"])
+    for activation in LAYERS:
+
+        def loss(x: Any, w_std: Any, b_std: Any, activation: str = activation) -> Any:
+            return jnp.vdot(weights, chain(activation, 3, 1, 1, w_std, b_std)[2](x, z, "ntk"))
+
+        by_samples, *by_deviations = jax.grad(loss, (0, 1, 2))(x, w_std, b_std)
+        yield f"jax.grad of kernel_fn(x, z), {activation}, by x", by_samples
+        yield f"jax.grad of kernel_fn(x, z), {activation}, by W_std and b_std", jnp.stack(by_deviations)
     kernel_fn = chain("relu", 2, 0, 1, 2**0.5, None, kind="standard")[2]
     yield 'parameterization="standard", NNGP', kernel_fn(x, z, "nngp")
     yield 'parameterization="standard", NTK', kernel_fn(x, z, "ntk")
