@@ -1,3 +1,5 @@
+import gzip
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,11 +75,11 @@ DAMAGED_CSV = [
     ("?,?\n1,2\n", "line 1, column 1: .* got '\\?'; is a value missing?"),
     ("n/a,\n1,2\n", "line 1, column 1: .* got 'n/a'; is a value missing?"),
     ("a,b\n1,\n", r"line 2, column 2 \(b\): .* got ''; is a value missing?"),
-    ("a,label\n1,NA\n", "line 2: expected a label, got 'NA'"),
-    ("a,label\n1,x\n2,?\n", "line 3: expected a label, got '\\?'"),
-    ("a,target\n1,2\n2,x\n", "line 3: expected a finite number, got 'x'"),
+    ("a,label\n1,NA\n2,b\n", r"line 2, column 2 \(label\): expected a label, got 'NA'; is a value missing\?"),
+    ("a,label\n1,x\n2,?\n", "line 3, .*: expected a label, got '\\?'"),
+    ("a,target\n1,2\n2,x\n", r"line 3, column 2 \(target\): expected a finite number, got 'x'"),
     ("a,b\n1,9007199254740993\n", r"line 2, column 2 \(b\): expected an integer .*2\^53, got '9007199254740993'"),
-    ("a,label\n1,9223372036854775808\n", "line 2: expected a whole number as label"),
+    ("a,label\n1,9223372036854775808\n", r"line 2, column 2 \(label\): expected a whole number as label"),
     ("a,label,target\n1,2,3\n", r"more than one column may be y \(label, target\)"),
     ("label,a,label\n1,2,3\n", r"more than one column may be y \(label, label\)"),
     ('"1,5","2,5"\n"3,5","4,5"\n', "line 1, column 1: expected a finite number, got '1,5'"),
@@ -86,10 +88,19 @@ DAMAGED_CSV = [
     ("a;b\n1.234,5;2\n1,5;2\n", r"line 2, column 1 \(a\): expected a finite number, got '1.234,5'"),
     (b"\xff\xfe1\x00,\x00\x00\xd8\n\x00", "expected UTF-16 text"),
     ('a,"b\n1,2\n' + "3,4\n" * 300_000, "line 1: a quote is opened and not closed"),
-    ("a,label\n1,2\n3,0.5\n", "line 3: expected a whole number as label, got '0.5'"),
-    ("a,label\n1,1e300\n", "line 2: expected a whole number as label, got '1e300'"),
+    ("a,label\n1,2\n3,0.5\n", "line 3, .*: expected a whole number as label, got '0.5'"),
+    ("a,label\n1,1e300\n", "line 2, .*: expected a whole number as label, got '1e300'"),
     (b"1,2\n\xff\xfe,4\n", "line 2, column 1: expected a finite number"),
-    (b"1,2\n3,\x00\n", "line 2, column 2: expected a finite number"),
+    (b"1,2\n3,\x00\n", "line 2: expected text, got a byte that is 0"),
+    ("1,2\n3,4\n".encode("utf-16-le"), "line 1: expected text, got a byte that is 0"),
+    (b"PK\x03\x04\x14\x00\x06", "expected lines of text, got a zip archive or an Excel workbook; unpack it"),
+    (gzip.compress(b"1,2\n"), "expected lines of text, got a gzip archive"),
+    (b"PAR1\x15\x04", "expected lines of text, got a Parquet file"),
+    (
+        'a,class\n1,2\n3,"1,234"\n',
+        r"line 3, column 2 \(class\): expected a number without commas of thousands, got '1,234'",
+    ),
+    ('a,target\n1,"-294,262.5"\n', r"line 2, column 2 \(target\): expected a number without commas of thousands"),
     ('1,2\n3,"' + "9" * 200_000 + '"\n', "line 2: field larger than field limit"),
 ]
 

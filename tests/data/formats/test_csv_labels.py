@@ -36,3 +36,18 @@ def test_large_labels_stay_exact(csv_file):
     ds = data.load(csv_file("a,label\n" + "\n".join(f"1,{n}" for n in numbers)))
     assert ds.y.tolist() == numbers
     assert data.load(csv_file("1e300,2\n9007199254740994,3\n")).x.tolist() == [[1e300, 2], [2**53 + 2, 3]]
+
+
+@pytest.mark.parametrize("missing", ["", "?", "NA", " nan "])
+@pytest.mark.parametrize("header", ["a,b,label", "a,b,target", "a,b,price"])
+def test_a_column_without_any_value_is_that_of_samples_to_predict(csv_file, header, missing):
+    ds = data.load(csv_file(f"{header}\n1,2,{missing}\n3,4,{missing}\n"), label=header.split(",")[-1])
+    assert ds.y is None
+    assert ds.x.tolist() == [[1, 2], [3, 4]]
+    assert ds.features == ("a", "b")
+    assert ds.note.endswith(f"column 3 ({header[4:]}) has no values, so there is no y")
+
+
+def test_names_with_commas_are_classes(csv_file):
+    ds = data.load(csv_file('a,class\n1,"1,234"\n2,"b,c"\n'))
+    assert ds.classes == ("1,234", "b,c")

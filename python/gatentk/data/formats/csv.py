@@ -32,9 +32,13 @@ def read_csv(path: Path, asked: Columns = _GUESSED) -> Source:
     features = None if found.names is None else tuple(found.names[c] for c in columns)
     if found.label is None:
         return Source(table, None, note="; ".join(said), features=features)
+    where = found.where(found.label)
+    if all(map(is_missing, texts)):  # samples to predict, in the form of others
+        said.append(f"{where} has no values, so there is no y")
+        return Source(table, None, note="; ".join(said), features=features)
     name = found.names[found.label] if found.names else ""
-    y, classes, kind = Labels(path, name, label_lines, texts).values()
-    said.append(f"{found.where(found.label)} is y: {kind}")
+    y, classes, kind = Labels(path, name, label_lines, texts, where).values()
+    said.append(f"{where} is y: {kind}")
     return Source(table, y, classes=classes, note="; ".join(said), features=features)
 
 

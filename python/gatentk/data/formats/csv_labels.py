@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gatentk.data.entries import LARGEST_WHOLE
 from gatentk.data.formats.csv_columns import CLASSES, NUMBERS, readable
-from gatentk.data.formats.csv_lines import is_missing, is_number
+from gatentk.data.formats.csv_lines import has_thousands, is_missing, is_number
 from gatentk.errors import DataError
 
 _MOST_CLASSES = 20  # different whole numbers in a column whose name does not say what it is
@@ -20,20 +20,21 @@ _SAID_NAMES = 6
 
 
 class Labels:
-    """Values of y as written, with the numbers of their lines."""
+    """Values of y as written, with the numbers of their lines; `where` is their column for messages."""
 
-    def __init__(self, path: Path, name: str, lines: Sequence[int], texts: Sequence[str]) -> None:
-        self.path, self.name, self.lines, self.texts = path, name, lines, texts
+    def __init__(self, path: Path, name: str, lines: Sequence[int], texts: Sequence[str], where: str) -> None:
+        self.path, self.name, self.lines, self.texts, self.where = path, name, lines, texts, where
 
     def values(self) -> tuple[NDArray[Any], tuple[str, ...] | None, str]:
         """y as int64 classes or float64 numbers, the names of the classes if they have some, and what y is in words."""
         for line, text in zip(self.lines, self.texts, strict=True):
             if is_missing(text):
-                raise self._wrong(line, "a label", text)
+                raise self._wrong(line, "a label", text, "; is a value missing?")
         kind = self.name.lower()
         if kind in NUMBERS and any(map(is_number, self.texts)):
             return self._numbers(), None, "numbers"
         if not all(map(is_number, self.texts)):
+            self._refuse_thousands()
             return self._names()
         if kind in CLASSES:
             return self._classes(), None, "classes"
@@ -43,8 +44,21 @@ class Labels:
             return self._classes(), None, "classes, being few whole numbers"
         return numbers, None, "numbers"
 
-    def _wrong(self, line: int, expected: str, text: str) -> DataError:
-        return DataError(f"{self.path}, line {line}: expected {expected}, got {text.strip()[:40]!r}")
+    def _wrong(self, line: int, expected: str, text: str, advice: str = "") -> DataError:
+        got = repr(text.strip()[:40])
+        return DataError(f"{self.path}, line {line}, {self.where}: expected {expected}, got {got}{advice}")
+
+    def _refuse_thousands(self) -> None:
+        """Numbers with commas of thousands are no names of classes."""
+        first = None
+        for line, text in zip(self.lines, self.texts, strict=True):
+            if has_thousands(text):
+                first = first or (line, text)
+            elif not is_number(text):
+                return
+        if first:
+            line, text = first
+            raise self._wrong(line, "a number without commas of thousands", text)
 
     def _numbers(self) -> NDArray[np.float64]:
         for line, text in zip(self.lines, self.texts, strict=True):

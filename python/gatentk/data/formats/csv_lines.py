@@ -23,6 +23,8 @@ _SAMPLE = 1000  # lines that guesses look at
 _QUOTED_LINES, _QUOTED_LENGTH = 100, 1 << 17
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")  # or a number with three decimals
+_POINT = re.compile(r"\.\d*$")
+_BINARY = {b"PK\3\4": "a zip archive or an Excel workbook", b"\x1f\x8b": "a gzip archive", b"PAR1": "a Parquet file"}
 
 Line = tuple[int, list[str]]  # the number of a line, from 1, and its fields
 
@@ -75,6 +77,11 @@ def has_decimal_comma(field: str) -> bool:
     return _DECIMAL_COMMA.fullmatch(field.strip()) is not None
 
 
+def has_thousands(field: str) -> bool:
+    """Whether a field is a number with commas of thousands, such as 1,234 or -12,345.6."""
+    return _THOUSANDS.fullmatch(_POINT.sub("", field.strip())) is not None
+
+
 def is_missing(field: str) -> bool:
     """Whether a field says that there is no value."""
     return field.strip().lower() in MISSING
@@ -85,13 +92,19 @@ def _texts(path: Path) -> Iterator[tuple[int, str]]:
     with path.open("rb") as binary:
         if stat.S_ISCHR(os.fstat(binary.fileno()).st_mode):
             raise DataError(f"{path}: expected a file or a pipe, got a device")
-        utf16 = binary.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # a pipe is read once
+        head = binary.peek(4)  # a pipe is read once
+        for begin, kind in _BINARY.items():
+            if head.startswith(begin):
+                raise DataError(f"{path}: expected lines of text, got {kind}; unpack it, or save the table as csv")
+        utf16 = head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
         # Bytes that are not UTF-8 survive as surrogates: harmless in a header, reported like any bad number.
         encoding, errors = ("utf-16", "strict") if utf16 else ("utf-8-sig", "surrogateescape")
         file = io.TextIOWrapper(binary, encoding=encoding, errors=errors)
         begun, text = 0, ""
         try:
             for number, line in enumerate(file, 1):
+                if "\0" in line:
+                    raise DataError(f"{path}, line {number}: expected text, got a byte that is 0, as binary files have")
                 begun, text = (begun, text + line) if text else (number, line)
                 # A line without a quote closes none.
                 if '"' in line and not _stays_open(text):
