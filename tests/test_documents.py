@@ -42,6 +42,7 @@ def fresh(tmp_path, monkeypatch):
     y = 2e5 + 1e5 * (x @ generator.normal(size=8) + 0.1 * generator.normal(size=120))
     lines = ["a,b,c,d,e,f,g,h,target", *(",".join(map(repr, map(float, row))) for row in np.c_[x, y])]
     (tmp_path / "mine.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "new.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines[:20]) + "\n")
     return tmp_path
 
 

@@ -110,8 +110,32 @@ def test_a_file_without_targets_is_refused(tmp_path):
     (tmp_path / "x.csv").write_text("a,b\n1,2\n3,4\n")
     outcome = invoke("fit", "--data", f"csv:{tmp_path}/x.csv", "--out", tmp_path / "out")
     assert outcome.exit_code == 2
-    assert "x.csv has no targets to fit; expected a csv file with a column called label" in outcome.output
+    assert (
+        "x.csv has no targets to fit (no column is called label, class, target or y, so there is no y)"
+        in outcome.output
+    )
     assert "that --label names" in outcome.output
+
+
+def test_whole_numbers_are_classes_if_one_says_so(no_plots, tmp_path):
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    lines = [f"{a},{b},{int(a > 0)}" for a, b in x]
+    (tmp_path / "x.csv").write_text("\n".join(["a,b,target", *lines]))
+    arguments = ["fit", "--data", f"csv:{tmp_path}/x.csv", "--depths", "1"]
+    outcome = invoke(*arguments, "--out", tmp_path / "numbers")
+    assert "they are classes, say so by --predict classes" in " ".join(outcome.output.split())
+    assert "R² is" in outcome.output
+    outcome = invoke(*arguments, "--predict", "classes", "--out", tmp_path / "classes")
+    assert "are right" in outcome.output
+    assert "say so" not in outcome.output
+    assert "--predict classes" in results(tmp_path / "classes")["command"]
+
+
+def test_a_test_file_may_keep_an_empty_column_for_what_is_predicted(no_plots, tmp_path, houses):
+    (tmp_path / "test.csv").write_text("age,size,price\n0,1,\n0,-1,?\n")
+    outcome = invoke("fit", *houses, "--out", tmp_path / "out")
+    assert "column 3 (price) has no values, so there is no y" in outcome.output
+    assert "2 test samples without targets are predicted in predictions.csv" in outcome.output
 
 
 def test_ridges_that_are_all_below_the_noise_floor_are_named(tmp_path):

@@ -101,10 +101,13 @@ def test_columns_are_matched_by_their_names(monkeypatch):
 @pytest.mark.parametrize(
     ("test", "message"),
     [
-        ((Z, W, {"features": ("a", "b", "d")}), r"test=test: .* lacks 'c' and has 'd'"),
+        ((Z, W, {"features": ("a", "b", "d")}), r"test=test: .* lacks 'c' and also has 'd'"),
         ((Z[:, :2], W), "test=test: expected 3 features as train has, got 2"),
-        ((np.c_[Z, Z], W, {"features": tuple("abcdef")}), r"test=test: .* has 'd', 'e', 'f'"),
-        ((Z, np.zeros(5, int), {"classes": ("no",)}), "test: expected targets that are numbers"),
+        ((np.c_[Z, Z], W, {"features": tuple("abcdef")}), r"test=test: .* it also has 'd', 'e', 'f'"),
+        (
+            (Z, np.zeros(5, int), {"classes": ("no",)}),
+            "test: expected targets that are numbers, as those of train, got names such as 'no'",
+        ),
     ],
 )
 def test_a_test_set_of_other_features_is_refused(monkeypatch, test, message):
@@ -126,7 +129,8 @@ def test_classes_of_two_files_are_matched_by_their_labels(monkeypatch):
 @pytest.mark.parametrize("labels", [np.array([0.5, 1, 0, 1, 0]), np.zeros(5, int)])
 def test_test_labels_of_another_kind_are_refused(monkeypatch, labels):
     more = {} if labels.dtype == float else {"classes": ("yes",)}
-    with pytest.raises(FitError, match="test: expected classes as in train, numbers"):
+    got = "0.5" if labels.dtype == float else "names such as 'yes'"
+    with pytest.raises(FitError, match=f"test: expected classes as in train, whole numbers, got {got}"):
         given(monkeypatch, {"train": (X, np.arange(12) % 2), "test": (Z, labels, more)}, test="test")
 
 
@@ -154,7 +158,11 @@ def test_a_test_file_may_lack_the_column_to_predict(tmp_path):
     ("data", "options", "message"),
     [
         ((X, None), {}, "train has no targets to fit"),
-        ((X, np.zeros(12, int)), {}, "expected train samples of at least two classes, all are 0"),
+        ((X, np.zeros(12, int)), {}, "expected train samples of at least two classes, all are of class 0"),
+        ((X, np.zeros(12, int), {"classes": ("a", "b")}), {}, "at least two classes, all are of class a"),
+        ((X, np.arange(12)), {}, "expected classes with several train samples, but no two of 10 have the same label"),
+        ((X, Y), {"predict": "classes"}, "predict=classes: expected whole numbers or names as classes in train, got "),
+        ((X, np.arange(12) % 2, {"classes": ("a", "b")}), {"predict": "numbers"}, "has names to predict, such as 'a'"),
         ((0 * X, Y), {}, "train: expected train samples that are not all zero"),
         ((X[:1], Y[:1]), {}, "expected at least 2 samples to leave one out, got 1"),
         ((X, Y), {"test_fraction": 0.01}, "test_fraction=0.01: train has 12 samples, 0 would be tests"),
@@ -178,3 +186,30 @@ def test_oddities_of_the_data_are_counted(monkeypatch):
     _, samples = given(monkeypatch, {"train": (x, np.arange(15) % 2)}, test_fraction=0, normalize="unit")
     assert (samples.duplicates, samples.zero_rows, samples.test_x) == (2, 1, None)
     assert samples.uneven > 100
+
+
+def test_test_samples_that_are_train_samples_are_counted(monkeypatch):
+    z = np.r_[Z, X[:2], X[:1]]
+    _, samples = given(monkeypatch, {"train": (X, Y), "test": (z, np.zeros(8))}, test="test")
+    assert samples.shared == 3
+    assert given(monkeypatch, {"train": (X, Y)})[1].shared == 0
+
+
+@pytest.mark.parametrize(
+    ("y", "few"), [(Y, 0), (np.arange(12) % 3.0, 3), (np.arange(12.0), 0), (np.full(12, 2.0), 0), ([0.5, 1] * 6, 0)]
+)
+def test_few_whole_numbers_may_be_classes(monkeypatch, y, few):
+    options = {"test_fraction": 0}
+    _, samples = given(monkeypatch, {"train": (X, np.asarray(y))}, **options)
+    assert samples.few_numbers == few
+    assert samples.classes is None
+    assert given(monkeypatch, {"train": (X, np.asarray(y))}, predict="numbers", **options)[1].few_numbers == 0
+
+
+def test_what_is_predicted_may_be_said(monkeypatch):
+    train, test = (X, np.arange(12) % 3.0), (Z, np.array([0.0, 1, 2, 0, 5]))
+    _, samples = given(monkeypatch, {"train": train, "test": test}, test="test", predict="classes")
+    assert (samples.classes, samples.unseen, samples.test_y.tolist()) == (("0", "1", "2"), ("5",), [0, 1, 2, 0, 3])
+    train, test = (X, np.arange(12) % 3), (Z, np.array([0, 1, 2, 0, 5]))
+    _, samples = given(monkeypatch, {"train": train, "test": test}, test="test", predict="numbers")
+    assert (samples.classes, samples.test_y.tolist()) == (None, [0, 1, 2, 0, 5])

@@ -40,6 +40,10 @@ def test_the_choice_the_test_and_the_kernel_are_told(numbers, classes):
 def test_tests_without_targets_or_with_equal_ones(numbers):
     blind = changed(numbers, samples=replace(numbers.samples, test_y=None))
     assert headline(blind)[1] == "9 test samples without targets are predicted in predictions.csv."
+    one = changed(numbers, samples=replace(numbers.samples, test_y=None, test_x=numbers.samples.test_x[:1]))
+    assert headline(one)[1] == "1 test sample without targets is predicted in predictions.csv."
+    assert "so a little too good." in " ".join(notes(blind))
+    assert "which had no part in the choice" in " ".join(notes(numbers))
     equal = changed(numbers, samples=replace(numbers.samples, test_y=0 * numbers.samples.test_y))
     assert "R² has no meaning" in headline(equal)[1]
 
@@ -73,6 +77,10 @@ def test_the_edge_of_the_table_is_named(numbers):
     text = " ".join(notes(edge))
     assert "The chosen ridge is the largest that was tried" in text
     assert "The chosen depth is the largest that was tried" in text
+    records = [record(scores=(0.1, 0.9)), record(depth=3, scores=(0.1, 0.1))]
+    for added, told in ((0.05, True), (1e-5, False)):
+        low = changed(numbers, records=records, outcome=replace(numbers.outcome, added_ridge=added))
+        assert ("The chosen ridge is the smallest that was tried" in " ".join(notes(low))) == told
 
 
 def test_oddities_of_the_data_are_told(monkeypatch):
@@ -83,9 +91,14 @@ def test_oddities_of_the_data_are_told(monkeypatch):
     _, samples = given(monkeypatch, sets, test="test", normalize="unit")
     text = " ".join(data_notes(samples))
     assert "2 train samples are equal to an earlier one" in text
+    assert "2 test samples are equal to a train sample" in text
     assert "One train sample is all zero" in text
     assert "normalize=standard is usually better" in text
     assert data_notes(given(monkeypatch, {"train": waves(12)})[1]) == []
+    few = given(monkeypatch, {"train": (waves(12)[0], np.arange(12) % 2.0)})[1]
+    (text,) = data_notes(few)
+    assert text.startswith("The targets are 2 different whole numbers, and are taken as numbers")
+    assert text.endswith("say so by predict=classes.")
 
 
 def test_settings_and_scores(numbers, classes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from gatentk.cli.console import number_table, open_console, shown_progress
 from gatentk.cli.ntk import parse_depths
 from gatentk.data import registry
 from gatentk.data.entries import COLUMNS
-from gatentk.fit.config import KERNELS, NORMALIZATIONS, TEST_FRACTION, FitConfig
+from gatentk.fit.config import KERNELS, NORMALIZATIONS, PREDICTED, TEST_FRACTION, FitConfig
 from gatentk.reporting.text import data_name, shell_line
 from gatentk.study.config import depths_text
 
@@ -49,6 +50,14 @@ def parse_ridges(ctx: click.Context | None, param: click.Parameter | None, value
 @options.columns()
 @options.n()
 @options.data_seed(FitConfig.data_seed, "-n, --test-fraction")
+@click.option(
+    "--predict",
+    type=click.Choice(PREDICTED),
+    default=FitConfig.predict,
+    show_default=True,
+    help="What the targets are; auto: names, and whole numbers in a column called label or class or few in one of "
+    "another name, are classes, all else numbers.",
+)
 @click.option(
     "--test",
     metavar="NAME",
@@ -118,7 +127,7 @@ def parse_ridges(ctx: click.Context | None, param: click.Parameter | None, value
 def fit(restart: bool, folder: Path, **settings: Any) -> None:
     """Predict by the kernel of infinitely wide networks; depth and ridge are chosen by leave-one-out.
 
-    Classes or numbers to predict are told apart as the data say. Writes report.html (open it in a browser),
+    Classes or numbers to predict are told apart as the data say (--predict). Writes report.html (open it in a browser),
     predictions.csv (of the test samples), left_out.csv (each train sample predicted by a fit to all others), scores.csv
     (by depth and ridge), results.json and two plots into DIR. Finished depths are kept there: after Ctrl-C, or a crash,
     the same command goes on where it stopped.
@@ -127,7 +136,7 @@ def fit(restart: bool, folder: Path, **settings: Any) -> None:
     Examples:
       gatentk fit --data digits --out digits-fit
       gatentk fit --data csv:mine.csv --out mine-fit
-      gatentk fit --data csv:mine.csv --test csv:mine.csv --kernel nngp --depths 1,2 --out both
+      gatentk fit --data csv:mine.csv --test csv:new.csv --kernel nngp --depths 1,2 --out new
     """  # noqa: D301 (click reads \b: keep these lines apart)
     from gatentk.fit.folder import PAGE, run_fit
     from gatentk.fit.samples import prepare_fit
@@ -149,7 +158,7 @@ def _remarks(samples: FitSamples) -> list[str]:
 
     return [
         *samples.notes,
-        *(text.replace("normalize=standard", "--normalize standard") for text in data_notes(samples)),
+        *(re.sub(r"\b(normalize|predict)=(\w+)", r"--\1 \2", text) for text in data_notes(samples)),
     ]
 
 

@@ -14,6 +14,17 @@ def first_occurrences(x: torch.Tensor) -> torch.Tensor:
     return torch.tensor(list(seen.values()))
 
 
+def shared_rows(x: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Indices of the rows of x (n, d) that equal a row of others (m, d); 0.0 and -0.0 are equal.
+
+    >>> shared_rows(torch.tensor([[1.0], [2.0], [-0.0]]), torch.tensor([[0.0], [1.0]])).tolist()
+    [0, 2]
+    """
+    known = {row.tobytes() for row in (others + 0.0).numpy()}
+    found = [index for index, row in enumerate((x + 0.0).numpy()) if row.tobytes() in known]
+    return torch.tensor(found, dtype=torch.int64)
+
+
 def split_rows(n: int, tests: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows for training and for testing, drawn at random, both in the order of the data.
 

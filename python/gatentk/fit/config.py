@@ -10,6 +10,7 @@ from gatentk.kernel_machines.defaults import DEPTHS, RIDGES
 
 KERNELS = ("ntk", "nngp")
 NORMALIZATIONS = ("auto", "unit", "standard", "none")
+PREDICTED = ("auto", "classes", "numbers")
 TEST_FRACTION = 0.2  # where there is no test set
 MOST_PAIRS = 100_000  # their scores stay in memory, and on the page
 
@@ -33,6 +34,7 @@ class FitConfig:
         depths: numbers of hidden layers to choose from, ascending.
         ridges: to choose from, falling, in units of the kernel's mean diagonal.
         activation, w_std, b_std, slope: of the network, as in `gatentk.ntk.infinite`.
+        predict: what y is: "classes", "numbers", or "auto", what `gatentk.data.load` takes it for.
     """
 
     data: str
@@ -53,6 +55,7 @@ class FitConfig:
     w_std: float | None = None
     b_std: float | None = None
     slope: float | None = None
+    predict: str = "auto"
 
     def __post_init__(self) -> None:
         from gatentk.checks import check_choice, check_integer
@@ -60,6 +63,7 @@ class FitConfig:
         for name, choices in (
             ("normalize", NORMALIZATIONS),
             ("kernel", KERNELS),
+            ("predict", PREDICTED),
             ("activation", tuple(ACTIVATIONS)),
         ):
             check_choice(name, getattr(self, name), choices)

@@ -145,6 +145,7 @@ def document_text(found: Fit) -> str:
             "constant": samples.constant,
             "duplicate_rows": samples.duplicates,
             "zero_rows": samples.zero_rows,
+            "test_rows_among_train": samples.shared,
             "sha256": samples.digest,
         },
         "environment": dict(found.environment),

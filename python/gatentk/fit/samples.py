@@ -9,13 +9,14 @@ from torch import Tensor
 
 from gatentk import data
 from gatentk.data import Dataset
-from gatentk.data.rows import first_occurrences, split_rows
+from gatentk.data.rows import first_occurrences, shared_rows, split_rows
 from gatentk.errors import FitError
 from gatentk.fit.config import FitConfig
 from gatentk.runs.identity import array_digest
 from gatentk.scaling import standard_columns, unit_rows
 
 CLASS_LIMIT = 10_000
+FEW = 20  # different whole numbers to predict, up to which they may be classes
 UNEVEN = 30.0  # ratio of spreads of features from which on the largest alone decide where samples lie on a sphere
 
 # Images: pixels of one scale (ratio of spreads at most), on a background of 0 (share of all numbers at least).
@@ -36,6 +37,8 @@ class FitSamples:
         normalize: how the features were scaled, as `FitConfig.normalize` but not "auto".
         constant: whether the last feature is 1.
         duplicates, zero_rows: train samples that equal an earlier one, or are all zero.
+        shared: test samples that equal a train sample.
+        few_numbers: how many different numbers there are to predict, if they are few and whole, and so may be classes.
         uneven: the largest spread of a feature over the median, where samples are scaled to norm 1; else 1.
         digest: SHA-256 of all data.
         notes: in a line each, what was guessed of files.
@@ -55,6 +58,8 @@ class FitSamples:
     constant: bool
     duplicates: int
     zero_rows: int
+    shared: int
+    few_numbers: int
     uneven: float
     digest: str
     notes: tuple[str, ...]
@@ -75,11 +80,14 @@ def prepare_fit(config: FitConfig) -> FitSamples:
     columns = {"label": config.label, "index": config.index, "header": config.header}
     whole = data.load(config.data, n=config.n, seed=config.data_seed, path=config.path, **columns)  # type: ignore[arg-type]
     if whole.y is None:
+        found = f" ({whole.note.removeprefix(f'{whole.name}: ')})" if whole.note else ""
         raise FitError(
-            f"{whole.name} has no targets to fit; expected a csv file with a column called label, class, target or y, "
-            "or one that label= names, or an .npz file with an array y beside x"
+            f"{whole.name} has no targets to fit{found}; expected a csv file with a column called label, class, "
+            "target or y, or one that label= names, or an .npz file with an array y beside x"
         )
-    tests = None if config.test is None else _test_set(config, whole)
+    tests = None if config.test is None else _as_asked(config, _test_set(config, whole))
+    whole = _as_asked(config, whole)
+    assert whole.y is not None
     rows, test_rows = _split(config, whole)
     texts = None if whole.y.is_floating_point() else _texts(whole)
     classes = None if texts is None else _classes(whole, rows)
@@ -114,6 +122,8 @@ def prepare_fit(config: FitConfig) -> FitSamples:
         constant=constant,
         duplicates=len(rows) - len(first_occurrences(whole.x[rows])),
         zero_rows=int((~(whole.x[rows] != 0).any(dim=1)).sum()),
+        shared=len(shared_rows(given, whole.x[rows])),
+        few_numbers=_few_numbers(numbers) if config.predict == "auto" and classes is None else 0,
         uneven=_unevenness(whole.x[rows]) if normalize == "unit" else 1.0,
         digest=array_digest(*arrays),
         notes=tuple(note for note in (whole.note, "" if config.test is None else tests.note) if note),
@@ -144,7 +154,7 @@ def _test_set(config: FitConfig, whole: Dataset) -> Dataset:
         if missing or others or d != d_test:
             wrong = [
                 f"{what} {', '.join(map(repr, names[:5]))}"
-                for what, names in (("lacks", missing), ("has", others))
+                for what, names in (("lacks", missing), ("also has", others))
                 if names
             ]
             raise FitError(
@@ -156,6 +166,23 @@ def _test_set(config: FitConfig, whole: Dataset) -> Dataset:
     if d != d_test:
         raise FitError(f"test={config.test}: expected {d:,} features as {whole.name} has, got {d_test:,}")
     return found
+
+
+def _as_asked(config: FitConfig, dataset: Dataset) -> Dataset:
+    """The same with y as `FitConfig.predict` says."""
+    y = dataset.y
+    if y is None or config.predict == "auto" or y.is_floating_point() == (config.predict == "numbers"):
+        return dataset
+    if config.predict == "numbers":
+        if dataset.classes is not None:
+            named = ", ".join(map(repr, dataset.classes[:3]))
+            raise FitError(f"predict=numbers: {dataset.name} has names to predict, such as {named}")
+        return replace(dataset, y=y.double())
+    fractions = y[y != y.floor()]
+    if len(fractions):
+        first = fractions[0].item()
+        raise FitError(f"predict=classes: expected whole numbers or names as classes in {dataset.name}, got {first:g}")
+    return replace(dataset, y=y.long())
 
 
 def _split(config: FitConfig, whole: Dataset) -> tuple[Tensor, Tensor]:
@@ -178,11 +205,17 @@ def _classes(whole: Dataset, rows: Tensor) -> tuple[str, ...]:
     assert whole.y is not None
     found = torch.unique(whole.y[rows])
     if len(found) < 2:
-        raise FitError(f"{whole.name}: expected train samples of at least two classes, all are {int(found[0])}")
+        (only,) = _texts(replace(whole, y=found))
+        raise FitError(f"{whole.name}: expected train samples of at least two classes, all are of class {only}")
     if len(found) > CLASS_LIMIT:
         raise FitError(
             f"{whole.name}: {len(found):,} different labels; name the column target (or store y as floats) if they are "
             "numbers to predict and not classes"
+        )
+    if len(found) == len(rows):
+        raise FitError(
+            f"{whole.name}: expected classes with several train samples, but no two of {len(rows):,} have the same "
+            "label; numbers to predict have to be plain numbers"
         )
     return tuple(_texts(replace(whole, y=found)))
 
@@ -195,15 +228,22 @@ def _numbers(
     y, test_y = whole.y[rows], tests.y
     if classes is None:
         if test_y is not None and tests.classes is not None:
-            raise FitError(f"{tests.name}: expected targets that are numbers, as those of {whole.name}, got names")
+            raise FitError(
+                f"{tests.name}: expected targets that are numbers, as those of {whole.name}, got names such as "
+                f"{tests.classes[0]!r}"
+            )
         return y.double(), None if test_y is None else test_y.double(), ()
     number = {text: k for k, text in enumerate(classes)}
     numbers = torch.tensor([number[text] for text in _texts(replace(whole, y=y))])
     if test_y is None:
         return numbers, None, ()
-    if (tests.classes is None) != (whole.classes is None) or bool((test_y.long() != test_y).any()):
-        kinds = ["numbers" if side.classes is None else "names" for side in (whole, tests)]
-        raise FitError(f"{tests.name}: expected classes as in {whole.name}, {kinds[0]}, got {kinds[1]}, or fractions")
+    fractions = test_y[test_y.long() != test_y].tolist()
+    if (tests.classes is None) != (whole.classes is None) or fractions:
+        wanted, got = (
+            f"names such as {side.classes[0]!r}" if side.classes else "whole numbers" for side in (whole, tests)
+        )
+        got = f"{fractions[0]:g}" if fractions else got
+        raise FitError(f"{tests.name}: expected classes as in {whole.name}, {wanted}, got {got}")
     texts = _texts(tests)
     unseen = tuple(sorted(set(texts) - set(classes)))
     number |= {text: len(classes) + k for k, text in enumerate(unseen)}
@@ -255,6 +295,12 @@ def resembles_images(x: Tensor) -> bool:
         return False
     zeros = int((x == 0).sum()) / x.numel()
     return zeros >= BACKGROUND and _unevenness(x) <= ONE_SCALE
+
+
+def _few_numbers(y: Tensor) -> int:
+    """How many different values, if they are whole, at most 20, and each stands for two samples or more in the mean."""
+    count = len(torch.unique(y))
+    return count if bool((y == y.floor()).all()) and 1 < count <= min(FEW, len(y) // 2) else 0
 
 
 def _unevenness(x: Tensor) -> float:

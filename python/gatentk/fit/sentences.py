@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gatentk.fit.result import Fit
 
 EPS = 2.0**-52
+MATTERS = 0.01  # of the smallest eigenvalue, what a ridge adds that is no trifle
 KERNEL_NAMES = {"ntk": "neural tangent kernel", "nngp": "NNGP kernel (last layer trained)"}
 
 
@@ -57,7 +58,8 @@ def _test(found: Fit) -> list[str]:
         return []
     m = _count(len(samples.test_x), "test sample")
     if samples.test_y is None:
-        return [f"{m[0].upper()}{m[1:]} without targets are predicted in predictions.csv."]
+        verb = "is" if len(samples.test_x) == 1 else "are"
+        return [f"{m} without targets {verb} predicted in predictions.csv."]
     if samples.classes is None:
         if found.test_score is None:
             score = "R² has no meaning, as all targets there are the same,"
@@ -127,12 +129,13 @@ def notes(found: Fit) -> list[str]:
     row, column = found.pair
     sentences = [noise_text(found)]
     if len(config.depths) * len(config.ridges) > 1:
-        sentences.append(
-            "The leave-one-out score is the best of all that were compared, and so a little too good; the score on "
-            "test samples, which had no part in the choice, is not."
-        )
+        text = "The leave-one-out score is the best of all that were compared, and so a little too good"
+        tested = "; the score on test samples, which had no part in the choice, is not."
+        sentences.append(text + ("." if samples.test_y is None else tested))
     if column == 0 and len(config.ridges) > 1:
         sentences.append("The chosen ridge is the largest that was tried: larger ones may be better.")
+    if _is_smallest_that_matters(found):
+        sentences.append("The chosen ridge is the smallest that was tried: smaller ones may be better.")
     if row == len(config.depths) - 1 and len(config.depths) > 1:
         sentences.append("The chosen depth is the largest that was tried: larger ones may be better.")
     sentences += data_notes(samples)
@@ -147,6 +150,14 @@ def notes(found: Fit) -> list[str]:
     return sentences
 
 
+def _is_smallest_that_matters(found: Fit) -> bool:
+    """Whether the chosen ridge is the smallest, and adds to the smallest eigenvalue what a smaller one would not."""
+    row, column = found.pair
+    if column != len(found.config.ridges) - 1:
+        return False
+    return found.outcome.added_ridge > MATTERS * max(found.records[row].lmin, found.records[row].floor)
+
+
 def data_notes(samples: FitSamples) -> list[str]:
     """What a reader should know of the samples."""
     sentences = []
@@ -154,6 +165,15 @@ def data_notes(samples: FitSamples) -> list[str]:
         sentences.append(
             f"{_rows(samples.duplicates)} equal to an earlier one: leave-one-out predicts such samples from their "
             "copies, so that its score may be too good."
+        )
+    if samples.shared:
+        sentences.append(
+            f"{_rows(samples.shared, 'test')} equal to a train sample: the score on test samples may be too good."
+        )
+    if samples.few_numbers:
+        sentences.append(
+            f"The targets are {samples.few_numbers} different whole numbers, and are taken as numbers: if they are "
+            "classes, say so by predict=classes."
         )
     if samples.zero_rows:
         sentences.append(
@@ -207,5 +227,5 @@ def _count(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
-def _rows(count: int) -> str:
-    return "One train sample is" if count == 1 else f"{count:,} train samples are"
+def _rows(count: int, side: str = "train") -> str:
+    return f"One {side} sample is" if count == 1 else f"{count:,} {side} samples are"

@@ -113,8 +113,9 @@ def prepare_training(config: TrainingConfig) -> TrainingSamples:
         header=config.header,
     )
     if dataset.y is None:
+        found = f" ({dataset.note.removeprefix(f'{dataset.name}: ')})" if dataset.note else ""
         raise TrainingError(
-            f"{dataset.name} has no labels to learn; expected a csv file with a column called label, class, "
+            f"{dataset.name} has no labels to learn{found}; expected a csv file with a column called label, class, "
             "target or y, or one that label= names, or an .npz file with an array y beside x"
         )
     classes = None if dataset.y.is_floating_point() else _classes(dataset.name, dataset.y)
