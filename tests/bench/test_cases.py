@@ -202,6 +202,7 @@ def test_fits_are_scored_on_samples_that_they_have_not_seen(name):
     assert 0.3 < ours <= 1
     assert f"on {case.shape.n // 4} other samples: ours {ours:.3f}, depth" in job.notes[0]
     assert f"the peer's {theirs:.3f}" in job.notes[0]
+    assert ("that of the NTK of ReLU networks 0." in job.notes[0]) == (name == "fit-numbers-f64")
 
 
 def test_skipping_networks_are_those_of_torch():

@@ -63,9 +63,9 @@ def test_every_machine_is_scored(monkeypatch, capsys):
     rows = run(monkeypatch, capsys, "iris", "diabetes")
     assert [row[1] for row in rows] == 2 * list(nested_scores.MACHINES)
     assert rows[-1][2] == "not run"
-    assert all(float(row[2]) > 0.85 for row in rows[:5])
-    assert all(0.2 < float(row[2]) < 0.6 for row in rows[5:-1])
-    assert [rows[k][4] for k in (1, 2, 3)] == [
+    assert all(float(row[2]) > 0.85 for row in rows[:6])
+    assert all(0.2 < float(row[2]) < 0.6 for row in rows[6:-1])
+    assert [rows[k][4] for k in (2, 3, 4)] == [
         "C 1e+02 (2); gamma 0.01 (2)",
         "max_features sqrt (2)",
         "alpha 0.1 (2); gamma 0.01 (2)",
