@@ -45,16 +45,16 @@ def chain(
 
 
 def grid(given: Mapping[str, Any]) -> Found:
-    """Kernels of infinite width at all depths and deviations."""
+    """Kernels of infinite width at all depths and deviations, compiled as for use."""
     x, z = jnp.asarray(given["x"]), jnp.asarray(given["z"])
     for activation in LAYERS:
         for depth in given["depths"]:
             for w_std, b_std in given["deviations"]:
                 kernel_fn = chain(activation, int(depth), 1, 1, float(w_std), float(b_std) or None)[2]
+                both = jax.jit(lambda x, z, kernel_fn=kernel_fn: tuple(kernel_fn(x, z, ("nngp", "ntk"))))
                 for shape, other in (("square", None), ("rectangular", z)):
-                    kernels = kernel_fn(x, other, ("nngp", "ntk"))
-                    for name in ("nngp", "ntk"):
-                        yield f"{activation} {depth} {w_std} {b_std} {shape} {name}", getattr(kernels, name)
+                    for name, kernel in zip(("nngp", "ntk"), both(x, other), strict=True):
+                        yield f"{activation} {depth} {w_std} {b_std} {shape} {name}", kernel
 
 
 def infinite(given: Mapping[str, Any]) -> Found:
