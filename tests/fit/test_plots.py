@@ -71,3 +71,53 @@ def test_many_classes_one_pair_and_one_score_are_drawn_too(monkeypatch, numbers)
         assert done.failures == []
         assert sorted(done.files) == ["predictions.png", "predictions.svg", "scores.png", "scores.svg"]
         assert b"<image" not in done.files["scores.svg"]
+
+
+@pytest.mark.parametrize("size", [1e6, 1e-6, 1e300, 1e-250])
+def test_axes_name_their_unit(monkeypatch, size):
+    x, y = waves(40)
+    found = finished(*given(monkeypatch, {"train": (x, size * y)}, depths=(1,), ridges=(0.1,)))
+    axes = drawn(found)["predictions"]
+    axes.figure.draw_without_rendering()
+    units = {1e6: "10⁶", 1e-6: "10⁻⁶", 1e300: "10³⁰⁰", 1e-250: "10⁻²⁵⁰"}
+    assert (axes.get_xlabel(), axes.get_ylabel()) == tuple(
+        f"{name}, in units of {units[size]}" for name in ("Target", "Prediction")
+    )
+    for axis in (axes.xaxis, axes.yaxis):
+        assert axis.get_offset_text().get_text() == ""
+        assert max(len(tick.get_text()) for tick in axis.get_ticklabels()) <= 4
+
+
+def test_axes_of_numbers_that_differ_in_late_digits_show_these(monkeypatch):
+    x, y = waves(40)
+    found = finished(*given(monkeypatch, {"train": (x, 1e6 + y)}, depths=(1,), ridges=(0.1,)))
+    axes = drawn(found)["predictions"]
+    axes.figure.draw_without_rendering()
+    assert axes.get_xlabel() == "Target"
+    texts = [tick.get_text() for tick in axes.get_xticklabels()]
+    assert len(set(texts)) == len(texts) <= 6
+    assert {"1000000.0"} < set(texts)
+
+
+@pytest.mark.parametrize("scores", [(1.0, 1.0), (-3.0, -3.0 + 1e-14), (0.0, 0.0), (0.9999999, 0.99), (-1e30, -2e30)])
+def test_scales_of_scores_have_no_impossible_ones(numbers, classes, scores):
+    for found in (numbers, classes)[: 1 if min(scores) < 0 else 2]:
+        object.__setattr__(found, "records", [record(scores=scores), record(depth=3, scores=scores)])
+        cells = drawn(found)["scores"].collections[0]
+        low, high = cells.norm.boundaries[[0, -1]]
+        assert low < high <= 1
+        assert found is numbers or low >= 0
+        assert max(scores) <= high
+
+
+def test_every_name_on_an_axis_is_another(monkeypatch):
+    x, _ = waves(60)
+    names = (*(f"class of a long name {k}" for k in range(12)), "x" * 20, "x" * 21)
+    few = finished(*given(monkeypatch, {"train": (x, np.arange(60) % 14, {"classes": names})}, depths=(0,)))
+    labels = [tick.get_text() for tick in drawn(few)["predictions"].get_xticklabels()]
+    assert len(set(labels)) == 14
+    assert max(map(len, labels)) <= 12
+    many = finished(*given(monkeypatch, {"train": (x, np.arange(60) % 24 + 100)}, depths=(0,), ridges=(0.1,)))
+    axes = drawn(many)["predictions"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == [str(k) for k in range(100, 124, 3)]
+    assert len(axes.texts) == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from gatentk.reporting.text import data_name, given
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
     from torch import Tensor
@@ -21,8 +24,11 @@ if TYPE_CHECKING:
 
 LEVELS = 10  # colours of scores
 MOST_POINTS = 2000  # of a plot, drawn at random
-MOST_CLASSES = 20  # that a table of classes names
-MOST_RIDGES = 24  # that an axis names
+MOST_CLASSES = 20  # of which a table has room for counts and all names
+FEW_CLASSES = 10  # that are named of more
+LONGEST = 12  # letters of a name
+NARROW = 1e-3  # the smallest range of scores that has colours: differences below are not worth any
+MINUS = "\N{MINUS SIGN}"
 DARK, LIGHT = "#10131a", "#fdfdfe"  # numbers on cells, which have the same colours on a dark page
 
 
@@ -55,7 +61,9 @@ def _scores(found: Fit) -> Figure:
     table = table[:, ::-1].T
     low, high = _ends(table)
     levels = MaxNLocator(LEVELS, min_n_ticks=3).tick_values(low, high)
-    norm = BoundaryNorm(levels, 256, extend="min" if np.nanmin(table) < levels[0] else "neither")
+    # No score is above 1, and no accuracy below 0.
+    levels = np.unique(np.clip(levels, -math.inf if found.samples.classes is None else 0, 1)).tolist()
+    norm = BoundaryNorm(levels, 256, extend="min" if np.nanmin(table) < levels[0] - 1e-9 else "neither")
     edges = [np.arange(size + 1) - 0.5 for size in table.shape[::-1]]
     cells = axes.pcolormesh(
         *edges, np.ma.masked_invalid(table), norm=norm, cmap=_shades(), edgecolors="face", linewidth=0.3
@@ -64,11 +72,12 @@ def _scores(found: Fit) -> Figure:
         axes.patch.set(hatch="////", edgecolor=GRID, facecolor="none")
     axes.plot(
         [row], [len(ridges) - 1 - column], "o", markersize=7, markerfacecolor="none", color=ORANGE, markeredgewidth=1.6
-    )
+    )[0].set_clip_on(False)  # or half a ring at the edge of many depths
     bar = figure.colorbar(cells, ax=axes, aspect=30, pad=0.02)
     bar.outline.set_visible(False)
-    if found.samples.classes is not None:
-        bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.6g}%")
+    size, sign = (1, "") if found.samples.classes is None else (100, "%")
+    ticks = [size * level for level in levels]
+    bar.ax.yaxis.set_major_formatter(lambda value, _: tick_text(size * value, ticks) + sign)
     _depth_axis(axes, config.depths)
     _ridge_axis(axes, ridges)
     _legend(figure, bool(np.isnan(table).any()))
@@ -79,7 +88,9 @@ def _ends(table: Any) -> tuple[float, float]:
     """A range of scores in which the good ones differ: from the median, or lower, to the best."""
     high = float(np.nanmax(table))
     low = max(float(np.nanmin(table)), high - max(3 * (high - float(np.nanmedian(table))), 0.02))
-    return (low, high) if high > low else (high - 0.01, high)
+    if high - low >= NARROW:
+        return low, high
+    return (high - NARROW, high) if high >= NARROW else (high, high + NARROW)
 
 
 def _depth_axis(axes: Axes, depths: tuple[int, ...]) -> None:
@@ -118,10 +129,34 @@ def _scatter(found: Fit) -> Figure:
         _points(axes, samples.test_y, found.predicted, deviations, ORANGE, "test samples, ± one standard deviation")
     ends = axes.dataLim.intervalx
     axes.plot(ends, ends, color=INK, linewidth=0.7, zorder=1)
-    axes.set_xlabel("Target")
-    axes.set_ylabel("Prediction")
+    unit = _unit(axes)
+    axes.set_xlabel(f"Target{unit}")
+    axes.set_ylabel(f"Prediction{unit}")
     figure.legend(loc="outside lower left", frameon=False, fontsize=SMALL)
     return figure
+
+
+def _unit(axes: Axes) -> str:
+    """Give numbers of any size short labels of ticks, and say what both axes are in units of, for their own labels."""
+    from matplotlib.ticker import MaxNLocator
+
+    ends = np.concatenate([axes.dataLim.intervalx, axes.dataLim.intervaly])
+    largest, span = float(np.abs(ends).max()), float(ends.max() - ends.min())
+    exponent, digits = 0, 6
+    if span < 1e-3 * largest:  # what differs stands in later digits
+        digits = 12
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(4))
+    elif largest > 0 and not 1e-3 <= largest < 1e5:
+        exponent = max(math.floor(math.log10(largest)), -300)
+    unit = 10.0**exponent
+
+    def name(axis: Axis) -> None:
+        axis.set_major_formatter(lambda value, _: tick_text(value / unit, axis.get_majorticklocs() / unit, digits))
+
+    name(axes.xaxis)
+    name(axes.yaxis)
+    return f", in units of {given(unit)}" if exponent else ""
 
 
 def _points(axes: Axes, y: Tensor, predicted: Tensor, deviations: Any, colour: str, label: str) -> None:
@@ -157,16 +192,44 @@ def _confusion(found: Fit) -> Figure:
     axes.set_ylabel("True class")
     axes.tick_params(length=0)
     axes.spines[["left", "bottom"]].set_color(GRID)
-    if len(counts) > MOST_CLASSES:
-        return figure
-    labels = [label if len(label) <= 12 else f"{label[:11]}…" for label in found.samples.labels]
+    step = 1 if len(counts) <= MOST_CLASSES else -(-len(counts) // FEW_CLASSES)
+    labels = short_names(found.samples.labels)[::step]
+    places = range(0, len(counts), step)
     longest = max(map(len, labels))
-    axes.set_xticks(range(len(labels)), labels, rotation=90 if longest * len(labels) > 40 else 0)
-    axes.set_yticks(range(len(labels)), labels)
+    axes.set_xticks(places, labels, rotation=90 if longest * len(labels) > 40 else 0)
+    axes.set_yticks(places, labels)
     for axis in (axes.xaxis, axes.yaxis):
         for text in axis.get_ticklabels():
             text.set_parse_math(False)
+    if step > 1:
+        return figure
     for row, column in zip(*np.nonzero(counts), strict=True):
         colour = LIGHT if shares[row, column] > 0.45 else DARK
         axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", fontsize=SMALL, color=colour)
     return figure
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Names of at most 12 letters, which begin and end as they are; those that then are equal with their numbers.
+
+    >>> short_names(["Iris setosa", "Iris versicolor", "sample number one", "sample number 1 one"])
+    ['Iris setosa', 'Iris v…color', 'sample…#3', 'sample…#4']
+    """
+    short = [name if len(name) <= LONGEST else f"{name[:6]}…{name[-5:]}" for name in names]
+    taken = Counter(short)
+    return [
+        one if taken[one] == 1 else f"{name[:6]}…#{k}"
+        for k, (one, name) in enumerate(zip(short, names, strict=True), 1)
+    ]
+
+
+def tick_text(value: float, ticks: Iterable[float], digits: int = 6) -> str:
+    """A number on an axis with as many decimals as its ticks need, or as it is where those have exponents.
+
+    >>> tick_text(0.5, [0.25, 0.5]), tick_text(1000000.0, [1e6, 2e6], 7), tick_text(1e9, [1e9])
+    ('0.50', '1000000', '1e+09')
+    """
+    texts = [f"{tick:.{digits}g}" for tick in ticks]
+    decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
+    text = f"{value:.{digits}g}" if any("e" in text for text in texts) else f"{value:.{decimals}f}"
+    return text.replace("-", MINUS)
