@@ -212,8 +212,8 @@ def _confusion(found: Fit) -> Figure:
 def short_names(names: Sequence[str]) -> list[str]:
     """Names of at most 12 letters, which begin and end as they are; those that then are equal with their numbers.
 
-    >>> short_names(["Iris setosa", "Iris versicolor", "sample number one", "sample number 1 one"])
-    ['Iris setosa', 'Iris v…color', 'sample…#3', 'sample…#4']
+    >>> short_names(["setosa", "Iris versicolor", "sample number one", "sample letter one"])
+    ['setosa', 'Iris v…color', 'sample…#3', 'sample…#4']
     """
     short = [name if len(name) <= LONGEST else f"{name[:6]}…{name[-5:]}" for name in names]
     taken = Counter(short)
