@@ -8,8 +8,9 @@ The interpreter is one of an environment with
     neural-tangents==0.6.5 jax==0.4.20 jaxlib==0.4.20 tf2jax==0.3.5 "numpy<2" "scipy<1.13"
 
 (jax and jaxlib 0.4.28 work too, without its structured derivatives). Call by call the printed differences are relative
-to the largest number of the result. Those of the grid are relative to sqrt(K(x, x) K(z, z)) and to the entry itself;
-where the two sides are more than 1e-13 apart, both are compared with 60 digits.
+to the largest number of the result; "nan" is what neural-tangents gave. Those of the grid are relative to
+sqrt(K(x, x) K(z, z)) and to the entry itself; where the two sides are more than 1e-13 apart, both are compared with 60
+digits.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ import torch
 from torch import Tensor, nn
 
 import gatentk as gt
+from gatentk.errors import NoiseFloorWarning
 from gatentk.kernel_machines import NTKRegressor, max_learning_rate, training
 
 ROOT = Path(__file__).parents[1]
@@ -80,7 +83,7 @@ class Dense(nn.Module):
         return result
 
 
-def slope_of(activation: str) -> dict[str, float]:
+def slope_of(activation: str) -> dict[str, Any]:
     return {"slope": SLOPE} if activation == "leaky_relu" else {}
 
 
@@ -214,6 +217,11 @@ def predictions(given: Arrays) -> Iterator[tuple[str, Any]]:
         for get, process in found.items():
             yield f"nt.predict.gp_inference{text}, {get}, mean", process.mean
             yield f"nt.predict.gp_inference{text}, {get}, covariance", process.covariance
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoiseFloorWarning)
+        process = training(given["alike_train"], y, math.inf, None, given["alike_test"])
+    assert np.isfinite(process.mean).all()
+    yield "nt.predict.gp_inference, two equal samples", process.mean
     yield "nt.predict.max_learning_rate(ntk, y.size)", max_learning_rate(ntk) * y.size
 
 
@@ -250,6 +258,8 @@ def problem() -> dict[str, Any]:
     for name in ("ntk", "nngp"):
         k = gt.kernel(2, kernel=name, w_std=DEVIATION[0], b_std=DEVIATION[1])
         given |= {f"{name}_train": k(x), f"{name}_test": k(z, x), f"{name}_both": k(z)}
+    alike = np.concatenate([x[:1], x[:-1]])
+    given |= {"alike_train": k(alike), "alike_test": k(z, alike)}
     net = nn.Sequential(Dense(FEATURES, 64), nn.ReLU(), Dense(64, OUTPUTS)).double()
     for part, rows in (("train", x), ("test", z)):
         full = gt.ntk.empirical(net, torch.from_numpy(rows), torch.from_numpy(x), outputs="full")

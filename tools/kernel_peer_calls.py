@@ -177,6 +177,11 @@ def predictions(given: Mapping[str, Any]) -> Found:
             mean, covariance = predict((get,), kernels[1], kernels[2])[0]
             yield f"nt.predict.gp_inference{text}, {get}, mean", mean
             yield f"nt.predict.gp_inference{text}, {get}, covariance", covariance
+    alike = {part: jnp.asarray(given[f"alike_{part}"]) for part in ("train", "test")}
+    yield (
+        "nt.predict.gp_inference, two equal samples",
+        nt.predict.gp_inference(alike["train"], y)("nngp", alike["test"]),
+    )
     yield "nt.predict.max_learning_rate(ntk, y.size)", nt.predict.max_learning_rate(ntk["train"], y.size)
 
 

@@ -51,7 +51,7 @@ def bench(peers: Path | None, device: str, cases: tuple[str, ...], repeats: int,
       nt/bin/pip install neural-tangents==0.6.5 jax==0.4.28 jaxlib==0.4.28 tf2jax==0.3.5 "numpy<2" "scipy<1.13"
       gatentk bench --peers nt/bin/python
     with jax and jaxlib 0.4.20 instead, its structured derivatives work too. Python 3.10 or 3.11.
-    Where they do not, the row of finite width says so: its peer is then a much slower one.
+    Where they do not, rows of finite width say so: their peer is then a much slower one, or none.
     """  # noqa: D301 (click reads \b: keep these lines apart)
     from gatentk.bench import results, run
 
