@@ -120,13 +120,13 @@ def infinite(given: Arrays) -> Iterator[tuple[str, Any]]:
     yield "the network of gatentk.nn.MLP", gt.ntk.infinite(x, z, 2)
     yield "the same, NNGP", gt.ntk.infinite(x, z, 2, kernel="nngp")
     for activation in ACTIVATIONS:
-        leaf = torch.tensor(x, requires_grad=True)
-        w_std, b_std = (torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in DEVIATION)
+        leaves = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (x, *DEVIATION)]
+        leaf, w_std, b_std = leaves
         kernel = gt.ntk.infinite(leaf, z, 3, activation, w_std=w_std, b_std=b_std, **slope_of(activation))
-        torch.vdot(kernel.flatten(), torch.from_numpy(given["weights"]).flatten()).backward()
-        yield f"jax.grad of kernel_fn(x, z), {activation}, by x", leaf.grad
-        by_deviations = [leaf.grad for leaf in (w_std, b_std)]
-        yield f"jax.grad of kernel_fn(x, z), {activation}, by W_std and b_std", by_deviations
+        loss = torch.vdot(kernel.flatten(), torch.from_numpy(given["weights"]).flatten())
+        by_samples, *by_deviations = torch.autograd.grad(loss, leaves)
+        yield f"jax.grad of kernel_fn(x, z), {activation}, by x", by_samples
+        yield f"jax.grad of kernel_fn(x, z), {activation}, by W_std and b_std", torch.stack(by_deviations)
     nngp = gt.ntk.infinite(x, z, 2, kernel="nngp", w_std=2**0.5)
     yield 'parameterization="standard", NNGP', nngp
     # The gradient by a matrix of the standard parametrisation is larger by the root of its columns / W_std^2.
