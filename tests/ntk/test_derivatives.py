@@ -131,6 +131,23 @@ def test_the_squared_norm_of_relus_gradient_has_the_right_gradient():
     torch.testing.assert_close(x.grad, 10 * x.detach(), rtol=1e-14, atol=0)
 
 
+@pytest.mark.parametrize("activation", ["erf", "gelu"])
+@pytest.mark.parametrize("size", [1e4, 1e12])
+def test_large_copies_and_opposites_have_gradients_along_themselves(activation, size):
+    """Where the derivative by x.z is much larger than what is left of it."""
+    x = [size * value for value in X]
+    for sign in (1, -1):
+        (by_x, _), _ = gradients(x, [sign * value for value in x], 1, activation, None, 1.2, 0.0, "ntk")
+        square = mp.fsum(mp.mpf(value) ** 2 for value in x)
+
+        def value(length, sign=sign, square=square):
+            products = length**2 * square, sign * length * square, square
+            return exact.at_depths(products, 3, [1], activation, 1.2, 0.0, None)[1][0]
+
+        radial = mp.diff(value, mp.mpf(1)) / square
+        assert_near(by_x, [radial * mp.mpf(each) for each in x], 1e-12, least=1e-3 * size)
+
+
 def samples(n, d, seed=0):
     return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
@@ -162,18 +179,22 @@ def test_tiles_of_any_size_give_the_same(monkeypatch, z, most, activation, w_std
         torch.testing.assert_close(part, right, rtol=1e-12, atol=1e-12)
 
 
-def test_tiles_cover_every_pair_and_stay_small():
-    for n, n_z, batch, last in ((5, 7, 1, 3), (3, 50000, 2, 1), (400, 300, 1, 4096), (4, 4, 9000, 2)):
-        squares = torch.ones(batch, n, dtype=torch.float64)
+@pytest.mark.parametrize(("n", "n_z", "batch", "last"), [(5, 7, 1, 3), (3, 50000, 2, 1), (400, 300, 1, 4096)])
+def test_tiles_cover_every_pair_and_stay_small(n, n_z, batch, last):
+    for square in (False, True):
+        columns = n if square else n_z
         pairs = object.__new__(derivatives.Pairs)
-        pairs.left = derivatives.Side(*(squares,) * 6)
-        pairs.right = derivatives.Side(*(torch.ones(batch, n_z, dtype=torch.float64),) * 6)
-        pairs.last = last
-        count = torch.zeros(batch, n, n_z, dtype=torch.int8)
+        pairs.left, pairs.right = (
+            derivatives.Side(*(torch.ones(batch, size, dtype=torch.float64),) * 6) for size in (n, columns)
+        )
+        pairs.sides, pairs.last = [None] * (2 - square), last
+        count = torch.zeros(batch, n, columns, dtype=torch.int8)
         for (b, i), (_, j) in pairs.indices():
             part = count[b, i, j]
-            part += 1
             assert part.numel() * 8 * 8 * (last + 1) <= derivatives.TILE_BYTES
+            part += 1
+            if square:
+                count[b, j, i][..., max(0, i.stop - j.start) :, :] += 1
         assert (count == 1).all()
 
 
@@ -202,6 +223,14 @@ def test_derivatives_by_deviations_are_exact(activation, slope, w_std, b_std, ke
                 continue  # a kink of the angle in b_std
             right = right_derivatives(x, other, 2, activation, slope, w_std, b_std, kernel)[1]
             assert_near([by_w[i, j], by_b[i, j]], right, 1e-14 + 4e-15 / (1e-6 if {i, j} == {0, 2} else 1))
+
+
+def test_variances_whose_products_overflow_are_refused():
+    x = torch.tensor([X], dtype=torch.float64, requires_grad=True)
+    K = infinite(1e60 * x, depth=12, activation="gelu", w_std=30.0)
+    assert K.isfinite().all()
+    with pytest.raises(ValueError, match=r"variances above 1e\+150 in layer \d+, .* rescale the samples"):
+        K.sum().backward()
 
 
 def test_zero_rows_have_finite_derivatives():

@@ -48,6 +48,7 @@ def test_moments_of_pairs_and_their_derivatives_are_exact(name, moments, slope, 
         "slope": derivatives(mean, at, (0, 1, 0)),
         "mean_p": derivatives(mean, at, (1, 0, 0)),
         "mean_r": derivatives(mean, at, (0, 0, 1)),
+        "mean_c": derivatives(mean, at, (0, 1, 0)),
         "slope_c": derivatives(mean, at, (0, 2, 0)),
         "slope_p": derivatives(mean, at, (1, 1, 0)),
         "slope_r": derivatives(mean, at, (0, 1, 1)),
@@ -78,9 +79,31 @@ def test_pairs_that_coincide_have_the_moments_of_one_and_finite_derivatives(name
     zero = torch.zeros_like(one.variance)
     found = moments.of_pair(one, one, zero, zero)
     torch.testing.assert_close(found.mean, one.mean, rtol=1e-14, atol=0)
-    torch.testing.assert_close(found.slope + found.mean_p + found.mean_r, one.rise, rtol=1e-12, atol=0)
+    torch.testing.assert_close(found.mean_c + found.mean_p + found.mean_r, one.rise, rtol=1e-12, atol=0)
     assert all(bool(value.isfinite().all()) for value in found)
     assert found.eps.max() <= 1e-15
+
+
+@pytest.mark.parametrize(("name", "moments", "slope"), MOMENTS[-2:], ids=["erf", "gelu"])
+@pytest.mark.parametrize("theta", [0.0, math.pi])
+def test_large_parallel_pairs_have_derivatives_along_themselves(name, moments, slope, theta):
+    """Of which those by c take part, so that nothing large cancels."""
+    both, sign = exact.moments(name, slope), 1 if theta == 0 else -1
+    for p, r in ((2.0, 30.0), (1e6, 1e6), (1e9, 3e8)):
+        eps = number(1.0 - sign)
+        found = moments.of_pair(moments.of_one(number(p)), moments.of_one(number(r)), eps, number(theta))
+
+        def along(t, other, which, sign=sign):
+            return both(t, sign * mp.sqrt(t * other), other)[which]
+
+        assert found.slope_c == 0
+        for own, fixed, at in ((p, r, "p"), (r, p, "r")):
+            for which, field in ((0, "mean"), (1, "slope")):
+                if (name, field) == ("gelu", "mean"):
+                    continue  # its slope is at most 1, and nothing cancels
+                right = mp.diff(lambda t, fixed=fixed, which=which: along(t, mp.mpf(fixed), which), mp.mpf(own))
+                value = float(getattr(found, f"{field}_{at}"))
+                assert abs(value - right) <= 1e-13 * abs(right), (field, at, p, r)
 
 
 def test_opposite_and_vanishing_samples_have_finite_moments():

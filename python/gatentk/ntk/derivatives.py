@@ -186,24 +186,26 @@ class Pairs:
         return len(self.sides) == 1
 
     def indices(self) -> Iterator[tuple[Index, Index]]:
-        """Of tiles: the samples of both sides."""
+        """Of tiles: the samples of both sides; of a square kernel one triangle, and all pairs of a tile's own rows."""
         batch, n = self.left.squares.shape
         n_z = self.right.squares.shape[1]
         most = max(1, min(LARGEST_TILE, TILE_BYTES // (8 * _FIELDS * (self.last + 2))))
-        columns = min(n_z, most)
-        rows = min(n, most // columns)
         members = max(1, most // (n * n_z))
         for b in range(0, batch, members):
-            some = slice(b, b + members)
-            for i in range(0, n, rows):
-                for j in range(0, n_z, columns):
-                    yield (some, slice(i, i + rows)), (some, slice(j, j + columns))
+            some, i = slice(b, b + members), 0
+            while i < n:
+                first = i if self.is_square else 0
+                columns = min(n_z - first, most)
+                rows = slice(i, min(n, i + max(1, most // (columns * min(members, batch)))))
+                for j in range(first, n_z, columns):
+                    yield (some, rows), (some, slice(j, min(n_z, j + columns)))
+                i = rows.stop
 
     def tile(self, left: Index, right: Index) -> Tile:
         """The pairs of some samples."""
         theta = ops.infinite_ntk(self.left.directions[left], self.right.directions[right], [0], "embedding_angle")[0]
-        if self.is_square:
-            _diagonal(theta, left, right).zero_()
+        if self.is_square and left[1].start == right[1].start:
+            theta.diagonal(0, -2, -1).zero_()
         own, other = (
             [layer.part(index, dim) for layer in layers]
             for layers, index, dim in zip(self.layers, (left, right), (-1, -2), strict=True)
@@ -217,7 +219,6 @@ class Pairs:
         """
         sums = [_Sums(side, self.last) for side in self.sides]
         weight = bias = 0.0
-        share = 0.5 if self.is_square else 1.0  # of a pair, that comes twice if both sides are the same
         for left, right in self.indices():
             asked = {depth: self._of_tile(values, left, right) for depth, values in cotangents.items()}
             tile = self.tile(left, right)
@@ -225,14 +226,14 @@ class Pairs:
             for wanted, entering in question(asked, tile.theta, gram):
                 pulled = tile.pull(max(wanted), wanted, entering)
                 sums[0].add(left, self.right, right, pulled)
-                if not self.is_square:
-                    sums[1].add(right, self.left, left, pulled.turned())
+                sums[-1].add(right, self.left, left, pulled.turned())
                 if not variances:
                     continue
                 sizes = self.left.sizes[left].unsqueeze(-1), self.right.sizes[right].unsqueeze(-1)
-                weight += share * sum(_weighted(part, *sizes) for part in pulled.weight)
-                bias += share * sum(_weighted(part, *sizes) for part in pulled.bias)
-        first = share * float((sums[0].covariance * self.left.partners).sum())
+                weight += sum(_weighted(part, *sizes) for part in pulled.weight)
+                bias += sum(_weighted(part, *sizes) for part in pulled.bias)
+        # Of a square kernel both samples of a pair have it.
+        first = float((sums[0].covariance * self.left.partners).sum()) / (2 if self.is_square else 1)
         gradients = []
         for side, layers, total in zip(self.sides, self.layers, sums, strict=False):
             of_squares, by_weight, by_bias = self._through_samples(side, layers, total.variances)
@@ -268,14 +269,23 @@ class Pairs:
             ]
             sizes = _outer(self.left.sizes[left], self.right.sizes[right])
             for result, tangent in zip(found, tile.push(depth, entering, directions), strict=True):
-                result[left[0], left[1], right[1]] = sizes * tangent
+                tangent = sizes * tangent
+                result[left[0], left[1], right[1]] = tangent
+                if self.is_square:
+                    result[left[0], right[1], left[1]] = tangent.mT
         return found
 
     def _of_tile(self, values: Tensor, left: Index, right: Index) -> Tensor:
-        """What kernels of a tile are multiplied with, for both orders of a pair if both sides are the same."""
+        """What kernels of a tile are multiplied with, other triangles of a square kernel included."""
         members, rows = left
-        part = values[members, rows, right[1]].to(torch.float64)
-        return part + values[members, right[1], rows].mT.to(torch.float64) if self.is_square else part
+        columns = right[1]
+        part = values[members, rows, columns].to(torch.float64)
+        if not self.is_square:
+            return part
+        mirrored = slice(max(rows.stop, columns.start), columns.stop)
+        part = part.clone()
+        part[..., mirrored.start - columns.start :] += values[members, mirrored, rows].mT
+        return part
 
     def _through_samples(
         self, side: Side, layers: Sequence[Layer], found: Sequence[Tensor]
@@ -312,11 +322,6 @@ class _Sums:
         if side.scales is not None:
             found = side.scales * found + self.start
         return found if side.kinks is None else found.masked_fill(side.kinks, 0)
-
-
-def _diagonal(tile: Tensor, left: Index, right: Index) -> Tensor:
-    """Pairs of a sample with itself."""
-    return tile.diagonal(left[1].start - right[1].start, -2, -1)
 
 
 def _outer(left: Tensor, right: Tensor) -> Tensor:

@@ -44,14 +44,17 @@ class OfPair(NamedTuple):
 
     Attributes:
         mean: E[f(u) f(v)].
-        slope: E[f'(u) f'(v)], the derivative of `mean` by c.
-        mean_p, mean_r: derivatives of `mean` by the variances.
-        slope_c, slope_p, slope_r: derivatives of `slope` by covariance and variances.
+        slope: E[f'(u) f'(v)].
+        mean_c, mean_p, mean_r: derivatives of `mean` by covariance and variances, the first of which is `slope`.
+        slope_c, slope_p, slope_r: those of `slope`. Where u and v are parallel and derivatives by c large, these are 0
+            here, and those by a variance what both come to when c = sqrt(p r) follows it: in gradients by samples that
+            are parallel large numbers would cancel.
         eps: 1 - mean / sqrt(E[f(u)^2] E[f(v)^2]).
     """
 
     mean: Tensor
     slope: Tensor
+    mean_c: Tensor
     mean_p: Tensor
     mean_r: Tensor
     slope_c: Tensor
@@ -102,9 +105,11 @@ class PiecewiseLinear:
         drop = (sine - theta * cosine) / math.pi
         by_own = root * sine * (bend / (2 * math.pi))
         turned = slope_c * root * cosine * -0.5
+        slope = share - (bend / math.pi) * theta
         return OfPair(
             mean=root * (share * cosine + bend * drop),
-            slope=share - (bend / math.pi) * theta,
+            slope=slope,
+            mean_c=slope,
             mean_p=by_own / x.variance,
             mean_r=by_own / z.variance,
             slope_c=slope_c,
@@ -128,21 +133,34 @@ class Erf:
         one, other = 1 + 2 * x.variance, 1 + 2 * z.variance
         square = x.variance * z.variance
         c = square.sqrt() * (1 - eps)
-        rest = 1 + 2 * (x.variance + z.variance) + 4 * square * eps * (2 - eps)
+        rest = 1 + 2 * (x.variance + z.variance) + 4 * square * theta.sin().square()
         inverse = rest.rsqrt()
         root, cube = rest * inverse, inverse / rest
         mean = 2 / math.pi * torch.atan2(2 * c, root)
         by_own = -4 / math.pi * c * inverse
         near = _relative(2 / math.pi * torch.atan2(root, 2 * c), x, z, 1.0)
-        return OfPair(
+        found = OfPair(
             mean=mean,
             slope=4 / math.pi * inverse,
+            mean_c=4 / math.pi * inverse,
             mean_p=by_own / one,
             mean_r=by_own / other,
             slope_c=16 / math.pi * c * cube,
             slope_p=-4 / math.pi * other * cube,
             slope_r=-4 / math.pi * one * cube,
             eps=_either(2 * c > root, near, mean, x, z),
+        )
+        parallel = _parallel(x, z, theta)
+        if parallel is None:
+            return found
+        along = 2 / math.pi * c * inverse
+        return found._replace(
+            mean_c=found.mean_c.masked_fill(parallel, 0),
+            mean_p=torch.where(parallel, along / (x.variance * one), found.mean_p),
+            mean_r=torch.where(parallel, along / (z.variance * other), found.mean_r),
+            slope_c=found.slope_c.masked_fill(parallel, 0),
+            slope_p=torch.where(parallel, -4 / math.pi * cube, found.slope_p),
+            slope_r=torch.where(parallel, -4 / math.pi * cube, found.slope_r),
         )
 
 
@@ -168,7 +186,7 @@ class Gelu:
         p, r = x.variance, z.variance
         one, other = 1 + p, 1 + r
         square = p * r
-        c, wedge = square.sqrt() * (1 - eps), square * eps * (2 - eps)
+        c, wedge = square.sqrt() * (1 - eps), square * theta.sin().square()
         rest = 1 + p + r + wedge
         inverse = rest.rsqrt()
         root, turn = rest * inverse, inverse / (2 * math.pi)
@@ -180,9 +198,11 @@ class Gelu:
         size = (one * other).sqrt()
         smooth = 2 * turn * (1 + (p + wedge) / other + (r + wedge) / one) / size
         relu = rest / (size * (size + c)) - _drop(angle, root / size, c / size)
-        return OfPair(
+        slope = both + turn * (left + right + c / rest)
+        found = OfPair(
             mean=mean,
-            slope=both + turn * (left + right + c / rest),
+            slope=slope,
+            mean_c=slope,
             mean_p=turn / 2 * ((1 + 1 / one) * (r + wedge) / one - left * left * (1 + of_x)),
             mean_r=turn / 2 * ((1 + 1 / other) * (p + wedge) / other - right * right * (1 + of_z)),
             slope_c=turn * ((1 + of_x) * (1 + of_z) + 2 * (c / rest) ** 2),
@@ -190,6 +210,26 @@ class Gelu:
             slope_r=-turn / 2 * right * ((1 + 3 / other) * (1 + of_z) + right * right * of_z * (1 + 3 * of_z)),
             eps=_either((size > _LARGE) & (c > 0), _relative(relu + smooth, x, z, size / 2), mean, x, z),
         )
+        parallel = _parallel(x, z, theta)
+        if parallel is None:
+            return found
+        total = 1 / one + 1 / other + 1 / rest
+        along = [
+            turn / 2 * c * (1 / (own * more) + total / own * (rest - own) / rest - 2 / more**2 - 2 / rest**2)
+            for own, more in ((p, one), (r, other))
+        ]
+        return found._replace(
+            slope_c=found.slope_c.masked_fill(parallel, 0),
+            slope_p=torch.where(parallel, along[0], found.slope_p),
+            slope_r=torch.where(parallel, along[1], found.slope_r),
+        )
+
+
+def _parallel(x: OfOne, z: OfOne, theta: Tensor) -> Tensor | None:
+    """Which pairs are parallel or opposite, and have variances for which that matters; None if no pair is and does."""
+    parallel = (theta <= SMALLEST_SINE) | (math.pi - theta <= SMALLEST_SINE)
+    parallel &= (x.variance > 1) & (z.variance > 1)
+    return parallel if bool(parallel.any()) else None
 
 
 def _drop(theta: Tensor, sine: Tensor, cosine: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gatentk.ntk.moments import Moments, OfOne, OfPair
+from gatentk.ntk.moments import Moments, OfOne, OfPair, PiecewiseLinear
+from gatentk.ntk.networks import LARGEST_SQUARE
 
 
 class Layer(NamedTuple):
@@ -49,13 +50,24 @@ class Recursion:
     bias: float
 
     def layers(self, squares: Tensor, last: int) -> list[Layer]:
-        """Layers 0 to `last` of samples with these squared norms."""
-        found = []
+        """Layers 0 to `last` of samples with these squared norms.
+
+        Raises:
+            ValueError: variances whose products overflow, where products are needed.
+        """
+        found: list[Layer] = []
         before = self.first * squares
         for _ in range(last + 1):
             psi = torch.atan2(torch.full_like(before, math.sqrt(self.bias)), before.sqrt())
             found.append(Layer(self.moments.of_one(before + self.bias), psi))
             before = self.weight * found[-1].one.mean
+        if not isinstance(self.moments, PiecewiseLinear):
+            for number, layer in enumerate(found):
+                if not float(layer.one.variance.max()) <= LARGEST_SQUARE:
+                    raise ValueError(
+                        f"x: pre-activations have variances above {LARGEST_SQUARE:g} in layer {number}, too large for "
+                        "gradients of erf and gelu; rescale the samples"
+                    )
         return found
 
     def tangents(self, layers: Sequence[Layer], start: Tensor, weight: float, bias: float) -> list[Tensor]:
@@ -154,7 +166,7 @@ class Tile:
             pair, total = passed[layer - 1], totals[layer - 1]
             share = of_mean * pair.mean
             of_mean = weight * of_mean
-            own, other, back = of_mean * pair.mean_p, of_mean * pair.mean_r, of_mean * pair.slope
+            own, other, back = of_mean * pair.mean_p, of_mean * pair.mean_r, of_mean * pair.mean_c
             if total is not None:
                 of_slope = of_total * total
                 share = share + of_slope * pair.slope
@@ -191,7 +203,7 @@ class Tile:
                 if before is not None:
                     slope = pair.slope_c * mean + pair.slope_p * p + pair.slope_r * r
                     total = weight * (pair.slope * total + slope * before) + direction.weight * pair.slope * before
-                change = pair.slope * mean + pair.mean_p * p + pair.mean_r * r
+                change = pair.mean_c * mean + pair.mean_p * p + pair.mean_r * r
                 mean = direction.weight * pair.mean + weight * change + direction.bias
             if entering.covariances is not None:
                 total = total + entering.covariances[layer] * mean
