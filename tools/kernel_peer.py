@@ -129,10 +129,10 @@ def infinite(given: Arrays) -> Iterator[tuple[str, Any]]:
         yield f"jax.grad of kernel_fn(x, z), {activation}, by W_std and b_std", torch.stack(by_deviations)
     nngp = gt.ntk.infinite(x, z, 2, kernel="nngp", w_std=2**0.5)
     yield 'parameterization="standard", NNGP', nngp
-    # The gradient by a matrix of the standard parametrisation is larger by the root of its columns / W_std^2.
-    parts = gt.ntk.infinite(x, z, 2, components=True) * 2 / FEATURES
-    columns = (FEATURES, 7, 8)
-    yield 'parameterization="standard", NTK', sum(m / 2 * part for m, part in zip(columns, parts, strict=True))
+    # With the factors 2 / m and 2 / d of the layers in their weights, gradients are larger by the roots of m / 2.
+    parts = gt.ntk.infinite(x, z, 2, components=True)
+    inputs = (FEATURES, 7, 8)
+    yield 'parameterization="standard", NTK', sum(m / FEATURES * part for m, part in zip(inputs, parts, strict=True))
 
 
 def finite(given: Arrays, theirs: Arrays) -> Iterator[tuple[str, Any]]:
@@ -260,7 +260,9 @@ def problem() -> dict[str, Any]:
         given |= {f"{name}_train": k(x), f"{name}_test": k(z, x), f"{name}_both": k(z)}
     alike = np.concatenate([x[:1], x[:-1]])
     given |= {"alike_train": k(alike), "alike_test": k(z, alike)}
-    net = nn.Sequential(Dense(FEATURES, 64), nn.ReLU(), Dense(64, OUTPUTS)).double()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nn.Sequential(Dense(FEATURES, 64), nn.ReLU(), Dense(64, OUTPUTS)).double()
     for part, rows in (("train", x), ("test", z)):
         full = gt.ntk.empirical(net, torch.from_numpy(rows), torch.from_numpy(x), outputs="full")
         given[f"full_{part}"] = full.permute(0, 2, 1, 3).numpy()
