@@ -50,8 +50,7 @@ struct ProductKernels {
 };
 
 // What the layers of a network ask of the samples: a slice of a table has network_fields arrays of a number for each
-// sample. SampleLayers says which.
-constexpr int network_fields = 5;
+// sample, see gatentk/sample_layers.hpp.
 template <class T>
 struct NetworkTile {
   double first;                          // as in Network

@@ -1,4 +1,4 @@
-// What the layers of a network ask of each sample alone: variances, and how a bias turns its embedding.
+// What the layers of a network ask of each sample alone, as gatentk/sample_layers.hpp has it, for all samples.
 #pragma once
 
 #include <cstdint>
@@ -9,10 +9,7 @@
 
 namespace gatentk::cpu {
 
-// Slice l = 0..L, of erf and GELU 2l, is the bias added before layer l + 1 to the variance a (see
-// infinite_ntk_networks.hpp): cos psi, p as a sum of two numbers, 1 / (1 + p^2) and sqrt q, q = a + bias. Slice 2l - 1
-// of erf and GELU is activation l = 1..L of variance q, K = E[f(u)^2]: h and k, of GELU sqrt(1 + q) and 1 / (1 + q); 1
-// / sqrt K; 1 - K, of GELU 1 - 2K / (1 + q); sqrt(q / K).
+// Tables of slices, an array for each field, and diagonals.
 template <class T>
 class SampleLayers {
  public:
@@ -30,7 +27,7 @@ class SampleLayers {
   Turns turns(std::int64_t layer) const;
 
  private:
-  class Sample;
+  class Sink;
 
   std::int64_t rows_, pitch_;
   std::vector<T> table_, diagonals_;

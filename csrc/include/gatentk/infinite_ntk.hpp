@@ -14,6 +14,11 @@ namespace gatentk {
 struct Network {
   double slope = 0;  // of leaky_relu below 0: ReLU 0, absolute value -1
   double first = 1, weight = 2, bias = 0;
+
+  // What leaky_relu's kernel has of that of ReLU: 0 if it is linear, 2 for the absolute value.
+  constexpr double bend() const { return (1 - slope) * (1 - slope) / (1 + slope * slope); }
+  // The variance behind leaky_relu and the weights in units of that before.
+  constexpr double gain() const { return weight * (1 + slope * slope) / 2; }
 };
 
 template <class T>

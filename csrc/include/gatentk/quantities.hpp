@@ -66,6 +66,9 @@ constexpr bool of_network(Quantity quantity) {
   return quantity >= Quantity::leaky_relu;
 }
 
+// Numbers that a layer of a network asks of a sample; see gatentk/sample_layers.hpp.
+constexpr int network_fields = 5;
+
 // Whether it is the covariance of the outputs, without derivatives.
 constexpr bool is_nngp(Quantity quantity) {
   return quantity == Quantity::leaky_relu_nngp || quantity == Quantity::erf_nngp || quantity == Quantity::gelu_nngp;
