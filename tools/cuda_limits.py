@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
-FAMILIES = ("block_matmul", "gram", "gate_gram", "infinite_ntk", "ordered_linear", "pack_bits")
+FAMILIES = ("block_matmul", "gram", "gate_gram", "infinite_ntk", "infinite_network", "ordered_linear", "pack_bits")
 
 # Shared memory of a block in KB: sm_86, sm_89 and sm_120; sm_80; sm_90 and sm_100 (CUDA C++ Programming Guide,
 # "Technical Specifications per Compute Capability"). A multiprocessor has 1 KB more; CUDA keeps 1 KB of every block.

@@ -69,6 +69,40 @@ def gram_f64(
     device: Device,
     configuration: int = -1,
 ) -> None: ...
+def infinite_network_workspace_f32(
+    quantity: int, depths: list[int], symmetric: bool, network: list[float], x: View, z: View
+) -> int: ...
+def infinite_network_workspace_f64(
+    quantity: int, depths: list[int], symmetric: bool, network: list[float], x: View, z: View
+) -> int: ...
+def infinite_network_f32(
+    quantity: int,
+    depths: list[int],
+    symmetric: bool,
+    network: list[float],
+    x: View,
+    z: View,
+    out: int,
+    out_slice: int,
+    out_stride: int,
+    workspace: int,
+    device: Device,
+    configuration: int = -1,
+) -> None: ...
+def infinite_network_f64(
+    quantity: int,
+    depths: list[int],
+    symmetric: bool,
+    network: list[float],
+    x: View,
+    z: View,
+    out: int,
+    out_slice: int,
+    out_stride: int,
+    workspace: int,
+    device: Device,
+    configuration: int = -1,
+) -> None: ...
 def infinite_workspace_f32(quantity: int, depths: list[int], symmetric: bool, x: View, z: View) -> int: ...
 def infinite_workspace_f64(quantity: int, depths: list[int], symmetric: bool, x: View, z: View) -> int: ...
 def infinite_ntk_f32(

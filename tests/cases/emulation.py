@@ -42,7 +42,10 @@ def load():
 def kernels_for(architecture, module):
     """The operations on a device of that architecture with few multiprocessors."""
     return cuda.CudaKernels(
-        module, lambda tensor: contextlib.nullcontext(made_up(architecture, 4)), precision.precision, ops.QUANTITIES
+        module,
+        lambda tensor: contextlib.nullcontext(made_up(architecture, 4)),
+        precision.precision,
+        ops.QUANTITIES + ops.NETWORK_QUANTITIES,
     )
 
 

@@ -29,8 +29,11 @@ def every_operation(z: Tensor, weight: Tensor, mask: Tensor) -> list[Tensor]:
         results += [ops.gram_ntk([x, x], [x, x[:, :0]], gates=[bits, None], components=c) for c in (False, True)]
         results.append(ops.gram_ntk([x], [x], [w], [w], gates=[bits]))
         results += [ops.infinite_ntk(x, other, DEPTHS, "relu") for other in (None, w)]
+        results += [ops.infinite_network(x, other, DEPTHS, "leaky_relu", bias=0.3) for other in (None, w)]
         results += product_and_gradients(x, w, bits)
         results += product_and_gradients(x, w, blocks, 32)
+    for quantity in ("erf", "gelu_nngp"):
+        results.append(ops.infinite_network(z.double(), None, DEPTHS, quantity, first=0.01))
     if z.is_cuda:
         results += product_and_gradients(z.bfloat16(), weight.bfloat16(), bits)
         results += product_and_gradients(z.bfloat16(), weight.bfloat16(), blocks, 32)

@@ -76,8 +76,64 @@ def test_public_functions_give_what_they_give_on_the_cpu(device, cpu, activation
         torch.testing.assert_close(found.cpu(), plain, rtol=1e-11, atol=1e-13 * size)
 
 
+def network_results(x, z, options):
+    """Kernels with weight and bias variances, of gradients and of outputs."""
+    return [
+        ntk.infinite_sweep(x, other, [3, 0, 1], kernel=kernel, dtype=dtype, **options)
+        for kernel in ("ntk", "nngp")
+        for dtype in ("float64", "float32")
+        for other in (None, z)
+    ]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"w_std": 1.5, "b_std": 0.3},
+        {"w_std": 1.2, "activation": "leaky_relu", "slope": 0.5},
+        {"activation": "abs", "b_std": 1.0},
+        {"w_std": 1.5, "b_std": 0.3, "activation": "erf"},
+        {"w_std": 1.5, "activation": "gelu"},
+    ],
+    ids=lambda options: options.get("activation", "relu"),
+)
+def test_networks_with_variances_give_what_they_give_on_the_cpu(device, cpu, options, generator):
+    """Close, opposite and zero rows among them."""
+    x, z = (factor(generator, (n, 5), torch.float64, 1) for n in (40, 7))
+    x[3], x[4], x[5] = x[0] + 1e-6 * x[1], -x[0], 0
+    with cpu():
+        expected = network_results(x, z, options)
+    for found, plain in zip(network_results(x.to(device), z.to(device), options), expected, strict=True):
+        assert found.device.type == device.type
+        if plain.shape[-2] == plain.shape[-1]:
+            assert torch.equal(found, found.mT)
+        relative = 1e-13 if plain.dtype == torch.float64 else 2e-6
+        torch.testing.assert_close(found.cpu(), plain, rtol=0, atol=relative * float(plain.abs().max()))
+
+
+@pytest.mark.parametrize("layout", ["transposed", "strided", "offset"])
+@pytest.mark.parametrize("quantity", ["leaky_relu", "gelu_nngp"])
+def test_networks_take_samples_in_any_layout_and_batches(device, layout, quantity, generator):
+    x, z = factor(generator, (2, 9, 6), torch.float64, 1), factor(generator, (2, 5, 6), torch.float64, 1)
+    options = {"bias": 0.3, "first": 0.5}
+    out = ops.infinite_network(
+        scatter(x, layout).to(device), scatter(z, layout).to(device), [1, 3], quantity, **options
+    )
+    assert out.shape == (2, 2, 9, 5)
+    member = ops.infinite_network(x[1].to(device), z[1].to(device), [1, 3], quantity, **options)
+    assert torch.equal(out[:, 1], member)
+
+
 @pytest.mark.parametrize("quantity", ["relu", "relu_components"])
 def test_opcheck(device, quantity, generator):
     x, z = factor(generator, (2, 5, 6), torch.float64, 1), factor(generator, (2, 3, 6), torch.float64, 1)
     for other in (None, z.to(device)):
         torch.library.opcheck(torch.ops.gatentk.infinite_ntk.default, (x.to(device), other, [2], quantity))
+
+
+@pytest.mark.parametrize("quantity", ["leaky_relu", "erf_nngp"])
+def test_opcheck_of_networks(device, quantity, generator):
+    x, z = factor(generator, (2, 5, 6), torch.float64, 1), factor(generator, (2, 3, 6), torch.float64, 1)
+    for other in (None, z.to(device)):
+        arguments = (x.to(device), other, [0, 2], quantity, [0.1, 1.0, 2.0, 0.3])
+        torch.library.opcheck(torch.ops.gatentk.infinite_network.default, arguments)

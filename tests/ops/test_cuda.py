@@ -19,6 +19,7 @@ NAMES = (
     "gate_gram",
     "gate_rows",
     "gram_ntk",
+    "infinite_network",
     "infinite_ntk",
 )
 
@@ -65,8 +66,9 @@ def test_results_are_on_the_device_of_the_arguments(fakes):
         ops.ordered_linear(x, fake(5, 200)),
         ops.gram_ntk([x], [x], gates=[gates]),
         ops.infinite_ntk(x, None, [1, 2], "relu"),
+        ops.infinite_network(x, None, [1, 2], "leaky_relu", bias=0.1),
     ]
-    shapes = [(9, 32), (9, 200), (200, 16), (9, 9), (9, 5), (9, 5), (9, 9), (2, 9, 9)]
+    shapes = [(9, 32), (9, 200), (200, 16), (9, 9), (9, 5), (9, 5), (9, 9), (2, 9, 9), (2, 9, 9)]
     assert [tuple(result.shape) for result in results] == shapes
     assert all(result.is_cuda for result in results)
 
@@ -111,6 +113,7 @@ def test_layers_of_a_table_need_no_plans(fakes):
         (r"^deltas_b\[0\]: expected a tensor on cuda:0", lambda x, y, g, h: ops.gram_ntk([x], [x], [x], [y])),
         (r"^gates\[0\]: expected a tensor on cuda:0", lambda x, y, g, h: ops.gram_ntk([x], [x], gates=[h])),
         ("^z: expected a tensor on cuda:0 as x", lambda x, y, g, h: ops.infinite_ntk(x, y, [1], "relu")),
+        ("^z: expected a tensor on cuda:0 as x", lambda x, y, g, h: ops.infinite_network(x, y, [1], "leaky_relu")),
         ("^weight: expected a tensor on cuda:0 as x", lambda x, y, g, h: ops.ordered_linear(x, y)),
         ("^bits_b: expected a tensor on cuda:0 as bits_a", lambda x, y, g, h: ops.gate_gram(g, h)),
         ("^weight: expected a tensor on cuda:0 as z", lambda x, y, g, h: ops.masked_linear(x, x.to("cuda:1"))),
@@ -167,7 +170,8 @@ def test_kernels_are_told_what_a_block_of_the_device_may_have(monkeypatch):
 
 
 def test_quantities_are_numbered_as_the_compiled_modules_number_them():
-    assert [_core.Quantity.__members__[name].value for name in ops.QUANTITIES] == list(range(len(ops.QUANTITIES)))
+    names = ops.QUANTITIES + ops.NETWORK_QUANTITIES
+    assert [_core.Quantity.__members__[name].value for name in names] == list(range(len(names)))
 
 
 def test_layouts_are_those_that_the_public_names_promise():

@@ -20,6 +20,7 @@ PYBIND11_MODULE(_cuda, m) {
   gatentk::bind::cuda::register_gate_gram(m);
   gatentk::bind::cuda::register_gate_rows(m);
   gatentk::bind::cuda::register_gram(m);
+  gatentk::bind::cuda::register_infinite_network(m);
   gatentk::bind::cuda::register_infinite_ntk(m);
   gatentk::bind::cuda::register_ordered_linear(m);
   gatentk::bind::cuda::register_pack_bits(m);

@@ -10,6 +10,7 @@ void register_block_weight_gradient(pybind11::module_& m);
 void register_gate_gram(pybind11::module_& m);
 void register_gate_rows(pybind11::module_& m);
 void register_gram(pybind11::module_& m);
+void register_infinite_network(pybind11::module_& m);
 void register_infinite_ntk(pybind11::module_& m);
 void register_ordered_linear(pybind11::module_& m);
 void register_pack_bits(pybind11::module_& m);

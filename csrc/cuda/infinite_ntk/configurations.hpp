@@ -24,6 +24,8 @@ struct InfiniteLayout {
   // sweep in double does with 128, for 16 warps.
   static constexpr int sweep_blocks = (element_bytes == 4 ? 12 : 16) * 32 / threads;
   static constexpr int component_blocks = 12 * 32 / threads;
+  // What erf and GELU keep of eight pairs would spill with 12 warps.
+  static constexpr int smooth_blocks = 8 * 32 / threads;
   static constexpr int stages = 3;
   // Four copies of 16 bytes per row.
   static constexpr int stage_columns = 64 / element_bytes;
@@ -58,5 +60,11 @@ constexpr int choose_infinite_ntk(const Device& device, int element_bytes, std::
 
 // The norms of the samples, a warp to each.
 constexpr int norm_threads = 128;
+
+// What the layers of a network ask of the samples: the warps of a block add up the squares of samples_per_block of
+// them, then each lane of the first takes one through the layers.
+constexpr int network_sample_threads = 128;
+constexpr int samples_per_block = 32;
+constexpr int network_sample_bytes = 2 * samples_per_block * static_cast<int>(sizeof(double));
 
 }  // namespace gatentk::cuda

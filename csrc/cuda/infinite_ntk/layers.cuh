@@ -123,6 +123,18 @@ __device__ __forceinline__ double root(double x) {
   return fma(s * error, fma(error, 0.375, 0.5), s);
 }
 
+// 1 / sqrt(x) of an x > 0, to about 1.5 ulp.
+__device__ __forceinline__ double inverse_root(double x) {
+  const double inverse = approximate_rsqrt(x), error = fma(-x * inverse, inverse, 1.0);
+  return fma(inverse * error, fma(error, 0.375, 0.5), inverse);
+}
+
+// a / b of a b > 0, to about an ulp, without the branches of a division: they would keep the pairs of a strip apart.
+__device__ __forceinline__ double ratio(double a, double b) {
+  const double root = inverse_root(b), inverse = root * root, first = a * inverse;
+  return fma(fma(-b, first, a), inverse, first);
+}
+
 // tau = theta/pi; `level` names the polynomials for the range of eps.
 template <class T, int level>
 __device__ __forceinline__ void half_turns(const Strip<T>& eps, Strip<T>& tau) {

@@ -22,7 +22,11 @@ class PairStrip {
     return row0 < a.x.rows && column0 < a.z.rows && (!a.symmetric || column0 + 31 > row0);
   }
 
-  __device__ __forceinline__ bool valid(int r) const { return valid(r, column0_ + lane_); }
+  __device__ __forceinline__ bool valid(int r) const { return valid(r, column()); }
+
+  // Of the first row, and of this lane's column.
+  __device__ __forceinline__ int row() const { return row0_; }
+  __device__ __forceinline__ int column() const { return column0_ + lane_; }
 
   // eps_0 as 1 - |cos theta_0|; bit r of `obtuse` says that cos theta_0 is negative. The patch is free afterwards.
   __device__ __forceinline__ void input_angles(Strip<T>& eps, unsigned& obtuse) const {

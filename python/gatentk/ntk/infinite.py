@@ -80,8 +80,7 @@ def infinite(
             or small that kernels overflow or underflow `dtype`; gates of other samples, or a sample that equals their
             center; more than 4,096 layers with biases or of erf and gelu; deviations that are not numbers, or not
             positive.
-        NotImplementedError: CUDA tensors, for kernels that only the CPU has: all of "leaky_relu", "abs", "erf" and
-            "gelu", and the NNGP of "relu" and its NTK with biases; second derivatives, and tangents (forward mode).
+        NotImplementedError: second derivatives, and tangents (forward mode).
 
     >>> import torch
     >>> import gatentk as gt

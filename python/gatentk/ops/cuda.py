@@ -54,7 +54,7 @@ class CudaKernels:
         core: the compiled module.
         launch: makes a tensor's device the current one and says how the module knows it.
         precision: the name in `PRECISIONS` that products of float32 numbers are made with.
-        quantities: names of what `infinite_ntk` computes, in the order of the compiled module.
+        quantities: names of what `infinite_ntk` and `infinite_network` compute, in the order of the compiled module.
     """
 
     def __init__(
@@ -260,24 +260,28 @@ class CudaKernels:
 
     def infinite_ntk(self, x: Tensor, z: Tensor | None, depths: list[int], quantity: str) -> Tensor:
         """See `gatentk.ops.infinite_ntk`."""
-        samples = InfiniteProblem(x, z, depths, quantity)
+        return self._infinite("infinite_ntk", "infinite_workspace", InfiniteProblem(x, z, depths, quantity))
+
+    def infinite_network(
+        self, x: Tensor, z: Tensor | None, depths: list[int], quantity: str, network: Sequence[float]
+    ) -> Tensor:
+        """See `gatentk.ops.infinite_network`; network: slope, first, weight, bias."""
+        problem = InfiniteProblem(x, z, depths, quantity)
+        return self._infinite("infinite_network", "infinite_network_workspace", problem, list(network))
+
+    def _infinite(self, name: str, workspace: str, samples: InfiniteProblem, *network: list[float]) -> Tensor:
+        """The result of a function of the compiled module, in memory whose size another one knows."""
         out = samples.result()
         if not out.numel():
             return out
-        suffix, number = _SUFFIXES[x.dtype], self._quantities.index(quantity)
-        run, size = (getattr(self.core, f"infinite_{what}_{suffix}") for what in ("ntk", "workspace"))
+        x, z, depths, quantity = samples
+        number = self._quantities.index(quantity)
+        run, size = (getattr(self.core, f"{what}_{_SUFFIXES[x.dtype]}") for what in (name, workspace))
         with self._launch(x) as device:
             for rows, columns, matrices in samples.members(out):
-                problem = number, depths, z is None, rows, columns
-                workspace = x.new_empty(size(*problem))
-                run(
-                    *problem,
-                    matrices.data_ptr(),
-                    matrices.stride(0),
-                    matrices.stride(1),
-                    workspace.data_ptr(),
-                    device,
-                )
+                problem = number, depths, z is None, *network, rows, columns
+                memory = x.new_empty(size(*problem))
+                run(*problem, matrices.data_ptr(), matrices.stride(0), matrices.stride(1), memory.data_ptr(), device)
         return out
 
     def gate_gram(self, bits_a: Tensor, bits_b: Tensor | None) -> Tensor:

@@ -92,7 +92,7 @@ def infinite_network(
     `weight` E[f(u) f(v)] + `bias`, u and v the pre-activations before.
 
     Args:
-        x, z: as `infinite_ntk`, on the CPU, float64 for erf and GELU; rows of zeros have kernels like all others.
+        x, z: as `infinite_ntk`, float64 for erf and GELU; rows of zeros have kernels like all others.
             Squares of all rows that are not zero must be normal numbers.
         depths: rising and distinct, at most 4,096 (of "leaky_relu" without a bias as of `infinite_ntk`).
         quantity: one of `NETWORK_QUANTITIES`: "leaky_relu", "erf" or "gelu", the NTK, and with "_nngp" the covariance.
@@ -104,7 +104,6 @@ def infinite_network(
 
     Raises:
         TypeError, ValueError: as `infinite_ntk`; variances that are none.
-        NotImplementedError: on a device without the kernel.
 
     >>> x = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
     >>> infinite_network(x, None, [1], "leaky_relu", bias=0.5)[0]
@@ -115,11 +114,6 @@ def infinite_network(
     check_choice("quantity", quantity, NETWORK_QUANTITIES)
     if x.dtype != torch.float64 and not quantity.startswith("leaky_relu"):
         raise TypeError(f"x: expected a float64 tensor for {quantity}, got {describe(x)}")
-    if x.device.type != "cpu":
-        raise NotImplementedError(
-            f"x: expected a CPU tensor, got {describe(x)}: CUDA kernels compute the NTK of relu, "
-            "linear and grelu without biases only"
-        )
     keeps_nothing = bias == 0 and quantity.startswith("leaky_relu")
     _check_depths(depths, 0, LARGEST_DEPTH if keeps_nothing else LARGEST_NETWORK_DEPTH)
     for name, value in (("slope", slope), ("first", first), ("weight", weight), ("bias", bias)):
@@ -188,7 +182,7 @@ def _at_any_size(compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
 register(
     "infinite_network(Tensor x, Tensor? z, int[] depths, str quantity, float[] network) -> Tensor",
     cpu=_compute_on_cpu,
-    cuda=None,
+    cuda=on_cuda("infinite_network"),
     fake=lambda x, z, depths, quantity, network: InfiniteProblem(x, z, depths, quantity).result(),
 )
 register(

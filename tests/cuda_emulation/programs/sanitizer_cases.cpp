@@ -21,6 +21,7 @@
 #include "cuda/gram/configurations.hpp"
 #include "cuda/gram/gram.hpp"
 #include "cuda/infinite_ntk/configurations.hpp"
+#include "cuda/infinite_ntk/infinite_network.hpp"
 #include "cuda/infinite_ntk/infinite_ntk.hpp"
 #include "cuda/ordered_linear/ordered_linear.hpp"
 #include "cuda/pack_bits/pack_bits.hpp"
@@ -208,25 +209,53 @@ void gram_cases() {
 }
 
 template <class T>
+InfiniteProblem<T> infinite_problem(Quantity quantity, bool symmetric) {
+  InfiniteProblem<T> problem;
+  problem.quantity = quantity;
+  problem.symmetric = symmetric;
+  problem.x = random_matrix<T>(37, 7, false);
+  problem.z = symmetric ? problem.x : random_matrix<T>(33, 7, false);
+  problem.depths = {1, 3};
+  if (by_layer(quantity)) problem.depths = {3};
+  problem.out_stride = problem.z.rows;
+  problem.out_slice = problem.x.rows * problem.z.rows;
+  problem.out = array<T>(static_cast<std::size_t>(problem.outputs() * problem.out_slice));
+  return problem;
+}
+
+// -1 and the configurations for T.
+template <class T>
+std::vector<int> infinite_configurations() {
+  std::vector<int> result = {-1};
+  for (int i = 0; all_cases && i < static_cast<int>(std::size(cuda::infinite_configurations)); ++i)
+    if (cuda::infinite_configurations[i].element_bytes == sizeof(T)) result.push_back(i);
+  return result;
+}
+
+template <class T>
 void infinite_ntk_cases() {
   for (const auto& [name, quantity] : quantities) {
+    if (of_network(quantity)) continue;
     if (!all_cases && quantity != Quantity::relu_components && quantity != Quantity::relu) continue;
     for (const bool symmetric : cases({true, false})) {
-      InfiniteProblem<T> problem;
-      problem.quantity = quantity;
-      problem.symmetric = symmetric;
-      problem.x = random_matrix<T>(37, 7, false);
-      problem.z = symmetric ? problem.x : random_matrix<T>(33, 7, false);
-      problem.depths = {1, 3};
-      if (by_layer(quantity)) problem.depths = {3};
-      problem.out_stride = problem.z.rows;
-      problem.out_slice = problem.x.rows * problem.z.rows;
-      problem.out = array<T>(static_cast<std::size_t>(problem.outputs() * problem.out_slice));
+      const InfiniteProblem<T> problem = infinite_problem<T>(quantity, symmetric);
       T* workspace = array<T>(static_cast<std::size_t>(cuda::infinite_workspace(problem)));
-      cuda::infinite_ntk(problem, workspace, devices[0]);
-      for (int i = 0; all_cases && i < static_cast<int>(std::size(cuda::infinite_configurations)); ++i) {
-        if (cuda::infinite_configurations[i].element_bytes != sizeof(T)) continue;
-        cuda::infinite_ntk(problem, workspace, devices[0], i);
+      for (const int i : infinite_configurations<T>()) cuda::infinite_ntk(problem, workspace, devices[0], i);
+    }
+  }
+}
+
+template <class T>
+void infinite_network_cases() {
+  for (const auto& [name, quantity] : quantities) {
+    if (!of_network(quantity) || (sizeof(T) == 4 && !is_piecewise_linear(quantity))) continue;
+    if (!all_cases && is_nngp(quantity)) continue;
+    for (const bool symmetric : cases({true, false})) {
+      for (const double bias : cases({0.3, 0.0})) {
+        InfiniteProblem<T> problem = infinite_problem<T>(quantity, symmetric);
+        problem.network = {0.2, 1, 2, bias};
+        T* workspace = array<T>(static_cast<std::size_t>(cuda::infinite_network_workspace(problem)));
+        for (const int i : infinite_configurations<T>()) cuda::infinite_network(problem, workspace, devices[0], i);
       }
     }
   }
@@ -298,6 +327,8 @@ constexpr Family families[] = {
     {"gram double", &gram_cases<double>},
     {"infinite_ntk float", &infinite_ntk_cases<float>},
     {"infinite_ntk double", &infinite_ntk_cases<double>},
+    {"infinite_network float", &infinite_network_cases<float>},
+    {"infinite_network double", &infinite_network_cases<double>},
     {"gate_gram", &gate_gram_cases},
     {"gate_rows float", &gate_rows_cases<float>},
     {"gate_rows double", &gate_rows_cases<double>},
