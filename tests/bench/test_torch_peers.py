@@ -46,6 +46,13 @@ def test_arc_cosines_are_the_kernel_of_an_infinite_network(depth):
     torch.testing.assert_close(torch_peers.arc_cosines(x, depth), ntk.infinite(x, depth=depth), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("depth", [0, 1, 4])
+def test_arc_cosines_with_biases_are_the_kernel_of_an_infinite_network(depth):
+    x = torch.randn(20, 5, dtype=torch.float64)
+    expected = ntk.infinite(x, depth=depth, w_std=1.5, b_std=0.3)
+    torch.testing.assert_close(torch_peers.arc_cosines_with_biases(x, depth, 1.5, 0.3), expected, rtol=1e-6, atol=1e-6)
+
+
 def test_shifts_and_sums_pack_bits():
     mask = torch.rand(5, 256) < 0.5
     assert torch.equal(torch_peers.pack_bits(mask), ops.pack_bits(mask))

@@ -126,6 +126,7 @@ def _in_arithmetic(case: Case, precision: str, suffix: str) -> Case:
 OTHER_PEERS = {
     "infinite-f64": "torch, arc cosines",
     "infinite-f32": "torch, arc cosines",
+    "infinite-biases-f64": "torch, arc cosines",
     "infinite-pixels-f64": "torch, arc cosines",
     "sweep-f64": "our single depth L, and filling the output",
     "pack-bits": "torch, shifts and sums",
@@ -135,7 +136,6 @@ LEFT_OUT = (
     "empirical-f64",  # neural-tangents; their layerwise twin stays
     "empirical-2000-f64",
     "spectrum-f64",  # computed on the CPU
-    "infinite-biases-f64",  # as kernels with biases are
     "relu-inference-exact-f32",  # a device does not look for zeros
     "relu-inference-low-rank-f32",
     "plan-building",  # nor need plans

@@ -91,6 +91,22 @@ def arc_cosines(x: Tensor, depth: int) -> Tensor:
     return kernel.mul_(scale)
 
 
+def arc_cosines_with_biases(x: Tensor, depth: int, w_std: float, b_std: float) -> Tensor:
+    """The same of a network with weight and bias variances."""
+    weight, bias = w_std * w_std, b_std * b_std
+    covariance = (x @ x.T).mul_(weight / x.shape[-1]).add_(bias)
+    kernel = covariance.clone()
+    for _ in range(depth):
+        deviations = covariance.diagonal().sqrt()
+        scale = torch.outer(deviations, deviations)
+        cosine = covariance.div_(scale).clamp_(-1, 1)
+        angle = torch.arccos(cosine)
+        off = 1 - angle / math.pi
+        covariance = (torch.sin(angle) / math.pi + off * cosine).mul_(scale).mul_(weight / 2).add_(bias)
+        kernel = kernel.mul_(off).mul_(weight / 2).add_(covariance)
+    return kernel
+
+
 def pack_bits(mask: Tensor) -> Tensor:
     """Eight neurons a byte, least significant bit first; the width is a multiple of 8."""
     octets = mask.view(*mask.shape[:-1], -1, 8)

@@ -38,11 +38,14 @@ def _infinite(case: Case, samples: Callable[[Case], Tensor]) -> Job:
 
 def _with_biases(case: Case, w_std: float, b_std: float) -> Job:
     x, depth = gaussian_samples(case), case.shape.depth
-    return Job(
+    job = Job(
         ours=lambda: tensor(ntk.infinite(x, depth=depth, dtype=case.dtype, w_std=w_std, b_std=b_std)),
         work=_infinite_work(case, LAYER_OPERATIONS[case.dtype] + BIAS_OPERATIONS),
-        request=Request("infinite", {"x": x}, depth, w_std, b_std),
     )
+    if case.device == "cuda":
+        peer = partial(torch_peers.arc_cosines_with_biases, x, depth, w_std, b_std)
+        return replace(job, peers={"arc cosines": peer})
+    return replace(job, request=Request("infinite", {"x": x}, depth, w_std, b_std))
 
 
 def _pixel_samples(case: Case) -> Tensor:
