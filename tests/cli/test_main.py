@@ -2,6 +2,7 @@
 
 import random
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -28,6 +29,14 @@ def test_help_explains_every_command():
         assert "Usage: gatentk" in outcome.output
         assert "\b" not in outcome.output
     assert gatentk.__version__ in invoke("--version").output
+
+
+def test_the_package_is_the_command_too(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["somewhere/__main__.py", "fit", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("gatentk", run_name="__main__")
+    assert ended.value.code == 0
+    assert "Usage: gatentk fit" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", COMMANDS)
