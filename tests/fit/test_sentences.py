@@ -92,6 +92,7 @@ def test_oddities_of_the_data_are_told(monkeypatch):
     text = " ".join(data_notes(samples))
     assert "2 train samples are equal to an earlier one" in text
     assert "2 test samples are equal to a train sample" in text
+    assert "test sample" not in " ".join(data_notes(replace(samples, test_y=None)))
     assert "One train sample is all zero" in text
     assert "normalize=standard is usually better" in text
     assert data_notes(given(monkeypatch, {"train": waves(12)})[1]) == []

@@ -166,7 +166,7 @@ def data_notes(samples: FitSamples) -> list[str]:
             f"{_rows(samples.duplicates)} equal to an earlier one: leave-one-out predicts such samples from their "
             "copies, so that its score may be too good."
         )
-    if samples.shared:
+    if samples.shared and samples.test_y is not None:
         sentences.append(
             f"{_rows(samples.shared, 'test')} equal to a train sample: the score on test samples may be too good."
         )
