@@ -111,6 +111,25 @@ def test_networks_with_variances_give_what_they_give_on_the_cpu(device, cpu, opt
         torch.testing.assert_close(found.cpu(), plain, rtol=0, atol=relative * float(plain.abs().max()))
 
 
+def gradients(x, z, device, **options):
+    """Of a weighted sum of two kernels, by samples and deviations."""
+    w_std = torch.tensor(1.4, dtype=torch.float64)
+    leaves = [leaf.detach().to(device).requires_grad_() for leaf in (x, z, w_std)]
+    kernels = ntk.infinite_sweep(leaves[0], leaves[1], [1, 3], w_std=leaves[2], **options)
+    weights = torch.linspace(-1, 1, kernels.numel(), dtype=torch.float64).view(kernels.shape)
+    return torch.autograd.grad((weights.to(device) * kernels).sum(), leaves)
+
+
+@pytest.mark.parametrize("options", [{"b_std": 0.3}, {"activation": "erf", "kernel": "nngp"}])
+def test_gradients_are_those_of_the_cpu(device, cpu, options, generator):
+    x, z = (factor(generator, (n, 5), torch.float64, 1) for n in (9, 6))
+    with cpu():
+        expected = gradients(x, z, "cpu", **options)
+    for found, plain in zip(gradients(x, z, device, **options), expected, strict=True):
+        assert found.device.type == device.type
+        torch.testing.assert_close(found.cpu(), plain, rtol=1e-10, atol=1e-11)
+
+
 @pytest.mark.parametrize("layout", ["transposed", "strided", "offset"])
 @pytest.mark.parametrize("quantity", ["leaky_relu", "gelu_nngp"])
 def test_networks_take_samples_in_any_layout_and_batches(device, layout, quantity, generator):
