@@ -107,6 +107,26 @@ def arc_cosines_with_biases(x: Tensor, depth: int, w_std: float, b_std: float) -
     return kernel
 
 
+def arc_cosines_gradient(x: Tensor, depth: int, cotangent: Tensor) -> Tensor:
+    """Gradient of the sum of a kernel's entries times those of `cotangent`, by torch through the same recursion.
+
+    The arc cosine has none at 1, so that the diagonal, (depth + 1) |x|^2, is left out and put in afterwards.
+    """
+    x = x.detach().requires_grad_()
+    norms = x.norm(dim=-1)
+    scale = torch.outer(norms, norms)
+    cosine = ((x @ x.T) / scale).fill_diagonal_(0)
+    kernel = cosine
+    for _ in range(depth):
+        angle = torch.arccos(cosine)
+        off = 1 - angle / math.pi
+        cosine = torch.sin(angle) / math.pi + off * cosine
+        kernel = kernel * off + cosine
+    kernel = (kernel * scale).fill_diagonal_(0) + torch.diag((depth + 1) * norms.square())
+    (gradient,) = torch.autograd.grad((kernel * cotangent).sum(), x)
+    return gradient
+
+
 def pack_bits(mask: Tensor) -> Tensor:
     """Eight neurons a byte, least significant bit first; the width is a multiple of 8."""
     octets = mask.view(*mask.shape[:-1], -1, 8)

@@ -9,6 +9,7 @@ the order of eps / theta.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -27,9 +28,11 @@ _FIELDS = 12  # numbers that are kept of a pair in each layer, about
 
 Index = tuple[slice, slice]
 
-# From gradients by the kernels of a tile (by depth), its angles and x.z (where they are needed) to gradients by what
-# `Tile.pull` knows, and what it adds up.
-Question = Callable[[Mapping[int, Tensor], Tensor, Tensor], list[tuple[Mapping[int, Tensor], Entering]]]
+Asking = list[tuple[Mapping[int, Tensor], Entering]]
+
+# From gradients by the kernels of a tile (by depth), its angles and what computes x.z to gradients by what `Tile.pull`
+# knows, and what it adds up.
+Question = Callable[[Mapping[int, Tensor], Tensor, Callable[[], Tensor]], Asking]
 
 
 class Side(NamedTuple):
@@ -103,48 +106,38 @@ def _units(directions: Tensor) -> Tensor:
     return directions / norms
 
 
-def of_kernel(asked: Mapping[int, Tensor], theta: Tensor, gram: Tensor) -> list[tuple[Mapping[int, Tensor], Entering]]:
+def of_kernel(asked: Mapping[int, Tensor], theta: Tensor, gram: Callable[[], Tensor]) -> Asking:
     """NTK: of all matrices and biases."""
     return [(asked, Entering([1.0] * (max(asked) + 1)))]
 
 
-def of_covariance(
-    asked: Mapping[int, Tensor], theta: Tensor, gram: Tensor
-) -> list[tuple[Mapping[int, Tensor], Entering]]:
+def of_covariance(asked: Mapping[int, Tensor], theta: Tensor, gram: Callable[[], Tensor]) -> Asking:
     """NNGP."""
     return [(asked, Entering(None))]
 
 
-def of_components(
-    asked: Mapping[int, Tensor], theta: Tensor, gram: Tensor
-) -> list[tuple[Mapping[int, Tensor], Entering]]:
+def of_components(asked: Mapping[int, Tensor], theta: Tensor, gram: Callable[[], Tensor]) -> Asking:
     """NTK of each matrix apart, by its number from 0: sums weighted with what they are asked with."""
     return [({max(asked): torch.ones_like(theta)}, Entering([asked[layer] for layer in range(max(asked) + 1)]))]
 
 
-def of_paper_gates(
-    asked: Mapping[int, Tensor], theta: Tensor, gram: Tensor
-) -> list[tuple[Mapping[int, Tensor], Entering]]:
+def of_paper_gates(asked: Mapping[int, Tensor], theta: Tensor, gram: Callable[[], Tensor]) -> Asking:
     """GReLU by [G]: L times the NTK of a ReLU network's second matrix, with a layer more."""
     covariances = [float(layer == 1) for layer in range(max(asked) + 2)]
     return [({depth + 1: depth * values for depth, values in asked.items()}, Entering(covariances))]
 
 
-def of_deep_gates(
-    asked: Mapping[int, Tensor], theta: Tensor, gram: Tensor
-) -> list[tuple[Mapping[int, Tensor], Entering]]:
+def of_deep_gates(asked: Mapping[int, Tensor], theta: Tensor, gram: Callable[[], Tensor]) -> Asking:
     """GReLU with deep gates: L x.z times the product over layers of 1 - theta / pi."""
     covariances = [0.0] * (max(asked) + 2)
-    return [({depth + 1: depth * values for depth, values in asked.items()}, Entering(covariances, gram))]
+    return [({depth + 1: depth * values for depth, values in asked.items()}, Entering(covariances, gram()))]
 
 
-def of_shallow_gates(
-    asked: Mapping[int, Tensor], theta: Tensor, gram: Tensor
-) -> list[tuple[Mapping[int, Tensor], Entering]]:
+def of_shallow_gates(asked: Mapping[int, Tensor], theta: Tensor, gram: Callable[[], Tensor]) -> Asking:
     """GReLU with shallow gates: L x.z (1 - theta_0/pi)^(L+1), as one factor and its power."""
-    share = 1 - theta / torch.pi
+    share, inner = 1 - theta / torch.pi, gram()
     return [
-        ({1: depth * share**depth * values}, Entering([0.0, 0.0], (depth + 1) * gram))
+        ({1: depth * share**depth * values}, Entering([0.0, 0.0], (depth + 1) * inner))
         for depth, values in asked.items()
     ]
 
@@ -222,9 +215,8 @@ class Pairs:
         for left, right in self.indices():
             asked = {depth: self._of_tile(values, left, right) for depth, values in cotangents.items()}
             tile = self.tile(left, right)
-            gram = self.left.given[left] @ self.right.given[right].mT
-            for wanted, entering in question(asked, tile.theta, gram):
-                pulled = tile.pull(max(wanted), wanted, entering)
+            for wanted, entering in question(asked, tile.theta, partial(self._gram, left, right)):
+                pulled = tile.pull(max(wanted), wanted, entering, variances)
                 sums[0].add(left, self.right, right, pulled)
                 sums[-1].add(right, self.left, left, pulled.turned())
                 if not variances:
@@ -255,7 +247,7 @@ class Pairs:
         found = [self.left.squares.new_empty(batch, n, self.right.squares.shape[1]) for _ in variances]
         for left, right in self.indices():
             tile = self.tile(left, right)
-            ((_, entering),) = question({depth: tile.theta}, tile.theta, tile.theta)
+            ((_, entering),) = question({depth: tile.theta}, tile.theta, partial(self._gram, left, right))
             cosine = _outer(self.left.squares[left].sqrt(), self.right.squares[right].sqrt()) * tile.theta.cos()
             directions = [
                 Direction(
@@ -274,6 +266,9 @@ class Pairs:
                 if self.is_square:
                     result[left[0], right[1], left[1]] = tangent.mT
         return found
+
+    def _gram(self, left: Index, right: Index) -> Tensor:
+        return self.left.given[left] @ self.right.given[right].mT
 
     def _of_tile(self, values: Tensor, left: Index, right: Index) -> Tensor:
         """What kernels of a tile are multiplied with, other triangles of a square kernel included."""

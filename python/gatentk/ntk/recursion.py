@@ -145,8 +145,11 @@ class Tile:
         self.left, self.right = left, right
         self.theta = theta
 
-    def pull(self, last: int, asked: Mapping[int, Tensor], entering: Entering) -> Pulled:
-        """Backward from gradients by the kernels at some depths, `last` the largest of them."""
+    def pull(self, last: int, asked: Mapping[int, Tensor], entering: Entering, variances: bool = True) -> Pulled:
+        """Backward from gradients by the kernels at some depths, `last` the largest of them.
+
+        Those by the network's variances are left out unless they are asked for.
+        """
         weight = self.recursion.weight
         passed, totals = self._forward(last, entering)
         left, right, by_weight, by_bias = ([] for _ in range(4))
@@ -159,24 +162,23 @@ class Tile:
             else:
                 of_total = of_total + given
                 of_mean = of_mean + entering.covariances[layer] * of_total
-            if isinstance(of_mean, Tensor):
+            if variances and isinstance(of_mean, Tensor):
                 by_bias.append(of_mean)
             if layer == 0:
                 break
             pair, total = passed[layer - 1], totals[layer - 1]
-            share = of_mean * pair.mean
+            if variances:
+                share = of_mean * pair.mean
+                by_weight.append(share if total is None else share + of_total * total * pair.slope)
             of_mean = weight * of_mean
             own, other, back = of_mean * pair.mean_p, of_mean * pair.mean_r, of_mean * pair.mean_c
             if total is not None:
-                of_slope = of_total * total
-                share = share + of_slope * pair.slope
-                of_slope = weight * of_slope
+                of_slope = weight * of_total * total
                 own, other = own + of_slope * pair.slope_p, other + of_slope * pair.slope_r
                 back = back + of_slope * pair.slope_c
                 of_total = weight * pair.slope * of_total
             left.append(own)
             right.append(other)
-            by_weight.append(share)
             of_mean = back
         assert isinstance(of_mean, Tensor)
         return Pulled(of_mean, of_total, left[::-1], right[::-1], by_weight, by_bias)

@@ -11,13 +11,15 @@ from torch import Tensor
 
 from gatentk import ntk
 from gatentk.bench import torch_peers
-from gatentk.bench.case import Case, Job, Shape, Work, gaussian_samples, tensor
+from gatentk.bench.case import Case, Job, Shape, Work, gaussian, gaussian_samples, tensor
 from gatentk.bench.process import Request
 
 # Operations per pair and layer, mean over ten layers: two multiply-adds for each degree of the two polynomials of
 # csrc/include/gatentk/arc_polynomials.hpp and ten around them; a square root counts as one.
 LAYER_OPERATIONS = {torch.float64: 58, torch.float32: 30}
 BIAS_OPERATIONS = 13  # what a bias adds to them
+# Of a gradient, counted in gatentk.ntk.moments and gatentk.ntk.recursion; a function counts as one.
+GRADIENT_OPERATIONS = 70
 
 
 def _infinite_work(case: Case, layer: int) -> Work:
@@ -66,6 +68,34 @@ def _sweep(case: Case) -> Job:
         work=_infinite_work(case, LAYER_OPERATIONS[case.dtype]),
         peers={"single depth and fill": single_and_fill},
         comparable=lambda kernels: kernels[-1],
+    )
+
+
+def _gradient(case: Case) -> Job:
+    x, depth = gaussian_samples(case).requires_grad_(), case.shape.depth
+    cotangent = gaussian(case, case.shape.n, case.shape.n)
+
+    def ours() -> Tensor:
+        K = tensor(ntk.infinite(x, depth=depth))
+        (gradient,) = torch.autograd.grad(K, x, cotangent)
+        return gradient
+
+    return Job(
+        ours=ours,
+        work=_infinite_work(case, GRADIENT_OPERATIONS),
+        peers={"automatic": lambda: torch_peers.arc_cosines_gradient(x, depth, cotangent)},
+    )
+
+
+def _backward(case: Case) -> Job:
+    x, depth = gaussian_samples(case).requires_grad_(), case.shape.depth
+    cotangent = gaussian(case, case.shape.n, case.shape.n)
+    K = tensor(ntk.infinite(x, depth=depth))
+    return Job(
+        ours=lambda: torch.autograd.grad(K, x, cotangent, retain_graph=True)[0],
+        work=_infinite_work(case, GRADIENT_OPERATIONS),
+        peers={"kernel": lambda: tensor(ntk.infinite(x.detach(), depth=depth))},
+        comparable=None,
     )
 
 
@@ -130,5 +160,30 @@ CASES = (
         at_least=1.3,
         aim=1.1,
         better="lower",
+    ),
+    Case(
+        name="infinite-gradient-f64",
+        family="infinite_ntk",
+        ours="ntk.infinite and its gradient by the samples",
+        peer="torch, automatic differentiation of arc cosines",
+        shape=Shape(n=2000, d=5, depth=3),
+        quick=Shape(n=150, d=5, depth=3),
+        dtype=torch.float64,
+        prepare=_gradient,
+    ),
+    *(
+        Case(
+            name=f"infinite-backward-{n}-f64",
+            family="infinite_ntk",
+            ours="backward pass of ntk.infinite",
+            peer="our kernel itself",
+            packages=("gatentk", "torch"),
+            shape=Shape(n=n, d=5, depth=3),
+            quick=Shape(n=150, d=5, depth=3),
+            dtype=torch.float64,
+            prepare=_backward,
+            better="lower",
+        )
+        for n in (500, 2000)
     ),
 )
