@@ -115,6 +115,43 @@ def test_a_test_set_of_other_features_is_refused(monkeypatch, test, message):
         given(monkeypatch, {"train": (X, Y, NAMED), "test": test}, test="test")
 
 
+def test_names_that_are_there_twice_are_matched_by_their_order_or_not_at_all(monkeypatch):
+    twice = {"features": ("a", "a", "b")}
+    _, samples = given(monkeypatch, {"train": (X, Y, twice), "test": (Z, W, twice)}, test="test")
+    _, expected = given(monkeypatch, {"train": (X, Y), "test": (Z, W)}, test="test")
+    assert torch.equal(samples.test_x, expected.test_x)
+    assert samples.notes == ()
+    with pytest.raises(FitError, match=r"in the order of train, .* \(more than one is called 'a'\)"):
+        given(monkeypatch, {"train": (X, Y, twice), "test": (Z, W, {"features": ("b", "a", "a")})}, test="test")
+
+
+@pytest.mark.parametrize("sides", [(NAMED, {}), ({}, NAMED)])
+def test_features_that_have_names_on_one_side_only_are_said_to_be_in_order(monkeypatch, sides):
+    sets = {
+        name: (*values, more) for name, values, more in zip(("train", "test"), ((X, Y), (Z, W)), sides, strict=True)
+    }
+    _, samples = given(monkeypatch, sets, test="test")
+    nameless = "test" if sides[0] else "train"
+    assert samples.notes == (f"test: features are taken in the order they have, as those of {nameless} have no names",)
+
+
+@pytest.mark.parametrize("label", ["1", "2", "3"])
+def test_a_test_file_without_names_may_lack_the_column_of_a_number(tmp_path, label):
+    rows = [(1, 2.5, 3.25), (2, 1, 4.5), (0, 3, 9.75)]
+    train, test, both = (tmp_path / f"{name}.csv" for name in ("train", "test", "both"))
+    column = int(label) - 1
+    without = [(*row[:column], *row[column + 1 :]) for row in rows]
+    for path, table in ((train, rows), (test, without), (both, rows)):
+        path.write_text("\n".join(",".join(map(str, row)) for row in table) + "\n")
+    for path, has_y in ((test, False), (both, True)):
+        config = small(
+            data=f"csv:{train}", test=f"csv:{path}", n=None, label=label, normalize="none", predict="numbers"
+        )
+        samples = prepare_fit(config)
+        assert samples.test_x.tolist() == [list(map(float, row)) for row in without]
+        assert (samples.test_y is not None) == has_y
+
+
 def test_classes_of_two_files_are_matched_by_their_labels(monkeypatch):
     train = (X, np.arange(12) % 3, {"classes": ("a", "b", "c")})
     test = (Z, np.array([0, 1, 0, 1, 2]), {"classes": ("b", "c", "z")})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import torch
@@ -126,7 +127,7 @@ def prepare_fit(config: FitConfig) -> FitSamples:
         few_numbers=_few_numbers(numbers) if config.predict == "auto" and classes is None else 0,
         uneven=_unevenness(whole.x[rows]) if normalize == "unit" else 1.0,
         digest=array_digest(*arrays),
-        notes=tuple(note for note in (whole.note, "" if config.test is None else tests.note) if note),
+        notes=(*whole.note.splitlines(), *("" if config.test is None else tests.note).splitlines()),
     )
 
 
@@ -144,11 +145,22 @@ def _test_set(config: FitConfig, whole: Dataset) -> Dataset:
             if label in (None, "") or not str(error).startswith("label:"):
                 raise
             found = data.load(config.test, label="", index=index, header=header)  # targets that are to be predicted
+        d = whole.x.shape[1]
+        if label and found.features is None and found.x.shape[1] == d - 1:
+            found = data.load(config.test, label="", index=index, header=header)  # a column of that number is a feature
     except ValueError as error:
         text = str(error)
         raise ValueError(f"test:{text.removeprefix('name:')}" if text.startswith("name:") else text) from error
+    return _matched(config, whole, found)
+
+
+def _matched(config: FitConfig, whole: Dataset, found: Dataset) -> Dataset:
+    """The test set, its features in the order of the train set's: by their names, or as they stand without names."""
     d, d_test = whole.x.shape[1], found.x.shape[1]
-    if whole.features is not None and found.features is not None and len(set(whole.features)) == d:
+    named = (whole.features is not None) + (found.features is not None)
+    if named == 2 and whole.features != found.features:
+        assert whole.features is not None
+        assert found.features is not None
         missing = [name for name in whole.features if name not in found.features]
         others = [name for name in found.features if name not in whole.features]
         if missing or others or d != d_test:
@@ -161,10 +173,20 @@ def _test_set(config: FitConfig, whole: Dataset) -> Dataset:
                 f"test={config.test}: expected the {d:,} features of {whole.name}, but it "
                 f"{' and '.join(wrong) or f'has {d_test:,}'}"
             )
+        twice = [name for name, count in Counter(whole.features).items() if count > 1]
+        if twice:
+            raise FitError(
+                f"test={config.test}: expected features in the order of {whole.name}, as they have no names of their "
+                f"own (more than one is called {twice[0]!r})"
+            )
         order = [found.features.index(name) for name in whole.features]
         return replace(found, x=found.x[:, order].contiguous(), features=whole.features)
     if d != d_test:
         raise FitError(f"test={config.test}: expected {d:,} features as {whole.name} has, got {d_test:,}")
+    if named == 1:
+        nameless = whole.name if whole.features is None else found.name
+        said = f"{found.name}: features are taken in the order they have, as those of {nameless} have no names"
+        return replace(found, note=f"{found.note}\n{said}".strip())
     return found
 
 
