@@ -15,7 +15,7 @@ from gatentk.fit.samples import FitSamples
 from gatentk.kernel_machines import NTKClassifierCV, NTKRegressorCV
 from gatentk.kernel_machines.estimators import coded
 from gatentk.kernel_machines.networks import WideNetwork
-from gatentk.kernel_machines.selection import SEARCH_NEEDED, accuracy_of
+from gatentk.kernel_machines.selection import accuracy_of, search_memory
 from gatentk.kernel_machines.trials import Columns, determination, tried
 
 
@@ -49,8 +49,7 @@ def fit_memory(config: FitConfig, samples: FitSamples) -> int:
     n, d = samples.x.shape
     outputs = 1 if samples.classes is None or len(samples.classes) == 2 else len(samples.classes)
     tests = 0 if samples.test_x is None else len(samples.test_x)
-    solved = 4 * n * (outputs + 1) * len(config.ridges)
-    return 8 * (SEARCH_NEEDED * n * n + solved + 2 * (n + tests) * d + tests * outputs)
+    return search_memory(n, outputs, len(config.ridges)) + 8 * (2 * (n + tests) * d + tests * outputs)
 
 
 def costs(config: FitConfig, samples: FitSamples) -> dict[str, float]:

@@ -19,6 +19,7 @@ from gatentk.kernel_machines.trials import Columns, Score, Trial, best_pair, det
 from gatentk.runs.memory import check_memory
 
 SEARCH_NEEDED = 5  # matrices of the size of the kernel: itself and its next, reflections, Q, and the work of LAPACK
+SOLUTIONS = 4  # arrays of a number for each sample, ridge and output, or one more: two solutions, residuals, a product
 
 
 class _Selection(_Machine):
@@ -40,9 +41,8 @@ class _Selection(_Machine):
             raise ValueError(f"X: expected at least 2 samples to leave one out, got n_samples={len(X)}")
         if not isinstance(self.fit_intercept, bool):
             raise TypeError(f"fit_intercept: expected True or False, got {self.fit_intercept!r}")
-        check_memory(
-            SEARCH_NEEDED * 8 * len(X) ** 2, f"X: leaving out each of {len(X):,} samples", "take fewer samples"
-        )
+        needed = search_memory(len(X), Y.shape[1], len(ridges))
+        check_memory(needed, f"X: leaving out each of {len(X):,} samples", "take fewer samples")
         given = Columns(Y, self.fit_intercept)
         found: list[Trial] = []
         rest = given.scaled
@@ -229,6 +229,15 @@ class NTKClassifierCV(_Selection, _Classification):
         samples, columns, numbers = self._targets(X, y)
         self.loo_predictions_ = self.classes_[chosen(self._choose(samples, columns, accuracy_of(numbers)))]
         return self
+
+
+def search_memory(n: int, outputs: int, ridges: int) -> int:
+    """Peak bytes of leave-one-out at one depth.
+
+    >>> search_memory(1000, 1, 10)
+    40640000
+    """
+    return 8 * (SEARCH_NEEDED * n * n + SOLUTIONS * n * (outputs + 1) * ridges)
 
 
 def accuracy_of(numbers: Array) -> Score:
