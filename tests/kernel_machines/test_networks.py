@@ -93,3 +93,40 @@ def test_sweeps_are_of_as_many_depths_as_fit(monkeypatch, free):
 def test_what_is_no_network_is_refused(changes, error, message):
     with pytest.raises(error, match=message):
         WideNetwork(**changes).sweep(X, None, [1])
+
+
+@pytest.mark.parametrize("options", [{}, BIASES, {"normalize": True, "activation": "erf", **BIASES}])
+def test_one_depth_has_the_dtype_asked_for(options):
+    network = WideNetwork(**options)
+    expected = network.sweep(X, Z, [2])[0]
+    torch.testing.assert_close(network.at(X, Z, 2, torch.float64), expected, rtol=1e-14, atol=1e-14)
+    narrow = network.at(X.float(), Z.float(), 2, torch.float32)
+    torch.testing.assert_close(narrow, expected.float(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("names", [["b_std"], ["w_std", "b_std"]])
+@pytest.mark.parametrize("options", [BIASES, {"normalize": True, "activation": "linear", **BIASES}])
+def test_derivatives_by_logarithms_are_those_of_the_graph(options, names):
+    deviations = {name: torch.tensor(BIASES[name], dtype=torch.float64) for name in names}
+    K, found = WideNetwork(**options).with_gradient(X, 2, names)
+    torch.testing.assert_close(K, WideNetwork(**options).sweep(X, None, [2])[0], rtol=1e-14, atol=0)
+    for name, by_logarithm in zip(names, found.unbind(-1), strict=True):
+        value = deviations[name].requires_grad_()
+        entry = WideNetwork(**{**options, name: value}).at(X, None, 2, torch.float64)[1, 4]
+        (expected,) = torch.autograd.grad(entry, value)
+        assert by_logarithm[1, 4].item() == pytest.approx(expected.item() * BIASES[name], rel=1e-12)
+
+
+def test_no_derivatives_leave_the_kernel():
+    K, found = WideNetwork().with_gradient(X, 2, [])
+    assert torch.equal(K, WideNetwork().sweep(X, None, [2])[0])
+    assert found.shape == (7, 7, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"normalize": 1}, "normalize: expected True or False"), ({"w_std": "1"}, "w_std: expected")],
+)
+def test_arguments_that_no_samples_go_with_are_refused(options, message):
+    with pytest.raises(TypeError, match=message):
+        WideNetwork(**options).check()

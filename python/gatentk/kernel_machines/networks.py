@@ -6,9 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gatentk import ntk
+from gatentk.ntk.attached import Asked
+from gatentk.ntk.gate_kinds import DEFAULT
+from gatentk.ntk.networks import chosen_network
+from gatentk.ntk.samples import check_depth
 from gatentk.runs.memory import available_memory
 from gatentk.scaling import unit_rows
 
@@ -27,8 +32,8 @@ class WideNetwork:
 
     kernel: str = "ntk"
     activation: str = "relu"
-    w_std: float | None = None
-    b_std: float | None = None
+    w_std: float | Tensor | None = None
+    b_std: float | Tensor | None = None
     slope: float | None = None
     normalize: bool = False
 
@@ -37,12 +42,18 @@ class WideNetwork:
         """The network that an object's attributes of the same names describe."""
         return cls(**{field.name: getattr(owner, field.name) for field in fields(cls)})
 
+    def check(self) -> None:
+        """Refuse arguments that no samples go with.
+
+        Raises:
+            TypeError, ValueError: as `gatentk.ntk.infinite`; a `normalize` that is neither True nor False.
+        """
+        self._check_normalize()
+        chosen_network(self.kernel, self.activation, self.w_std, self.b_std, self.slope)
+
     def sweep(self, x: Tensor, z: Tensor | None, depths: Sequence[int]) -> Tensor:
         """Kernels (len(depths), ..., n, n_z) of samples (..., n, d) and (..., n_z, d), float64."""
-        if not isinstance(self.normalize, bool):
-            raise TypeError(f"normalize: expected True or False, got {self.normalize!r}")
-        if self.normalize:
-            x, z = unit_rows(x), None if z is None else unit_rows(z)
+        x, z = self._scaled(x, z)
         kernels: Tensor = ntk.infinite_sweep(
             x,
             z,
@@ -54,6 +65,41 @@ class WideNetwork:
             slope=self.slope,
         )
         return kernels
+
+    def at(self, x: Tensor, z: Tensor | None, depth: int, dtype: torch.dtype) -> Tensor:
+        """The kernel (..., n, n_z) at one depth, with gradients by samples and deviations that require them."""
+        x, z = self._scaled(x, z)
+        kernel: Tensor = ntk.infinite(
+            x,
+            z,
+            depth,
+            self.activation,
+            dtype=dtype,
+            kernel=self.kernel,
+            w_std=self.w_std,
+            b_std=self.b_std,
+            slope=self.slope,
+        )
+        return kernel
+
+    def with_gradient(self, x: Tensor, depth: int, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """The kernel (n, n) and its derivatives by the logarithms of the deviations named, (n, n, len(names))."""
+        if not names:
+            K = self.sweep(x, None, [depth])[0]
+            return K, K.new_empty(*K.shape, 0)
+        x, _ = self._scaled(x, None)
+        asked = Asked((check_depth("depth", depth),), self.activation, torch.float64, self.kernel, self.slope, DEFAULT)
+        K, *slopes = asked.by_deviations(x, None, self.w_std, self.b_std)
+        by_name = dict(zip(("w_std", "b_std"), slopes, strict=True))
+        return K, torch.stack([getattr(self, name) * by_name[name] for name in names], dim=-1)
+
+    def _check_normalize(self) -> None:
+        if not isinstance(self.normalize, bool):
+            raise TypeError(f"normalize: expected True or False, got {self.normalize!r}")
+
+    def _scaled(self, x: Tensor, z: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        self._check_normalize()
+        return (unit_rows(x), None if z is None else unit_rows(z)) if self.normalize else (x, z)
 
     def diagonal(self, x: Tensor, depth: int) -> Tensor:
         """The kernel of each sample with itself, (n,)."""
