@@ -12,6 +12,7 @@ from gatentk.errors import GateNTKError, MissingExtraError
 EXTRAS: dict[str, dict[str, str]] = {
     "cli": {"click": "click", "rich": "rich", "matplotlib": "matplotlib", "jinja2": "jinja2", "PIL": "pillow"},
     "data": {"sklearn": "scikit-learn", "mlxtend": "mlxtend"},
+    "gpytorch": {"gpytorch": "gpytorch"},
     "onnx": {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"},
     "safetensors": {"safetensors": "safetensors"},
     "sklearn": {"sklearn": "scikit-learn"},

@@ -1,19 +1,23 @@
 """What kernels of wide networks predict: regression, classification, and ensembles of networks in training.
 
-Estimators and `kernel` need scikit-learn, `training` and `max_learning_rate` do not: names are loaded at first use.
+Estimators and `kernel` need scikit-learn, `GPyTorchKernel` needs GPyTorch, `training` and `max_learning_rate` neither:
+names are loaded at first use.
 """
 
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gatentk.kernel_machines.ensembles import Ensemble, max_learning_rate, training
     from gatentk.kernel_machines.estimators import NTKClassifier, NTKRegressor
+    from gatentk.kernel_machines.gpytorch_kernel import GPyTorchKernel as GPyTorchKernel
     from gatentk.kernel_machines.infinite_kernel import InfiniteKernel, kernel
     from gatentk.kernel_machines.selection import NTKClassifierCV, NTKRegressorCV
 
+# Without GPyTorchKernel: `import *` must not ask for an extra that few have.
 __all__ = [
     "Ensemble",
     "InfiniteKernel",
@@ -29,6 +33,7 @@ __all__ = [
 _PLACES = {
     "ensembles": ("Ensemble", "max_learning_rate", "training"),
     "estimators": ("NTKClassifier", "NTKRegressor"),
+    "gpytorch_kernel": ("GPyTorchKernel",),
     "infinite_kernel": ("InfiniteKernel", "kernel"),
     "selection": ("NTKClassifierCV", "NTKRegressorCV"),
 }
@@ -42,4 +47,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    more = ["GPyTorchKernel"] if find_spec("gpytorch") else []
+    return sorted({*globals(), *__all__, *more})
