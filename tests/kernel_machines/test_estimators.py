@@ -27,6 +27,7 @@ X, Z = samples(40), samples(9, seed=1)
 Y = targets(X)
 LABELS = np.array(["high", "low", "middle"])[np.digitize(Y, np.quantile(Y, [0.3, 0.6]))]
 MACHINES = [NTKRegressor, NTKClassifier]
+NOISY = {"w_std": 1.5, "b_std": 0.3}
 
 
 @parametrize_with_checks([NTKRegressor(), NTKClassifier()])
@@ -180,6 +181,14 @@ def test_parameters_that_are_set_after_a_fit_are_those_of_the_next():
     expected = machine.predict(Z)
     np.testing.assert_array_equal(machine.set_params(depth=5, kernel="nngp", normalize=True).predict(Z), expected)
     assert abs(machine.fit(X, Y).predict(Z) - expected).max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", [NTKRegressor, lambda **values: NTKRegressorCV(depths=[3], ridges=[1e-3], **values)])
+def test_deviations_that_ask_for_gradients_are_numbers(kind):
+    tensors = {name: torch.tensor(value, dtype=torch.float64, requires_grad=True) for name, value in NOISY.items()}
+    machine = kind(**tensors).fit(X, Y)
+    np.testing.assert_array_equal(machine.predict(Z), kind(**NOISY).fit(X, Y).predict(Z))
+    assert machine.get_params()["w_std"] is tensors["w_std"]
 
 
 def test_a_kernel_that_does_not_fit_into_memory_is_refused(monkeypatch):

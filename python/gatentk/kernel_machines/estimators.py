@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ class _Machine(BaseEstimator):
             raise TypeError(f"fit_intercept: expected True or False, got {self.fit_intercept!r}")
         check_memory(NEEDED * 8 * len(X) ** 2, f"X: a kernel of {len(X):,} samples", "take fewer samples")
         # What predictions need, whatever becomes of the parameters.
-        self._network = WideNetwork.of(self)
+        self._network = fixed_network(self)
         K = self._network.sweep(from_array(X), None, [depth])[0]
         self.added_ridge_ = added_ridge("ridge", ridge, float(K.diagonal().mean()))
         self._fit = KernelFit(K, self.added_ridge_, Y, self.fit_intercept, stacklevel + 1)
@@ -312,6 +313,16 @@ def unmasked(name: str, value: Any) -> Any:
         found = found.detach().cpu()
         return (found.float() if found.dtype == torch.bfloat16 else found).numpy()
     return value
+
+
+def fixed_network(machine: _Machine) -> WideNetwork:
+    """The network of a machine with numbers where it has tensors, which may ask for gradients: fits have none."""
+    network = WideNetwork.of(machine)
+
+    def plain_number(value: Any) -> Any:
+        return value.item() if isinstance(value, torch.Tensor) and value.dim() == 0 else value
+
+    return replace(network, w_std=plain_number(network.w_std), b_std=plain_number(network.b_std))
 
 
 def checked_samples(machine: _Machine, X: Any) -> Array:

@@ -12,8 +12,7 @@ from torch import Tensor
 from gatentk.checks import check_integer, from_array
 from gatentk.errors import NoiseFloorWarning, UnresolvedSpectrumError
 from gatentk.kernel_machines.defaults import DEPTHS, RIDGES
-from gatentk.kernel_machines.estimators import Array, _Classification, _Machine, _Regression, chosen
-from gatentk.kernel_machines.networks import WideNetwork
+from gatentk.kernel_machines.estimators import Array, _Classification, _Machine, _Regression, chosen, fixed_network
 from gatentk.kernel_machines.solving import relative_ridge
 from gatentk.kernel_machines.trials import Columns, Score, Trial, best_pair, determination, tried
 from gatentk.runs.memory import check_memory
@@ -46,7 +45,7 @@ class _Selection(_Machine):
         given = Columns(Y, self.fit_intercept)
         found: list[Trial] = []
         rest = given.scaled
-        for trial, residuals in tried(WideNetwork.of(self), from_array(X), given, depths, ridges, score):
+        for trial, residuals in tried(fixed_network(self), from_array(X), given, depths, ridges, score):
             found.append(trial)
             pair = best_pair(found)
             if pair is not None and pair[0] == len(found) - 1:
