@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gatentk.activations import ACTIVATIONS
+from gatentk.activations import ACTIVATIONS, SLOPE
 from gatentk.cli import options
 from gatentk.cli.console import number_table, open_console, shown_progress
 from gatentk.cli.ntk import parse_depths
@@ -105,7 +105,8 @@ def parse_ridges(ctx: click.Context | None, param: click.Parameter | None, value
     metavar="A,B,..|auto",
     default="auto",
     show_default=True,
-    help="Ridges to choose from, in units of the kernel's mean diagonal; auto: 1e-8 to 10, two a decade.",
+    help="Ridges to choose from: how much of the targets is taken for noise, in units of the kernel's mean diagonal; "
+    "auto: 1e-8 to 10, two a decade.",
 )
 @click.option(
     "--activation",
@@ -121,7 +122,7 @@ def parse_ridges(ctx: click.Context | None, param: click.Parameter | None, value
     help="Standard deviation of the weights, times the root of the fan-in.  [default: sqrt 2, without biases]",
 )
 @click.option("--b-std", type=click.FloatRange(0), metavar="S", help="Standard deviation of biases in all layers.")
-@click.option("--slope", type=float, metavar="A", help="Of leaky_relu below 0.")
+@click.option("--slope", type=float, metavar="A", help=f"Of leaky_relu below 0.  [default: {SLOPE:g}]")
 @options.restart("Start over even if the folder holds results of another command.")
 @options.out()
 def fit(restart: bool, folder: Path, **settings: Any) -> None:
