@@ -177,6 +177,31 @@ def test_transforms_of_torch_func_give_the_same():
     assert torch.equal(several[0], several[1])
 
 
+def test_autocast_does_not_touch_gradients():
+    x = samples(5, 3).requires_grad_()
+    for activation, options in (("relu", {}), ("gelu", {"w_std": 1.2, "b_std": 0.2}), ("grelu", {"gates": "deep"})):
+        (right,) = torch.autograd.grad(infinite(x, None, 2, activation, **options).square().sum(), x)
+        with torch.autocast("cpu"):
+            (found,) = torch.autograd.grad(infinite(x, None, 2, activation, **options).square().sum(), x)
+        assert torch.equal(found, right)
+
+
+def test_modules_may_own_samples_and_deviations():
+    class Support(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rows = torch.nn.Parameter(samples(3, 2))
+            self.w_std = torch.nn.Parameter(torch.tensor(1.3))
+
+        def forward(self, x):
+            return infinite(x, self.rows, 2, w_std=self.w_std)
+
+    module = Support()
+    module(samples(4, 2, seed=1)).sum().backward()
+    assert module.rows.grad.shape == (3, 2)
+    assert module.w_std.grad.dtype == torch.float32
+
+
 # Uses
 
 

@@ -20,11 +20,11 @@ from gatentk.ntk.networks import linear_coefficients
 from gatentk.ntk.recursion import Direction, Entering, Layer, Pulled, Recursion, Tile
 from gatentk.scaling import BalancedRows
 
-# What the layers of a tile's pairs take at most, and its pairs, few enough for the processor's cache.
+# What the layers of a tile's pairs take at most, and its pairs: more do not make it faster.
 TILE_BYTES = 64 << 20
-LARGEST_TILE = 1 << 15
+LARGEST_TILE = 1 << 16
 
-_FIELDS = 12  # numbers that are kept of a pair in each layer, about
+_FIELDS = 24  # numbers of a pair in each layer at the peak, about
 
 Index = tuple[slice, slice]
 

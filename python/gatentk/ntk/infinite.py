@@ -104,7 +104,7 @@ def infinite(
     depth = check_depth("depth", depth)
     asked = Asked((depth,), activation, dtype, kernel, slope, gates, components)
     found = attached.kernels(x, z, w_std, b_std, asked)
-    return _as_given(found if components else found[0], x)
+    return _as_given(found if components else found.squeeze(0), x)  # whose gradient is a view, too
 
 
 def infinite_sweep(
