@@ -97,7 +97,6 @@ def test_no_folder_of_results_is_of_two_commands():
 
 @pytest.mark.usefixtures("fresh", "one_thread")
 @pytest.mark.filterwarnings("ignore:`isinstance:FutureWarning")  # of torch, when it saves a program
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # in forward mode
 @pytest.mark.parametrize("place", snippets())
 def test_snippets_run_shorter(place, capsys):
     text = snippets()[place]
@@ -110,7 +109,6 @@ def test_snippets_run_shorter(place, capsys):
 @pytest.mark.slow
 @pytest.mark.usefixtures("fresh")
 @pytest.mark.filterwarnings("ignore:`isinstance:FutureWarning")
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("place", snippets())
 def test_snippets_run_as_printed(place):
     exec(compile(snippets()[place], place, "exec"), {})
