@@ -67,6 +67,22 @@ def test_gradients_of_gated_networks_are_those_of_finite_differences(options, z)
     check_gradients("grelu", [1, 3], z, **options)
 
 
+@pytest.mark.parametrize("kernel", ["ntk", "nngp"])
+@pytest.mark.parametrize(("activation", "options"), ACTIVATIONS)
+def test_copies_multiples_and_opposites_have_the_mean_gradient_of_both_sides(activation, options, kernel):
+    """Which central differences give, too, where kernels have kinks."""
+    a, b = samples(2, 3)
+    x, z = torch.stack([a, a, -a, 2 * a, b]), torch.stack([a, -2 * b])
+    for w_std, b_std in DEVIATIONS:
+        for other in (None, z):
+
+            def kernels(x, w_std=w_std, b_std=b_std, other=other):
+                return infinite(x, other, 2, activation, kernel=kernel, w_std=w_std, b_std=b_std, **options)
+
+            given = x.clone().requires_grad_()
+            assert torch.autograd.gradcheck(kernels, [given], eps=1e-5, atol=1e-4, rtol=1e-4, fast_mode=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("activation", "options"), ACTIVATIONS)
 def test_whole_jacobians_are_those_of_finite_differences(activation, options):
