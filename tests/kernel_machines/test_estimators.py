@@ -313,6 +313,38 @@ def test_bad_samples_are_refused(kind, x, y, message):
         kind().fit(x, y)
 
 
+DAYS = np.datetime64("2020-01-01") + np.arange(40).astype("m8[D]")
+
+
+@pytest.mark.parametrize(
+    "times",
+    [DAYS, DAYS - DAYS[0], pd.Series(DAYS), pd.Series(DAYS).dt.tz_localize("UTC")],
+    ids=["days", "spans", "series", "zone"],
+)
+def test_times_are_no_numbers(times):
+    table = pd.DataFrame({"a": times, "b": times}) if isinstance(times, pd.Series) else np.stack([times, times], axis=1)
+    for machine in (NTKRegressor(), NTKClassifier(), NTKRegressorCV()):
+        with pytest.raises(TypeError, match=r"X: expected numbers, got (datetime|timedelta)64.*say in which unit"):
+            machine.fit(table, Y > 3)
+    with pytest.raises(TypeError, match="X: expected numbers, got"):
+        NTKRegressor().fit(X[:, :2], Y).predict(table)
+    with pytest.raises(TypeError, match="y: expected numbers, got"):
+        NTKRegressor().fit(X, times)
+
+
+def test_dates_may_be_classes():
+    days = DAYS[np.arange(40) % 2]
+    assert set(NTKClassifier().fit(X, days).predict(Z)) <= set(days)
+
+
+@pytest.mark.parametrize("machine", [NTKRegressor(ridge=0), NTKRegressorCV(ridges=[0.0])])
+def test_fits_that_leave_the_range_of_float64_are_refused(machine):
+    with pytest.raises(ValueError, match="y: the weights of a fit to such targets leave the range of float64"):
+        machine.fit(1e-3 * X, np.where(X[:, 0] > 0, 1.7e308, 0))
+    with pytest.raises(ValueError, match="X: outputs leave the range of float64; rescale the targets of the fit"):
+        machine.fit(X, 1e305 * X[:, 0]).predict(1e10 * Z)
+
+
 def test_targets_that_are_no_classes_are_refused():
     with pytest.raises(ValueError, match="y: expected samples of at least two classes, got one class, 'a'"):
         NTKClassifier().fit(X[:2], ["a", "a"])

@@ -65,6 +65,8 @@ class _Machine(BaseEstimator):
             outputs[part] = rows @ fit.weights + fit.intercept
             if with_deviation:
                 deviations[part] = fit.variance(rows, diagonal[part]).sqrt().unsqueeze(1) * fit.scale
+        if not bool(outputs.isfinite().all()):
+            raise ValueError("X: outputs leave the range of float64; rescale the targets of the fit")
         return outputs, deviations
 
 
@@ -100,6 +102,8 @@ class _Regression(RegressorMixin, _Machine):
     def _targets(self, X: Any, y: Any) -> tuple[Array, Tensor]:
         """Samples, and targets as columns."""
         X, y = unmasked("X", X), unmasked("y", y)
+        refuse_dates("X", X)
+        refuse_dates("y", y)
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
         self._one_column = y.ndim == 1
         columns = from_array(np.asarray(y, dtype=np.float64))
@@ -155,6 +159,7 @@ class _Classification(ClassifierMixin, _Machine):
     def _targets(self, X: Any, y: Any) -> tuple[Array, Tensor, Array]:
         """Samples, +1 and -1 as columns, and the number of each sample's class."""
         X, y = unmasked("X", X), unmasked("y", y)
+        refuse_dates("X", X)
         X, y = validate_data(self, X, y, dtype=np.float64)
         y = column_or_1d(y, warn=True)
         try:
@@ -315,6 +320,15 @@ def unmasked(name: str, value: Any) -> Any:
     return value
 
 
+def refuse_dates(name: str, value: Any) -> None:
+    """Refuse times, which scikit-learn takes for the numbers that they are stored as, in units that differ."""
+    kinds = getattr(value, "dtypes", None)  # of the columns of a data frame
+    kinds = [getattr(value, "dtype", None)] if kinds is None or not hasattr(kinds, "__iter__") else kinds
+    for kind in kinds:
+        if getattr(kind, "kind", "") in ("m", "M"):
+            raise TypeError(f"{name}: expected numbers, got {kind}; say in which unit, as (t - t0) / unit")
+
+
 def fixed_network(machine: _Machine) -> WideNetwork:
     """The network of a machine with numbers where it has tensors, which may ask for gradients: fits have none."""
     network = WideNetwork.of(machine)
@@ -328,6 +342,7 @@ def fixed_network(machine: _Machine) -> WideNetwork:
 def checked_samples(machine: _Machine, X: Any) -> Array:
     """Samples of as many features as those of the fit."""
     X = unmasked("X", X)
+    refuse_dates("X", X)
     checked: Array = validate_data(machine, X, dtype=np.float64, reset=False)
     return checked
 

@@ -35,6 +35,9 @@ class KernelFit:
         with_intercept: False: b is 0.
         stacklevel: whose call a warning names, 1 for this one, as in `warnings.warn`.
 
+    Raises:
+        ValueError: weights leave the range of float64.
+
     Attributes:
         weights: (n, outputs); predictions are K(x, samples) @ weights + intercept.
         intercept: b, (outputs,).
@@ -78,6 +81,8 @@ class KernelFit:
                 offset = weights.sum(dim=0) / self._precision
                 weights = weights - solved * offset
             offset = offset.flatten()
+        if not bool(weights.isfinite().all()):
+            raise ValueError("y: the weights of a fit to such targets leave the range of float64; rescale the targets")
         self.weights, self.intercept = weights, middle + offset
         # Divided first, so that squares of targets of any size are numbers.
         size = centred.abs().amax(dim=0)
