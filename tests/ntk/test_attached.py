@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from gatentk import activations
 from gatentk.gates import GateNetwork
 from gatentk.ntk import infinite, infinite_sweep
 
@@ -51,6 +52,10 @@ def check_gradients(activation, depths, z, w_std=None, b_std=None, batch=(), fas
         )
 
     assert torch.autograd.gradcheck(kernels, [*inputs, *deviations], atol=1e-6, rtol=1e-5, fast_mode=fast)
+
+
+def test_every_activation_is_tried_here():
+    assert {name for name, _ in ACTIVATIONS} | {"grelu"} == set(activations.ACTIVATIONS)
 
 
 @pytest.mark.parametrize(("activation", "options"), ACTIVATIONS)

@@ -29,6 +29,9 @@ _OF_GATES: dict[str, Question] = {
     "shallow": derivatives.of_shallow_gates,
 }
 
+# Activations that are not piecewise linear.
+_SMOOTH: dict[str, Moments] = {"erf": Erf(), "gelu": Gelu()}
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -136,10 +139,10 @@ class Asked:
         return chosen_network(self.kernel, self.activation, w_std, b_std, self.slope)
 
     def _moments(self, network: Network | None) -> Moments:
-        if self.activation in ("erf", "gelu"):
-            return Erf() if self.activation == "erf" else Gelu()
-        slope = None if network is None else network.slope
-        return PiecewiseLinear(0.0 if slope is None else slope)
+        slope = ACTIVATIONS[self.activation].slope if network is None else network.slope
+        if self.activation == "grelu":
+            slope = 0.0  # of the gates' networks
+        return _SMOOTH[self.activation] if slope is None else PiecewiseLinear(slope)
 
     def _samples(self, x: Tensor, z: Tensor | None, network: Network | None) -> tuple[list[Side], Question]:
         """The samples as the network's layers see them, and what is asked of them."""
@@ -191,7 +194,9 @@ _NAMES = ("x", "z", "w_std", "b_std")
 
 def _has_graph(name: str, value: Any) -> bool:
     if isinstance(value, (list, tuple)):
-        if any(_has_graph(name, part) for part in value):
+        # Lists of numbers are passed by: there may be millions.
+        nested = any(issubclass(kind, (list, tuple, Tensor)) for kind in set(map(type, value)))
+        if nested and any(_has_graph(name, part) for part in value):
             raise TypeError(
                 f"{name}: expected one tensor where gradients are asked for, got a list of tensors; use "
                 f"torch.stack({name})"
