@@ -61,6 +61,18 @@ inline void prefetch_share(const void* block, std::int64_t bytes, std::int64_t g
     __builtin_prefetch(begin + l * line, 0, 2);
 }
 
+// Fetches a packed group of rows, which is as long as the one before it, about: groups lie apart, so that the hardware
+// foresees only the inner part of each.
+template <class T>
+void prefetch_group(const std::byte* group, const std::byte* before, const ProductKernels<T>& kernels) {
+  constexpr std::int64_t line = 64;
+  const std::uint16_t* count = reinterpret_cast<const std::uint16_t*>(before);
+  std::int64_t steps = 0;
+  for (int run = 0; run < runs; ++run) steps += count[run];
+  const std::int64_t bytes = visits_at + steps * kernels.step_bytes;
+  for (std::int64_t at = 0; at < bytes; at += line) __builtin_prefetch(group + at, 0, 2);
+}
+
 // tile[panel][tile_rows][panel_columns] = rows times panels, k-block by k-block: its panel stays in L1 while the
 // groups stream by.
 template <class T>
@@ -77,8 +89,11 @@ void multiply_tile(const RowStore<T>& rows, const PanelStore<T>& panels, const T
       const T* next = more ? panels.block(extent.panel0 + (last ? 0 : i + 1), last ? b + 1 : b) : nullptr;
       const std::int64_t groups = extent.panel(i).groups();
       for (std::int64_t g = 0; g < groups; ++g) {
+        const std::byte* group = rows.block(extent.group0 + g, b);
         if (next) prefetch_share(next, std::min(block_bytes, panels.bytes_from(next)), g, groups);
-        kernels.multiply(panel, rows.block(extent.group0 + g, b), tile + i * panel_size + g * group_size, b == 0);
+        // Only the first panel finds them outside of L2.
+        if (i == 0 && g + 1 < groups) prefetch_group(rows.block(extent.group0 + g + 1, b), group, kernels);
+        kernels.multiply(panel, group, tile + i * panel_size + g * group_size, b == 0);
       }
     }
 }
