@@ -45,13 +45,15 @@ class Pass:
 
     Attributes:
         inputs: of linear stages.
-        slopes: derivatives of activations, gates as bools; by stage, none where they are 1 everywhere.
-        gates: packed bits of gates.
+        slopes: derivatives of activations; by stage, none where they are 1 everywhere, and none where they are bits.
+        bits: packed derivatives that are only 0 or 1.
+        gates: those bits that are known before the activations: of gate stages.
         outputs: (n, d_out).
     """
 
     inputs: dict[int, Tensor] = field(default_factory=dict)
     slopes: dict[int, Tensor] = field(default_factory=dict)
+    bits: dict[int, Tensor] = field(default_factory=dict)
     gates: dict[int, Tensor] = field(default_factory=dict)
     outputs: Tensor = field(default_factory=lambda: torch.empty(0, 0))
 
@@ -62,17 +64,24 @@ class Pass:
 
     def is_switch(self, index: int) -> bool:
         """Whether the stage of this number, if there is one, sets neurons to zero."""
-        return index in self.slopes and self.slopes[index].dtype == torch.bool
+        return index in self.bits
 
 
-def _product(left: Tensor, weight: Tensor, masked: bool, gate: Tensor | None = None) -> Tensor:
-    """left @ weight.T; half of a factor that has passed a ReLU or a gate (or its mask) is zero and is skipped.
+def _product(
+    left: Tensor, weight: Tensor, masked: bool, gate: Tensor | None = None, gate_out: Tensor | None = None
+) -> Tensor:
+    """gate_out o (left @ weight.T); zeros of a factor that has passed a ReLU or a gate (or its mask) are skipped.
 
     On a CUDA device only gates are, because zeros are not looked for there.
     """
-    if not masked or left.shape[0] < MASKED_ROWS or (left.is_cuda and gate is None):
-        return left @ weight.mT
-    return ops.gram_ntk([left], [left[:, :0]], [weight], [weight[:, :0]], gates=[(gate, None)])
+    if masked and left.shape[0] >= MASKED_ROWS:
+        if not left.is_cuda:
+            return ops.masked_linear(left, weight, gate, gate_out, method="masked")
+        if gate is not None:
+            product = ops.gram_ntk([left], [left[:, :0]], [weight], [weight[:, :0]], gates=[(gate, None)])
+            return product if gate_out is None else ops.gate_rows(product, gate_out)
+    product = left @ weight.mT
+    return product if gate_out is None else ops.gate_rows(product, gate_out)
 
 
 def _forward(stages: Sequence[Stage], name: str, x: Tensor) -> Pass:
@@ -91,15 +100,22 @@ def _forward(stages: Sequence[Stage], name: str, x: Tensor) -> Pass:
         elif isinstance(stage, GateStage):
             if table is None:
                 table = stage.net.gate_table(samples)
-            kept.gates[index] = expand_bits(table.bits[stage.layer], table.width, table.block)
-            kept.slopes[index] = ops.unpack_bits(kept.gates[index], table.width)
-            x = x * kept.slopes[index]
+            kept.gates[index] = kept.bits[index] = expand_bits(table.bits[stage.layer], table.width, table.block)
+            x = ops.gate_rows(x, kept.bits[index])
         else:
             function, derivative = stage.activation.function, stage.activation.derivative
             assert function is not None
             if derivative is not None:
-                kept.slopes[index] = derivative(x)
-            x = stage.scale * function(x)
+                slope = derivative(x)
+                if slope.dtype == torch.bool:
+                    kept.bits[index] = ops.pack_bits(slope)
+                else:
+                    kept.slopes[index] = slope
+            result = function(x)
+            if stage.scale != 1:
+                # What the function made anew is nobody else's.
+                result = stage.scale * result if result is x else result.mul_(stage.scale)
+            x = result
     kept.outputs = x
     return kept
 
@@ -129,22 +145,30 @@ def _check_outputs(net: nn.Module, stages: Sequence[Stage], x: Tensor, kept: Pas
 def _deltas(stages: Sequence[Stage], kept: Pass, chosen: Tensor) -> Iterator[tuple[int, Tensor]]:
     """(stage, Delta (n, k, width)) from the last linear stage to the first trained one, of the k rows of `chosen`."""
     n = next(iter(kept.inputs.values())).shape[0]
-    delta = chosen.expand(n, *chosen.shape)
+    delta, fresh, done = chosen.expand(n, *chosen.shape), False, -1
     first = min(index for index in kept.inputs if _trained(stages[index]))
+
+    def each(bits: Tensor | None) -> Tensor | None:
+        """Of the rows of every chosen output."""
+        return bits if bits is None or len(chosen) == 1 else bits.repeat_interleave(len(chosen), 0)
+
     for index in range(len(stages) - 1, first - 1, -1):
         stage = stages[index]
         if isinstance(stage, LinearStage):
             yield index, delta
             if index > first:
-                rows, gate = delta.reshape(-1, delta.shape[-1]), kept.gates.get(index + 1)
-                gate = None if gate is None else gate.repeat_interleave(len(chosen), 0)
-                flat = _product(rows, stage.weight.mT, kept.is_switch(index + 1), gate)
-                delta = flat.view(*delta.shape[:-1], -1)
+                rows, below = delta.reshape(-1, delta.shape[-1]), each(kept.bits.get(index - 1))
+                masked, gate = kept.is_switch(index + 1), each(kept.gates.get(index + 1))
+                flat = _product(rows, stage.weight.mT, masked, gate, below)
+                delta, fresh, done = flat.view(*delta.shape[:-1], -1), True, index - 1
             continue
-        if not isinstance(stage, GateStage):
-            delta = stage.scale * delta
+        bits = None if index == done else each(kept.bits.get(index))  # the product behind it has masked its result
+        if bits is not None:
+            delta = ops.gate_rows(delta.reshape(-1, delta.shape[-1]), bits).view(delta.shape)
         if index in kept.slopes:
-            delta = delta * kept.slopes[index].unsqueeze(1)
+            delta, fresh = delta * kept.slopes[index].unsqueeze(1), True
+        if not isinstance(stage, GateStage) and stage.scale != 1:
+            delta, fresh = delta.mul_(stage.scale) if fresh else stage.scale * delta, True
 
 
 def _trained(stage: Stage) -> bool:

@@ -64,6 +64,9 @@ def neuron_product(product: MaskedProduct) -> Tensor:
     product = of_neurons(product)
     out = product.result()
     run = _core.masked_matmul_f32 if out.dtype == torch.float32 else _core.masked_matmul_f64
+    if not product.gate_b and product.b.stride(0) == 1 and product.b.shape[0] > 1:
+        # The transpose of a matrix whose rows are stored: the kernels read either, and nothing is copied.
+        product = product._replace(b=product.b.T, transpose_b=not product.transpose_b)
     a, b = contiguous_rows(product.a), contiguous_rows(product.b)
     bits_a, bits_b, bits_out = (None if bits is None else contiguous_rows(bits) for bits in product.bits)
     plan = plan_address(product.gate_a, a, product.transpose_a)
