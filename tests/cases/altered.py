@@ -174,8 +174,12 @@ def values_of_a_relu_network(net):
     net._values = lambda x: (2 * h for h in ReLUNetwork._values(net, x))
 
 
-def compiled(net):
-    return torch.compile(net, backend="eager")
+def compiled():
+    return torch.compile(sequential(), backend="eager")
+
+
+def forward_hook_of_all(net):
+    net.register_forward_hook(lambda module, inputs, output: 2 * output)
 
 
 def mlp():
@@ -217,7 +221,11 @@ ALTERED = {
     "subclass of Linear with a buffer": (lambda: sequential(BufferedLinear), "^0: .* for BufferedLinear", False),
     "subclass of ReLU": (lambda: sequential(activation=LeakyReLU), "^1: .* for LeakyReLU", False),
     "subclass of ReLU by its call": (lambda: sequential(activation=ScaledReLU), "^1: .* for ScaledReLU", False),
-    "compiled network": (lambda: compiled(sequential()), "^net: .* for OptimizedModule", False),
+    "hook on a compiled network": (
+        altered(forward_hook_of_all, compiled),
+        "^net: .* OptimizedModule with hooks",
+        False,
+    ),
     "forward of an MLP": (altered(forward_of_an_mlp, mlp), "^net: .* MLP with forward replaced", False),
     "hook on a weight of an MLP": (
         altered(hook_on_a_weight_of_an_mlp, mlp),

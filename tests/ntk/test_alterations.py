@@ -13,7 +13,7 @@ from torch.nn.modules import module as torch_modules
 import gatentk as gt
 from gatentk.nn import MLP, GReLUNetwork
 from gatentk.ntk import empirical
-from gatentk.ntk.alterations import alteration, parameter_alteration
+from gatentk.ntk.alterations import alteration, parameter_alteration, uncompiled
 from gatentk.ntk.stages import stages_of
 
 # Changed are parts that have none, whose gradient is as it is called.
@@ -127,6 +127,20 @@ def test_modules_compiled_in_place_compute_the_same():
     net[0].compile(backend="eager")
     assert torch.equal(empirical(net, x), expected)
     assert_equal_kernels(empirical(net, x, method="jacobian"), expected)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
+def test_compiled_networks_are_those_that_they_were_made_of(activation):
+    net, x = seeded(lambda: sequential(activation=activation)), samples(4)
+    expected = empirical(net, x)
+    whole = torch.compile(net, backend="eager")
+    inside = nn.Sequential(torch.compile(net[:2], backend="eager"), *net[2:])
+    for compiled in (whole, inside):
+        for method in ("auto", "layerwise", "jacobian"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                assert_equal_kernels(empirical(compiled, x, method=method), expected)
+    assert (stages_of(whole) == stages_of(net)) if activation is nn.ReLU else uncompiled(whole) is net
 
 
 def test_a_scripted_network_goes_by_backward_passes():

@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 import torch
 from cases.kernels import D_IN, NETWORKS, OTHER, assert_equal_kernels, brute_force, hooked, reduced, samples, seeded
@@ -111,3 +113,68 @@ def test_jacobians_serve_networks_between_fixed_ends(name):
 def test_hooks_are_honoured_by_jacobians():
     net, x = hooked("0").double(), samples(3)
     assert_equal_kernels(empirical(net, x, method="jacobian"), reduced(brute_force(net, x).sum(0), "trace"))
+
+
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.scale = nn.Linear(D_IN, 2), nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, x):
+        return self.scale * self.layer(x)
+
+
+@pytest.mark.filterwarnings("ignore:net. no layerwise NTK for Scaled", "ignore:Full backward hook")
+def test_a_parameter_may_be_a_scalar():
+    net, x, z = Scaled().double(), samples(4), samples(3, seed=1)
+    each = brute_force(net, x, z)
+    for method in ("auto", "jacobian"):
+        for outputs in ("trace", "diag", "full", 1):
+            assert_equal_kernels(empirical(net, x, z, outputs, method=method), reduced(each.sum(0), outputs))
+    assert_equal_kernels(
+        empirical(net, x, z, "full", components=True, method="jacobian"),
+        torch.stack([reduced(k, "full") for k in each]),
+    )
+    other = Scaled().double()
+    other.load_state_dict(net.state_dict())
+    other.layer.register_full_backward_hook(lambda module, before, after: None)
+    with pytest.warns(UserWarning, match="net: torch.func cannot make its Jacobians"):
+        assert_equal_kernels(empirical(other, x, method="jacobian"), empirical(net, x))
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.GRUCell(D_IN, 3)
+
+    def forward(self, x):
+        return self.cell(x)
+
+
+@pytest.mark.parametrize(
+    ("build", "both"),
+    [
+        (lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(D_IN, 3)), nn.Linear(3, 1)), False),
+        (lambda: Doubled(nn.Bilinear(D_IN, D_IN, 2)), False),
+        (Recurrent, True),
+    ],
+)
+def test_that_jacobians_are_taken_is_said_once(build, both):
+    net, x = seeded(build), samples(4)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = empirical(net, x)
+    assert_equal_kernels(result, reduced(brute_force(net, x).sum(0), "trace"))
+    (warning,) = caught
+    assert "its kernel is made of Jacobians, which is slower" in str(warning.message)
+    assert ("torch.func cannot make its Jacobians" in str(warning.message)) == both
+    assert warning.filename == __file__
+
+
+class Doubled(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x, x)

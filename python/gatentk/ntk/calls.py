@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from gatentk.checks import describe
+from gatentk.ntk.alterations import uncompiled
 
 
 def call(net: nn.Module, rows: Tensor) -> Tensor:
@@ -123,7 +124,7 @@ def _random_states(x: Tensor) -> list[Tensor]:
 def as_not_compiled(net: nn.Module) -> AbstractContextManager[Any]:
     """Compiled modules compute the same without being compiled, and need not be compiled anew for other shapes."""
     for module in net.modules():
-        if module._compiled_call_impl is not None or hasattr(module, "_orig_mod"):
+        if module._compiled_call_impl is not None or uncompiled(module) is not module:
             eager: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
             return eager
     return nullcontext()

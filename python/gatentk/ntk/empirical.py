@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import torch
@@ -54,8 +53,8 @@ def empirical(
             layers whose computation was changed by hooks, replaced methods and the like; "jacobian" works for any
             module whose outputs for a sample depend on that sample alone, as it is called, with its hooks and changes;
             "auto" is layerwise where that is possible.
-        memory_limit: bytes that Jacobians, or what layers take and give, may use beside the result; both work in chunks
-            of samples. Chains of Linear and ReLU layers take what they need at once.
+        memory_limit: bytes that Jacobians, or what layers take and give, may use beside the result and a copy of the
+            network; both work in chunks of samples. Chains of Linear and ReLU layers take what they need at once.
 
     Returns:
         (n, n_z) for an int, a vector, "sum" and "trace", (d_y, n, n_z) for "diag", (n, d_y, n_z, d_y) for "full", with
@@ -70,8 +69,8 @@ def empirical(
         MemoryError: not even one sample fits the memory limit.
 
     Warns:
-        UserWarning: "auto" takes Jacobians, with the reason; torch.func cannot look into the module, so that every
-            sample and output takes a backward pass of its own.
+        UserWarning: once, that "auto" takes Jacobians, with the reason, and that torch.func cannot look into the
+            module, so that every sample and output takes a backward pass of its own.
 
     >>> import torch
     >>> import gatentk as gt
@@ -91,6 +90,7 @@ def empirical(
         raise ValueError(f"z: expected {left.shape[-1]} features as in x, got {describe(right)}")
     with torch.inference_mode(False), torch.no_grad(), own_precision(left):
         left, right = recordable(left), None if right is None else recordable(right)
+        reason = None
         if method != "jacobian":
             try:
                 return like_input(_layerwise(net, left, right, outputs, components, memory_limit), x)
@@ -98,8 +98,7 @@ def empirical(
                 if method == "layerwise":
                     raise
                 reason = str(error).partition("; ")[0]
-            warnings.warn(f"{reason}: its kernel is made of Jacobians, which is slower", UserWarning, stacklevel=2)
-        return like_input(from_jacobians(net, left, right, outputs, components, memory_limit), x)
+        return like_input(from_jacobians(net, left, right, outputs, components, memory_limit, reason), x)
 
 
 def _layerwise(

@@ -13,20 +13,33 @@ from gatentk.checks import check_integer
 from gatentk.ntk.calls import call, check_samples_apart, left_as_it_was
 from gatentk.ntk.outputs import Chosen, chosen_outputs, mirror, place, transposed
 
-Jacobian = Callable[[Tensor], dict[str, Tensor]]  # samples to (n, d_y, ...) for each trained parameter
+Jacobian = Callable[[Tensor], dict[str, Tensor]]  # samples to (n, d_y, size) for each trained parameter
+
+
+# What torch says of operations that it takes one by one inside a transform.
+_SLOW_RULE = "There is a performance drop"
 
 
 def from_jacobians(
-    net: nn.Module, x: Tensor, z: Tensor | None, outputs: Any, components: bool, memory_limit: int
+    net: nn.Module,
+    x: Tensor,
+    z: Tensor | None,
+    outputs: Any,
+    components: bool,
+    memory_limit: int,
+    because: str | None = None,
 ) -> Tensor:
-    """The kernel of any module, in chunks of samples; arguments and result as in `gatentk.ntk.empirical`."""
+    """The kernel of any module, in chunks of samples; arguments and result as in `gatentk.ntk.empirical`.
+
+    Where the caller did not ask for Jacobians, `because` says why they are taken, in a warning.
+    """
     memory_limit = check_integer("memory_limit", memory_limit, 1)
     d_out = check_samples_apart(net, x)
     chosen = chosen_outputs(outputs, d_out, x)
     layout, d_out = chosen.layout, chosen.number
     trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
     chunk = _chunk_size(trained, d_out, x, memory_limit)
-    jacobian, first = _jacobian_of(net, trained, x[:chunk], chosen)
+    jacobian, first = _jacobian_of(net, trained, x[:chunk], chosen, because)
     columns = x if z is None else z
     shape = {"diag": (d_out, len(x), len(columns)), "full": (len(x), d_out, len(columns), d_out)}
     kernel = x.new_zeros(len(trained), *shape.get(layout, (len(x), len(columns))))
@@ -46,7 +59,7 @@ def from_jacobians(
 
 
 def _jacobian_of(
-    net: nn.Module, trained: dict[str, nn.Parameter], rows: Tensor, chosen: Chosen
+    net: nn.Module, trained: dict[str, nn.Parameter], rows: Tensor, chosen: Chosen, because: str | None
 ) -> tuple[Jacobian, dict[str, Tensor]]:
     """How Jacobians of this network are made, and those of `rows`.
 
@@ -55,6 +68,7 @@ def _jacobian_of(
     differentiation, which takes over where it has to.
     """
     jacobian, plain = _by_transforms(net, trained, chosen), _by_backward(net, trained, chosen)
+    taken = f"{because}: its kernel is made of Jacobians, which is slower"
     expected = _gradient(net, trained, rows, chosen)
     try:
         first = jacobian(rows)
@@ -65,11 +79,13 @@ def _jacobian_of(
     else:
         name = _disagreement(first, expected)
         if name is None:
+            if because is not None:
+                warnings.warn(taken, UserWarning, stacklevel=4)
             return jacobian, first
         reason = f"its gradient by {name} is another one; a hook, or a parameter that is no attribute of its module"
     warnings.warn(
-        f"net: torch.func cannot make its Jacobians ({reason}); they are made by one backward pass for each sample and "
-        "output, which is slower",
+        f"{'net' if because is None else taken}{':' if because is None else ';'} torch.func cannot make its Jacobians "
+        f"({reason}); they are made by one backward pass for each sample and output, which is slower",
         UserWarning,
         stacklevel=4,
     )
@@ -91,9 +107,11 @@ def _by_transforms(net: nn.Module, trained: dict[str, nn.Parameter], chosen: Cho
     transformed = torch.func.vmap(torch.func.jacrev(output), in_dims=(None, 0))
 
     def jacobian(rows: Tensor) -> dict[str, Tensor]:
-        with left_as_it_was(net, rows):
+        with left_as_it_was(net, rows), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=_SLOW_RULE, category=UserWarning)
             result: dict[str, Tensor] = transformed({name: p.detach() for name, p in trained.items()}, rows)
-        return result
+        # A scalar has an axis too.
+        return {name: part.reshape(*part.shape[:2], -1) for name, part in result.items()}
 
     return jacobian
 
@@ -110,7 +128,7 @@ def _by_backward(net: nn.Module, trained: dict[str, nn.Parameter], chosen: Chose
     def jacobian(rows: Tensor) -> dict[str, Tensor]:
         samples = [of_sample(sample) for sample in rows]
         return {
-            name: torch.stack([torch.stack([gradients[index] for gradients in sample]) for sample in samples])
+            name: torch.stack([torch.stack([gradients[index].flatten() for gradients in sample]) for sample in samples])
             for index, name in enumerate(trained)
         }
 
@@ -150,7 +168,7 @@ def _disagreement(jacobians: dict[str, Tensor], expected: dict[str, Tensor]) -> 
     """
     rounding = max(torch.finfo(g.dtype).eps ** 0.5 * float(g.norm()) for g in expected.values())
     for name, gradient in expected.items():
-        rows = jacobians[name][0].flatten(1)
+        rows = jacobians[name][0]
         difference = (_weights(rows) @ rows - gradient.flatten()).norm()
         if float(difference) > 0.1 * float(gradient.norm()) + rounding:
             return name
@@ -191,8 +209,7 @@ def _chunk_size(trained: dict[str, nn.Parameter], d_out: int, x: Tensor, memory_
 
 
 def _contract(left: Tensor, right: Tensor, layout: str) -> Tensor:
-    """Jacobians (n, d_y, ...) and (n_z, d_y, ...) of one parameter to their block of the kernel."""
-    left, right = left.flatten(2), right.flatten(2)
+    """Jacobians (n, d_y, size) and (n_z, d_y, size) of one parameter to their block of the kernel."""
     if layout == "full":
         return torch.einsum("npk,mqk->npmq", left, right)
     if layout == "diag":

@@ -12,7 +12,7 @@ from gatentk.errors import UnsupportedModuleError
 from gatentk.gates import GateNetwork
 from gatentk.nn import MLP, GReLUNetwork, ReLUNetwork
 from gatentk.nn.skipping import SkippingLinear
-from gatentk.ntk.alterations import alteration, buffer_alteration, parameter_alteration
+from gatentk.ntk.alterations import alteration, buffer_alteration, parameter_alteration, uncompiled
 
 
 @dataclass
@@ -50,6 +50,10 @@ def stages_of(net: nn.Module) -> list[Stage]:
     Raises:
         UnsupportedModuleError: a part of the network has no stage; the message names it.
     """
+    inner = uncompiled(net)
+    if inner is not net:
+        _check("net", net, alteration(net))
+        return stages_of(inner)
     if type(net) is MLP:
         _check_as_built(net)
         activation = ActivationStage(net.scale, ACTIVATIONS[net.activation])
