@@ -11,6 +11,7 @@ from torch.nn import functional
 
 import gatentk as gt
 from gatentk.ntk import captured, contributions, empirical
+from gatentk.ntk.memory import Footprint
 
 # What torch.func lacks makes the oracle slow.
 pytestmark = pytest.mark.filterwarnings(
@@ -203,12 +204,15 @@ def test_every_activation_has_its_derivative(activation):
 
 @pytest.mark.parametrize("name", ["batch norm", "residual blocks", "residual network", "attention", "branches", "tied"])
 @pytest.mark.parametrize("outputs", ["trace", "diag", "full"])
-def test_chunks_and_float32_change_rounding_only(name, outputs):
+def test_chunks_and_float32_change_rounding_only(name, outputs, monkeypatch):
     net, x, z = case(name)
     for other in (None, z):
         whole = empirical(net, x, other, outputs=outputs, method="layerwise")
-        part = empirical(net, x, other, outputs=outputs, method="layerwise", memory_limit=1)
-        assert_equal_kernels(part, whole, 1e-12)
+        for chunk in (1, 4):
+            with monkeypatch.context() as patch:
+                patch.setattr(Footprint, "chunk", lambda *_, chunk=chunk: chunk)
+                part = empirical(net, x, other, outputs=outputs, method="layerwise")
+            assert_equal_kernels(part, whole, 1e-12)
     single = empirical(net.float(), x.float(), outputs=outputs, method="layerwise")
     assert single.dtype == torch.float32
     expected = empirical(net.double(), x.float().double(), outputs=outputs, method="jacobian")
@@ -374,6 +378,12 @@ def test_bad_input_is_refused(error, message, options):
     net, x, _ = case("conv2d")
     with pytest.raises(error, match=message):
         empirical(net, x, **options)
+
+
+def test_a_limit_below_one_sample_is_a_memory_error():
+    net, x, _ = case("conv2d")
+    with pytest.raises(MemoryError, match=r"memory_limit: the layers of one sample at a time need 0\.\d+ MiB"):
+        empirical(net, x, memory_limit=100)
 
 
 def test_samples_that_do_not_fit_are_refused():

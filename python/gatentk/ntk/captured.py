@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from gatentk.ntk.alterations import alteration, parameter_alteration
 from gatentk.ntk.calls import call, check_samples_apart, left_as_it_was
 from gatentk.ntk.contributions import Contribution, contributions_of, joined, kernel_of
 from gatentk.ntk.layers import KNOWN, Call, fits
+from gatentk.ntk.memory import Footprint
 from gatentk.ntk.outputs import Chosen, chosen_outputs, mirror, place, transposed
 
 PROBED = 3  # samples of which gradients are compared
@@ -31,12 +32,13 @@ def of_layers(net: nn.Module, x: Tensor, z: Tensor | None, outputs: Any, compone
     d_out = check_samples_apart(net, x)
     chosen = chosen_outputs(outputs, d_out, x)
     layout, k = chosen.layout, chosen.number
-    size = _check_gradients(net, layers, x[:PROBED], chosen)
-    chunk = max(1, min(len(x), memory_limit // max(2 * size, 1)))
     columns = x if z is None else z
+    parts = _check_gradients(net, layers, x[:PROBED], chosen)
+    chunk = _chunk_size(parts, len(x), 0 if z is None else len(z), memory_limit)
     shape = {"diag": (k, len(x), len(columns)), "full": (len(x), k, len(columns), k)}
     kernel: Tensor | None = None
     for i in range(0, len(x), chunk):
+        left = right = None  # freed before others are made
         left = _contributions(net, layers, x[i : i + chunk], chosen)
         for j in range(i if z is None else 0, len(columns), chunk):
             right = None
@@ -52,6 +54,22 @@ def of_layers(net: nn.Module, x: Tensor, z: Tensor | None, outputs: Any, compone
     assert kernel is not None
     result = kernel if components else kernel[0]
     return mirror(result, layout) if z is None else result
+
+
+def _chunk_size(parts: Footprint, rows: int, columns: int, memory_limit: int) -> int:
+    """Samples at a time, of `rows` and, if not 0, other `columns`.
+
+    Raises:
+        MemoryError: not even one fits.
+    """
+    chunk = parts.chunk(rows, columns, memory_limit)
+    if not chunk:
+        least = parts.of_samples(1, 1 if columns or rows > 1 else 0)
+        raise MemoryError(
+            f"memory_limit: the layers of one sample at a time need {least / 2**20:.3g} MiB, the limit is "
+            f"{memory_limit / 2**20:.3g} MiB"
+        )
+    return chunk
 
 
 def _add(
@@ -149,19 +167,23 @@ def _with_deltas(values: Tensor, taken: list[Taken]) -> list[Call]:
     results = [result for _, _, result in taken]
     if not values.requires_grad or not results:
         return []
-    deltas: list[list[Tensor]] = [[] for _ in taken]
-    for output in range(values.shape[1]):
+    outputs = values.shape[1]
+    deltas: list[Tensor] = []
+    for output in range(outputs):
         found = torch.autograd.grad(values[:, output].sum(), results, retain_graph=True, allow_unused=True)
-        for delta, gradient, result in zip(deltas, found, results, strict=True):
-            delta.append(torch.zeros_like(result) if gradient is None else gradient)
-    return [
-        Call(layer, before, torch.stack(delta, dim=1).detach())
-        for (layer, before, _), delta in zip(taken, deltas, strict=True)
-    ]
+        if outputs == 1:
+            pairs = zip(found, results, strict=True)
+            deltas = [(torch.zeros_like(r) if g is None else g).unsqueeze(1).detach() for g, r in pairs]
+            continue
+        deltas = deltas or [r.detach().new_zeros(len(r), outputs, *r.shape[1:]) for r in results]
+        for delta, gradient in zip(deltas, found, strict=True):
+            if gradient is not None:
+                delta[:, output] = gradient.detach()
+    return [Call(layer, before, delta) for (layer, before, _), delta in zip(taken, deltas, strict=True)]
 
 
-def _check_gradients(net: nn.Module, layers: dict[str, nn.Module], rows: Tensor, chosen: Chosen) -> int:
-    """Compare the layers' gradients with the network's; bytes that a sample takes.
+def _check_gradients(net: nn.Module, layers: dict[str, nn.Module], rows: Tensor, chosen: Chosen) -> Footprint:
+    """Compare the layers' gradients with the network's; what the kernel of more samples will take.
 
     A parameter may act elsewhere than in its layer, a layer may see samples along another axis, and a backward pass
     may be another one than of what was called. All show in the gradient of a sum of outputs, weighted differently.
@@ -171,8 +193,16 @@ def _check_gradients(net: nn.Module, layers: dict[str, nn.Module], rows: Tensor,
         ValueError: the outputs have no gradient.
     """
     parameters = {id(p): (name, p) for name, p in net.named_parameters() if p.requires_grad}
+    kept: dict[int, int] = {}  # bytes by address of what automatic differentiation keeps
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor.detach()
+
     with left_as_it_was(net, rows), torch.enable_grad():
-        values, taken = _recorded(net, layers, rows, chosen)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            values, taken = _recorded(net, layers, rows, chosen)
         if not values.requires_grad:
             raise ValueError("net: its outputs have no gradient by its parameters; its forward cuts it off")
         weights = torch.linspace(1.0, 2.0, values.numel(), dtype=values.dtype, device=values.device).view_as(values)
@@ -185,18 +215,58 @@ def _check_gradients(net: nn.Module, layers: dict[str, nn.Module], rows: Tensor,
         raise
     except Exception as error:
         raise _unsupported("net", net, f" with a layer whose gradient fails ({type(error).__name__})") from error
-    found = {part.parameter: part.gradient(weights) for group in groups.values() for part in group}
+    found = {part.parameter: part for group in groups.values() for part in group}
     largest = max((float(g.norm()) for g in expected if g is not None), default=0.0)
     for (key, (name, parameter)), gradient in zip(parameters.items(), expected, strict=True):
-        own, right = found.get(key), torch.zeros_like(parameter) if gradient is None else gradient
+        right = torch.zeros_like(parameter) if gradient is None else gradient
+        own = found[key].gradient(weights) if key in found else None
         own = torch.zeros_like(right) if own is None else own.view_as(right)
         if float((own - right).norm()) > torch.finfo(right.dtype).eps ** 0.5 * largest:
             raise UnsupportedModuleError(
                 f"net: the gradient by {name} is another one than its layer's, so it acts elsewhere too, or samples "
                 'are not the first axis there; use method="jacobian"'
             )
-    bytes_taken = sum(part.bytes for group in groups.values() for part in group)
-    return (bytes_taken + sum(4 * result.nbytes for _, _, result in taken)) // len(rows)
+    return _footprint(net, taken, calls, joined(groups), kept, chosen)
+
+
+def _footprint(
+    net: nn.Module,
+    taken: list[Taken],
+    calls: list[Call],
+    groups: dict[int, list[Contribution]],
+    kept: dict[int, int],
+    chosen: Chosen,
+) -> Footprint:
+    """Of what was recorded of some samples; `kept` has the bytes that automatic differentiation kept, by address."""
+    parts = [part for group in groups.values() for part in group]
+    rows, itemsize = len(calls[0].input), calls[0].input.element_size()
+    own = [*net.parameters(), *net.buffers()]
+    for tensor in (*own, *(before for _, before, _ in taken), *(result for _, _, result in taken)):
+        kept.pop(tensor.untyped_storage().data_ptr(), None)
+    ways = sum(before.nbytes + 2 * result.nbytes for _, before, result in taken)  # what was given, and one gradient
+    deltas = sum(call.delta.nbytes for call in calls)
+    held = sum(_storages(tensor for part in parts for tensor in part.tensors).values())
+    given = sum(_storages(tensor for call in calls for tensor in (call.input, call.delta)).values())
+    formed = max((part.gradients.nbytes for part in parts if part.gradients is not None), default=0)
+    every = _storages(tensor for tensors in ((c.input, c.delta) for c in calls) for tensor in tensors)
+    every |= _storages(tensor for part in parts for tensor in part.tensors)
+    k, layout = chosen.number, chosen.layout
+    terms = [part.term(layout) for part in parts]
+    return Footprint(
+        itemsize=itemsize,
+        copies=sum(_storages(own).values()),
+        trained=sum(p.nbytes for p in net.parameters() if p.requires_grad),
+        recorded=(ways + sum(kept.values()) + (deltas if k > 1 else 0)) // rows,
+        made=max(given, sum(every.values()) + formed) // rows,
+        held=held // rows,
+        terms=tuple(term for term in terms if term is not None),
+        pair=itemsize * {"diag": 2 * k, "full": k * k + 1}.get(layout, 1),
+    )
+
+
+def _storages(tensors: Iterable[Tensor]) -> dict[int, int]:
+    """Bytes by address, each memory once."""
+    return {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
 
 
 def _unsupported(name: str, part: nn.Module, detail: str = "") -> UnsupportedModuleError:

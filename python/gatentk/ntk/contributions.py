@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gatentk.ntk.layers import Call, Positions, formed, positions
+from gatentk.ntk.memory import Term
 from gatentk.ntk.uses import Use, gradients_kernel, uses_kernel
 
 
@@ -32,15 +33,27 @@ class Contribution:
 
     def gradient(self, weights: Tensor) -> Tensor | None:
         """Of the sum of outputs (n, k) with these weights."""
-        gradients = self.gradients if self.places is None else self.places.gradients()
-        return None if gradients is None else torch.einsum("nk,nks->s", weights, gradients)
+        if self.places is not None:
+            return self.places.gradient(weights)
+        return None if self.gradients is None else torch.einsum("nk,nks->s", weights, self.gradients)
 
     @property
-    def bytes(self) -> int:
+    def tensors(self) -> list[Tensor]:
         """What it holds."""
         if self.places is not None:
-            return self.places.act.nbytes + self.places.delta.nbytes
-        return 0 if self.gradients is None else 2 * self.gradients.nbytes
+            return [self.places.act, self.places.delta]
+        return [] if self.gradients is None else [self.gradients]
+
+    def term(self, layout: str) -> Term | None:
+        """What its products hold beside that; None where there are none."""
+        if self.places is None:
+            held = 0 if self.gradients is None else self.gradients.nbytes // len(self.gradients)
+            return Term(held if layout == "diag" else 0, held, 1) if held else None
+        act, delta = self.places.act, self.places.delta
+        count, outputs = act.shape[2], delta.shape[1]
+        each = (act[0, 0, 0].nbytes, delta[0, :, 0, 0].nbytes // (1 if layout == "trace" else outputs))
+        copied = 0 if count == 1 else act[0].nbytes + delta[0].nbytes
+        return Term(copied, sum(each), count * count)
 
     def uses(self) -> list[Use]:
         """The positions of a matrix, one by one."""

@@ -52,7 +52,17 @@ class Positions:
 
     def gradients(self) -> Tensor:
         """(n, k, groups * b * a)."""
-        return (self.delta.mT @ self.act.unsqueeze(1)).flatten(2)
+        n, k, groups, count, b = self.delta.shape
+        # Outputs and columns of delta together, as a product of batches would copy act for each output.
+        backward = self.delta.permute(0, 2, 1, 4, 3).reshape(n, groups, k * b, count)
+        formed = (backward @ self.act).view(n, groups, k, -1)
+        return formed.transpose(1, 2).flatten(2)
+
+    def gradient(self, weights: Tensor) -> Tensor:
+        """(groups * b * a), of the sum of outputs (n, k) with these weights."""
+        groups, b, a = self.delta.shape[2], self.delta.shape[4], self.act.shape[3]
+        summed = torch.einsum("nk,nkgtb->gntb", weights, self.delta).reshape(groups, -1, b)
+        return (summed.mT @ self.act.transpose(0, 1).reshape(groups, -1, a)).flatten()
 
     def bias_gradients(self) -> Tensor:
         """(n, k, groups * b), of a bias beside the matrix."""
