@@ -124,6 +124,13 @@ def test_integers_are_numbers(k):
         k(np.ma.masked_greater(whole, 3))
 
 
+def test_a_single_sample_has_no_diagonal(k):
+    with pytest.raises(
+        ValueError, match=r"X: expected shape \(\.\.\., n, d\), one row a sample, got an array of shape"
+    ):
+        k.diag(X[0])
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -282,8 +289,10 @@ def test_deviations_that_are_none_are_refused(options, error):
 
 @pytest.mark.parametrize("depth", [1.5, "2", -1])
 def test_depths_that_are_none_are_refused(depth):
-    with pytest.raises((TypeError, ValueError), match="depth: expected an integer"):
-        gt.kernel(depth=depth, w_std=1.5)(X, eval_gradient=True)
+    k = gt.kernel(depth=depth, w_std=1.5)
+    for call in (lambda: k(X, eval_gradient=True), lambda: k(X, Z), lambda: k(X[0]), lambda: k.diag(X)):
+        with pytest.raises((TypeError, ValueError), match=r"^depth: expected an integer"):
+            call()
 
 
 def test_a_single_sample_has_no_gradient(k):

@@ -10,6 +10,7 @@ from torch import Tensor
 from gatentk import extras
 from gatentk.checks import as_tensor, describe, like_input
 from gatentk.kernel_machines.networks import WideNetwork
+from gatentk.ntk.samples import check_depth
 
 with extras.imports("sklearn", "gatentk.kernel"):
     from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
@@ -110,16 +111,14 @@ class InfiniteKernel(Kernel):
             raise ValueError(f"Y: expected {x.dim()} dimension(s) as X, got {describe(Y)}")
         if eval_gradient and z is not None:
             raise ValueError("eval_gradient: expected False where Y is given")
-        network = WideNetwork.of(self)
+        network, depth = WideNetwork.of(self), check_depth("depth", self.depth)
         if x.dim() == 1:
             if eval_gradient:
                 raise ValueError(f"eval_gradient: expected False for a single sample, got X = {describe(X)}")
-            return network.sweep(x[None], None if z is None else z[None], [self.depth])[0, 0, 0].item()
+            return network.sweep(x[None], None if z is None else z[None], [depth])[0, 0, 0].item()
         if not eval_gradient:
-            return _like(X, network.sweep(x, z, [self.depth])[0])
-        K, by_logarithms = network.with_gradient(
-            x, self.depth, [one.name for one in self.hyperparameters if not one.fixed]
-        )
+            return _like(X, network.sweep(x, z, [depth])[0])
+        K, by_logarithms = network.with_gradient(x, depth, [one.name for one in self.hyperparameters if not one.fixed])
         return like_input(K, X), like_input(by_logarithms, X)
 
     def diag(self, X: Any) -> Any:
@@ -129,7 +128,10 @@ class InfiniteKernel(Kernel):
         >>> gt.kernel(depth=2).diag([[1.0, 0.0], [3.0, 4.0]])
         array([ 3., 75.])
         """
-        return _like(X, WideNetwork.of(self).diagonal(_samples("X", X), self.depth))
+        x = _samples("X", X)
+        if x.dim() < 2:
+            raise ValueError(f"X: expected shape (..., n, d), one row a sample, got {describe(X)}")
+        return _like(X, WideNetwork.of(self).diagonal(x, check_depth("depth", self.depth)))
 
     def is_stationary(self) -> bool:
         """False: it depends on more than the difference of two samples."""
