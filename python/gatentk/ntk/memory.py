@@ -53,7 +53,7 @@ class Footprint:
     >>> parts.peak(100, 0), parts.peak(100, 20)
     (188300, 106300)
     >>> parts.chunk(1000, 0, 150_000)
-    68
+    74
     """
 
     itemsize: int
