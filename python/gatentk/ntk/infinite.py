@@ -51,10 +51,10 @@ def infinite(
     With a center, theta_0 is the angle between x - center and z - center; x.z stays that of the samples.
 
     K has a graph if x, z, w_std or b_std asks for gradients, and then first derivatives by them, in float64, by a pass
-    backward over tiles of pairs. Kernels of ReLU and its kind have kinks: where two different rows are parallel (or
-    opposite) the gradient is the mean of those on both sides, and at an angle theta from there a share of the order of
-    eps / theta of it is rounding; by a row of zeros it is 0 where no bias makes the kernel smooth. By a b_std of 0 it
-    is 0. Along the diagonal of a square kernel, which is smooth, it is exact.
+    backward over tiles of pairs. Kernels of ReLU and its kind have kinks: where two different rows are parallel or
+    opposite the gradient is the mean of those on both sides, and at an angle theta from there (behind the first
+    biases) a share of the order of eps / theta of it is rounding; by a row of zeros it is 0 where no bias makes the
+    kernel smooth. By a b_std of 0 it is 0. Along the diagonal of a square kernel, which is smooth, it is exact.
 
     Args:
         x: samples (..., n, d), float32 or float64, tensor or numpy array. The kernel of a zero row is 0, or what biases

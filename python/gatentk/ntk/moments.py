@@ -99,15 +99,25 @@ class PiecewiseLinear:
         bend = (1 - self.slope) ** 2 / 2
         share = bend + self.slope
         root = x.variance.sqrt() * z.variance.sqrt()
-        sine, cosine = theta.sin(), 1 - eps
-        parallel = sine <= SMALLEST_SINE
-        slope_c = (bend / math.pi) / (root * sine.masked_fill(parallel, math.inf))
-        drop = (sine - theta * cosine) / math.pi
+        cosine, acute, near = 1 - eps, theta, eps
+        obtuse = theta > math.pi / 2
+        any_obtuse = bool(obtuse.any())
+        if any_obtuse:  # seen from pi, where the absolute value takes opposite samples for one
+            acute = torch.where(obtuse, math.pi - theta, theta)
+        sine = acute.sin()
+        if any_obtuse:
+            near = torch.where(obtuse, sine * sine / (1 + cosine.abs()), eps)
+        drop = (sine - acute * (1 - near)) / math.pi
+        after = near - (bend / share) * drop
+        if any_obtuse:
+            beyond = (1 + self.slope) ** 2 / (2 * share) - (self.slope / share) * near - (bend / share) * drop
+            after = torch.where(obtuse, beyond, after)
+        slope_c = (bend / math.pi) / (root * sine.masked_fill(sine <= SMALLEST_SINE, math.inf))
         by_own = root * sine * (bend / (2 * math.pi))
         turned = slope_c * root * cosine * -0.5
         slope = share - (bend / math.pi) * theta
         return OfPair(
-            mean=root * (share * cosine + bend * drop),
+            mean=share * root * (1 - after),
             slope=slope,
             mean_c=slope,
             mean_p=by_own / x.variance,
@@ -115,7 +125,7 @@ class PiecewiseLinear:
             slope_c=slope_c,
             slope_p=turned / x.variance,
             slope_r=turned / z.variance,
-            eps=(eps - (bend / share) * drop).clamp(min=0),
+            eps=after.clamp(min=0),
         )
 
 

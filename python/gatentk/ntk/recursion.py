@@ -213,10 +213,12 @@ class Tile:
 
     def _forward(self, last: int, entering: Entering) -> tuple[list[OfPair], list[Tensor | None]]:
         """What each layer but the last makes of the pairs, and the sums of the kernel in them."""
-        theta, eps = self.theta, 2 * (self.theta / 2).sin().square()
+        theta, half = self.theta, self.theta / 2
+        eps = 2 * half.sin().square()
         if self.recursion.bias:
-            eps = self._biased(0, eps)
-            theta = _angle(eps)
+            # Nearly opposite samples stay so under a small bias: 1 + cos is a sum of non-negative terms as well.
+            eps, rest = self._biased(0, eps), self._biased(0, 2 * half.cos().square(), opposite=True)
+            theta = 2 * torch.atan2(eps.sqrt(), rest.sqrt())
         total = entering.start
         passed: list[OfPair] = []
         totals: list[Tensor | None] = []
@@ -239,12 +241,13 @@ class Tile:
             passed.append(pair)
         return passed, totals
 
-    def _biased(self, layer: int, eps: Tensor) -> Tensor:
-        """1 - cos with the bias of a layer, a sum of non-negative terms."""
+    def _biased(self, layer: int, eps: Tensor, opposite: bool = False) -> Tensor:
+        """1 - cos, or 1 + cos, with the bias of a layer."""
         if not self.recursion.bias:
             return eps
         x, z = self.left[layer].psi, self.right[layer].psi
-        return x.cos() * z.cos() * eps + 2 * ((x - z) / 2).sin().square()
+        turn = x + z if opposite else x - z
+        return x.cos() * z.cos() * eps + 2 * (turn / 2).sin().square()
 
 
 def _angle(eps: Tensor) -> Tensor:
