@@ -46,12 +46,12 @@ def test_moments_of_pairs_and_their_derivatives_are_exact(name, moments, slope, 
     right = {
         "mean": mean(*at),
         "slope": derivatives(mean, at, (0, 1, 0)),
-        "mean_p": derivatives(mean, at, (1, 0, 0)),
-        "mean_r": derivatives(mean, at, (0, 0, 1)),
+        "mean_p": p * derivatives(mean, at, (1, 0, 0)),
+        "mean_r": r * derivatives(mean, at, (0, 0, 1)),
         "mean_c": derivatives(mean, at, (0, 1, 0)),
         "slope_c": derivatives(mean, at, (0, 2, 0)),
-        "slope_p": derivatives(mean, at, (1, 1, 0)),
-        "slope_r": derivatives(mean, at, (0, 1, 1)),
+        "slope_p": p * derivatives(mean, at, (1, 1, 0)),
+        "slope_r": r * derivatives(mean, at, (0, 1, 1)),
         "eps": 1 - mean(*at) / mp.sqrt(mean(p, p, p) * mean(r, r, r)),
     }
     for field, value in right.items():
@@ -79,7 +79,8 @@ def test_pairs_that_coincide_have_the_moments_of_one_and_finite_derivatives(name
     zero = torch.zeros_like(one.variance)
     found = moments.of_pair(one, one, zero, zero)
     torch.testing.assert_close(found.mean, one.mean, rtol=1e-14, atol=0)
-    torch.testing.assert_close(found.mean_c + found.mean_p + found.mean_r, one.rise, rtol=1e-12, atol=0)
+    along = found.mean_c + (found.mean_p + found.mean_r) / one.variance
+    torch.testing.assert_close(along, one.rise, rtol=1e-12, atol=0)
     assert all(bool(value.isfinite().all()) for value in found)
     assert found.eps.max() <= 1e-15
 
@@ -101,7 +102,7 @@ def test_large_parallel_pairs_have_derivatives_along_themselves(name, moments, s
             for which, field in ((0, "mean"), (1, "slope")):
                 if (name, field) == ("gelu", "mean"):
                     continue  # its slope is at most 1, and nothing cancels
-                right = mp.diff(lambda t, fixed=fixed, which=which: along(t, mp.mpf(fixed), which), mp.mpf(own))
+                right = own * mp.diff(lambda t, fixed=fixed, which=which: along(t, mp.mpf(fixed), which), mp.mpf(own))
                 value = float(getattr(found, f"{field}_{at}"))
                 assert abs(value - right) <= 1e-13 * abs(right), (field, at, p, r)
 

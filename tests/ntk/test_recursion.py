@@ -42,7 +42,11 @@ def test_gradients_and_tangents_agree(moments, kind, bias):
     x, z, tile = tile_of(recursion, depth)
     what = entering(kind, depth, tile.theta)
     start, weight = 0.4, -0.6
-    rows = [recursion.tangents(side, normal(*side[0].psi.shape, seed=3), weight, start) for side in (x, z)]
+    rows = [
+        [tangent / layer.one.variance for tangent, layer in zip(tangents, side, strict=True)]
+        for side in (x, z)
+        for tangents in [recursion.tangents(side, normal(*side[0].psi.shape, seed=3), weight, start)]
+    ]
     covariance, cotangent = normal(*tile.theta.shape, seed=4), normal(*tile.theta.shape, seed=5)
     direction = Direction(
         covariance, [row.unsqueeze(-1) for row in rows[0]], [row.unsqueeze(-2) for row in rows[1]], weight, start

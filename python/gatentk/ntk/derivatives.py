@@ -238,7 +238,7 @@ class Pairs:
         """Tangents (batch, n, n_z) of a kernel from some tangents of the network's variances: first, weight, bias."""
         rows = [
             [
-                self.recursion.tangents(layers, first * side.squares + bias, weight, bias)
+                list(map(_relative, self.recursion.tangents(layers, first * side.squares + bias, weight, bias), layers))
                 for layers, side in zip(self.layers, (self.left, self.right), strict=True)
             ]
             for first, weight, bias in variances
@@ -290,7 +290,7 @@ class Pairs:
         weight = bias = 0.0
         for layer, direct in zip(layers[-2::-1], found[::-1], strict=True):
             weight += float((total * layer.one.mean * side.sizes).sum())
-            total = direct + self.recursion.weight * layer.one.rise * total
+            total = _relative(direct, layer) + self.recursion.weight * layer.one.rise * total
             bias += float(total.sum())
         return total, weight, bias
 
@@ -317,6 +317,11 @@ class _Sums:
         if side.scales is not None:
             found = side.scales * found + self.start
         return found if side.kinks is None else found.masked_fill(side.kinks, 0)
+
+
+def _relative(values: Tensor, layer: Layer) -> Tensor:
+    """Over variances; 0 for samples of zeros, which have none and keep none."""
+    return torch.where(layer.one.variance > 0, values / layer.one.variance, 0)
 
 
 def _outer(left: Tensor, right: Tensor) -> Tensor:

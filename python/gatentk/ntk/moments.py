@@ -45,9 +45,10 @@ class OfPair(NamedTuple):
     Attributes:
         mean: E[f(u) f(v)].
         slope: E[f'(u) f'(v)].
-        mean_c, mean_p, mean_r: derivatives of `mean` by covariance and variances, the first of which is `slope`.
+        mean_c, mean_p, mean_r: derivatives of `mean` by the covariance, which is `slope`, and by the logarithms of the
+            variances. The same tensor twice where these are equal.
         slope_c, slope_p, slope_r: those of `slope`. Where u and v are parallel and derivatives by c large, these are 0
-            here, and those by a variance what both come to when c = sqrt(p r) follows it: in gradients by samples that
+            here, and those by a logarithm what both come to when c = sqrt(p r) follows it: in gradients by samples that
             are parallel large numbers would cancel.
         eps: 1 - mean / sqrt(E[f(u)^2] E[f(v)^2]).
     """
@@ -120,11 +121,11 @@ class PiecewiseLinear:
             mean=share * root * (1 - after),
             slope=slope,
             mean_c=slope,
-            mean_p=by_own / x.variance,
-            mean_r=by_own / z.variance,
+            mean_p=by_own,
+            mean_r=by_own,
             slope_c=slope_c,
-            slope_p=turned / x.variance,
-            slope_r=turned / z.variance,
+            slope_p=turned,
+            slope_r=turned,
             eps=after.clamp(min=0),
         )
 
@@ -153,11 +154,11 @@ class Erf:
             mean=mean,
             slope=4 / math.pi * inverse,
             mean_c=4 / math.pi * inverse,
-            mean_p=by_own / one,
-            mean_r=by_own / other,
+            mean_p=by_own * (x.variance / one),
+            mean_r=by_own * (z.variance / other),
             slope_c=16 / math.pi * c * cube,
-            slope_p=-4 / math.pi * other * cube,
-            slope_r=-4 / math.pi * one * cube,
+            slope_p=-4 / math.pi * cube * other * x.variance,
+            slope_r=-4 / math.pi * cube * one * z.variance,
             eps=_either(2 * c > root, near, mean, x, z),
         )
         parallel = _parallel(x, z, theta)
@@ -166,11 +167,11 @@ class Erf:
         along = 2 / math.pi * c * inverse
         return found._replace(
             mean_c=found.mean_c.masked_fill(parallel, 0),
-            mean_p=torch.where(parallel, along / (x.variance * one), found.mean_p),
-            mean_r=torch.where(parallel, along / (z.variance * other), found.mean_r),
+            mean_p=torch.where(parallel, along / one, found.mean_p),
+            mean_r=torch.where(parallel, along / other, found.mean_r),
             slope_c=found.slope_c.masked_fill(parallel, 0),
-            slope_p=torch.where(parallel, -4 / math.pi * cube, found.slope_p),
-            slope_r=torch.where(parallel, -4 / math.pi * cube, found.slope_r),
+            slope_p=torch.where(parallel, -4 / math.pi * cube * x.variance, found.slope_p),
+            slope_r=torch.where(parallel, -4 / math.pi * cube * z.variance, found.slope_r),
         )
 
 
@@ -213,11 +214,11 @@ class Gelu:
             mean=mean,
             slope=slope,
             mean_c=slope,
-            mean_p=turn / 2 * ((1 + 1 / one) * (r + wedge) / one - left * left * (1 + of_x)),
-            mean_r=turn / 2 * ((1 + 1 / other) * (p + wedge) / other - right * right * (1 + of_z)),
+            mean_p=turn * (p / 2) * ((1 + 1 / one) * (r + wedge) / one - left * left * (1 + of_x)),
+            mean_r=turn * (r / 2) * ((1 + 1 / other) * (p + wedge) / other - right * right * (1 + of_z)),
             slope_c=turn * ((1 + of_x) * (1 + of_z) + 2 * (c / rest) ** 2),
-            slope_p=-turn / 2 * left * ((1 + 3 / one) * (1 + of_x) + left * left * of_x * (1 + 3 * of_x)),
-            slope_r=-turn / 2 * right * ((1 + 3 / other) * (1 + of_z) + right * right * of_z * (1 + 3 * of_z)),
+            slope_p=turn * (p / -2) * left * ((1 + 3 / one) * (1 + of_x) + left * left * of_x * (1 + 3 * of_x)),
+            slope_r=turn * (r / -2) * right * ((1 + 3 / other) * (1 + of_z) + right * right * of_z * (1 + 3 * of_z)),
             eps=_either((size > _LARGE) & (c > 0), _relative(relu + smooth, x, z, size / 2), mean, x, z),
         )
         parallel = _parallel(x, z, theta)
@@ -225,7 +226,7 @@ class Gelu:
             return found
         total = 1 / one + 1 / other + 1 / rest
         along = [
-            turn / 2 * c * (1 / (own * more) + total / own * (rest - own) / rest - 2 / more**2 - 2 / rest**2)
+            turn / 2 * c * (1 / more + total * (rest - own) / rest - 2 * own / more**2 - 2 * own / rest**2)
             for own, more in ((p, one), (r, other))
         ]
         return found._replace(

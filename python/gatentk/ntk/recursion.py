@@ -96,7 +96,7 @@ class Direction(NamedTuple):
 
     Attributes:
         covariance: of the covariances in the first layer.
-        left, right: of the variances in each layer, which broadcast to the pairs.
+        left, right: of the logarithms of the variances in each layer, which broadcast to the pairs.
         weight, bias: of the network's variances.
     """
 
@@ -113,7 +113,7 @@ class Pulled(NamedTuple):
     Attributes:
         covariance: by the covariance of the first layer, by pairs.
         start: by the sum that was given; 0.0 if none was.
-        left, right: by the variances of each layer but the last, as pairs.
+        left, right: by the logarithms of the variances of each layer but the last, as pairs.
         weight, bias: by the network's variances, as pairs.
     """
 
@@ -171,10 +171,13 @@ class Tile:
                 share = of_mean * pair.mean
                 by_weight.append(share if total is None else share + of_total * total * pair.slope)
             of_mean = weight * of_mean
-            own, other, back = of_mean * pair.mean_p, of_mean * pair.mean_r, of_mean * pair.mean_c
+            alike = pair.mean_r is pair.mean_p and pair.slope_r is pair.slope_p
+            own, back = of_mean * pair.mean_p, of_mean * pair.mean_c
+            other = own if alike else of_mean * pair.mean_r
             if total is not None:
                 of_slope = weight * of_total * total
-                own, other = own + of_slope * pair.slope_p, other + of_slope * pair.slope_r
+                own = own + of_slope * pair.slope_p
+                other = own if alike else other + of_slope * pair.slope_r
                 back = back + of_slope * pair.slope_c
                 of_total = weight * pair.slope * of_total
             left.append(own)
