@@ -100,6 +100,28 @@ def test_batch_statistics_are_refused_in_eval_mode_too():
         empirical(net, samples(3), method="jacobian")
 
 
+@pytest.mark.parametrize("row", [0, 2, 4])
+def test_a_branch_of_all_samples_is_refused(row):
+    """Only with one sample alone it is another one."""
+
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(5, 2)
+
+        def forward(self, x):
+            h = self.layer(x)
+            return h if len(x) > 1 or x[0, 0] < 1 else 2 * h
+
+    x = samples(5)
+    x[:, 0] = -1
+    x[row, 0] = 2
+    net = seeded(Branching).eval()
+    for method in ("auto", "jacobian"):
+        with pytest.raises(ValueError, match=r"^net: the outputs of a sample depend on the other samples$"):
+            empirical(net, x, method=method)
+
+
 def test_a_failing_forward_leaves_the_network():
     def forward(self, x):
         self.calls += 1

@@ -14,6 +14,9 @@ from torch.nn.modules.dropout import _DropoutNd
 from gatentk.checks import describe
 from gatentk.ntk.alterations import uncompiled
 
+# Samples that are called at once, and of which some are called alone, too: a network may only branch on all of them.
+TOGETHER, ALONE_EVERY = 8, 2
+
 
 def call(net: nn.Module, rows: Tensor) -> Tensor:
     """The outputs of some samples, which are copied first: forward may write to its input.
@@ -50,20 +53,21 @@ def check_samples_apart(net: nn.Module, x: Tensor) -> int:
         drawn = has_drawn()
     if drawn:
         raise ValueError(f"net: its forward draws random numbers, so its outputs have no gradient{advice(net)}")
-    pair = x[:2] if len(x) > 1 else x[[0, 0]]
+    some = x[:TOGETHER] if len(x) > 1 else x[[0, 0]]
     with left_as_it_was(net, x):
         try:
-            both = call(net, pair)
+            together = call(net, some)
         except ValueError:  # made for one sample at a time
-            both = one
-            pair = x[:1]
-    if both.shape[:1] != pair.shape[:1] or both.numel() != len(pair) * one.numel():
-        raise _no_rows(both, len(pair))
-    alone, beside = one.flatten(), both[0].flatten()
+            together, some = one, x[:1]
+    if together.shape[:1] != some.shape[:1] or together.numel() != len(some) * one.numel():
+        raise _no_rows(together, len(some))
     # Far above the rounding of products of other shapes, far below what batch statistics change.
-    tolerance = torch.finfo(x.dtype).eps ** 0.25
-    if one.numel() and bool((alone - beside).abs().max() > tolerance * both.abs().max()):
-        raise ValueError(f"net: the outputs of a sample depend on the other samples{advice(net)}")
+    scale = torch.finfo(x.dtype).eps ** 0.25 * together.abs().max() if one.numel() else one
+    for row in sorted({0, *range(len(some) - 1, 0, -ALONE_EVERY)}):
+        with left_as_it_was(net, x):
+            alone = call(net, some[row : row + 1]) if row else one
+        if one.numel() and bool((alone.flatten() - together[row].flatten()).abs().max() > scale):
+            raise ValueError(f"net: the outputs of a sample depend on the other samples{advice(net)}")
     return one.numel()
 
 
