@@ -102,10 +102,9 @@ class GramDriver {
       terms.push_back(std::move(packed));
     }
     const std::int64_t panels = ceil_div(problem_.columns, kernels_.panel_columns);
-    parallel_for(panels * static_cast<std::int64_t>(factors.size()), threads_,
-                 [&](std::int64_t index, int) { factors[index / panels]->panels.pack(index % panels); });
     for_each_tile(
-        blocking, threads_,
+        blocking, threads_, panels * static_cast<std::int64_t>(factors.size()),
+        [&](std::int64_t index) { factors[index / panels]->panels.pack(index % panels); },
         [&](std::int64_t group, std::int64_t i0) {
           for (PackedFactor<T>* factor : factors) factor->rows.pack(group, i0);
         },

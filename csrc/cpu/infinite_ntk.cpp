@@ -71,9 +71,9 @@ class InfiniteDriver {
   }
 
   void run() {
-    parallel_for(panels_.panels(), threads_, [&](std::int64_t p, int) { panels_.pack(p); });
     for_each_tile(
-        blocking_, threads_, [&](std::int64_t group, std::int64_t i0) { rows_.pack(group, i0); },
+        blocking_, threads_, panels_.panels(), [&](std::int64_t p) { panels_.pack(p); },
+        [&](std::int64_t group, std::int64_t i0) { rows_.pack(group, i0); },
         [&](const TileExtent& extent, int thread) { compute_tile(extent, thread); });
     if (problem_.symmetric) set_diagonals();
   }

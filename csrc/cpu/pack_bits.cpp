@@ -10,9 +10,9 @@ namespace gatentk::cpu {
 
 namespace {
 
-// Rows per parallel task: enough bytes to outweigh handing out the task.
+// Rows per parallel task: enough bytes to outweigh handing out the task, and a wait for the other threads.
 std::int64_t rows_per_task(std::int64_t width) {
-  return 1 + 65536 / (width + 1);
+  return 1 + (1 << 19) / (width + 1);
 }
 
 template <class Function>

@@ -99,15 +99,22 @@ void multiply_tile(const RowStore<T>& rows, const PanelStore<T>& panels, const T
 }
 
 // Walks the batches of rows in order; in each, packs its groups, a chunk of them at a time, and then computes its
-// tiles, one row of tiles after the other, in parallel.
-template <class Pack, class Compute>
-void for_each_tile(const Blocking& blocking, int threads, Pack&& pack, Compute&& compute) {
+// tiles, one row of tiles after the other, in parallel. Beside the first groups, before any tile, prepare(0) to
+// prepare(tasks - 1) are called: threads that meet less often wait less for one that the system holds up.
+template <class Prepare, class Pack, class Compute>
+void for_each_tile(const Blocking& blocking, int threads, std::int64_t tasks, Prepare&& prepare, Pack&& pack,
+                   Compute&& compute) {
   const std::int64_t panels = ceil_div(blocking.columns, blocking.panel_columns);
   const auto first_panel = [&](std::int64_t row0) { return blocking.symmetric ? row0 / blocking.panel_columns : 0; };
   for (std::int64_t batch0 = 0; batch0 < blocking.rows; batch0 += blocking.batch_rows) {
     const std::int64_t batch = std::min(blocking.batch_rows, blocking.rows - batch0);
-    parallel_for(ceil_div(batch, group_rows * chunk_groups), threads, [&](std::int64_t chunk, int) {
-      pack(chunk * chunk_groups, batch0 + chunk * chunk_groups * group_rows);
+    const std::int64_t others = batch0 ? 0 : tasks;
+    parallel_for(others + ceil_div(batch, group_rows * chunk_groups), threads, [&](std::int64_t index, int) {
+      const std::int64_t chunk = index - others;
+      if (chunk < 0)
+        prepare(index);
+      else
+        pack(chunk * chunk_groups, batch0 + chunk * chunk_groups * group_rows);
     });
     std::vector<std::int64_t> begin{0};  // of the tiles of each row of tiles
     for (std::int64_t row0 = batch0; row0 < batch0 + batch; row0 += blocking.tile_rows)
