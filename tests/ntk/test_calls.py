@@ -10,7 +10,8 @@ from cases.kernels import D_IN, assert_equal_kernels, brute_force, reduced, samp
 from cases.writing import INPUT_WRITERS, STATE_WRITERS, TRAIN_MODE, FromForward, Images
 from torch import nn
 
-from gatentk.ntk import empirical
+from gatentk.errors import UnsupportedModuleError
+from gatentk.ntk import empirical, operator
 
 
 def of_copies(net, x, z=None):
@@ -100,26 +101,22 @@ def test_batch_statistics_are_refused_in_eval_mode_too():
         empirical(net, samples(3), method="jacobian")
 
 
-@pytest.mark.parametrize("row", [0, 2, 4])
-def test_a_branch_of_all_samples_is_refused(row):
-    """Only with one sample alone it is another one."""
-
-    class Branching(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = nn.Linear(5, 2)
-
-        def forward(self, x):
-            h = self.layer(x)
-            return h if len(x) > 1 or x[0, 0] < 1 else 2 * h
+@pytest.mark.parametrize("row", [2, 4])
+def test_a_network_that_branches_on_all_samples_is_called_with_one(row):
+    def branch(self, x):
+        return self.layer(x) if len(x) > 1 or x[0, 0] < 1 else 2 * self.layer(x)
 
     x = samples(5)
     x[:, 0] = -1
     x[row, 0] = 2
-    net = seeded(Branching).eval()
-    for method in ("auto", "jacobian"):
-        with pytest.raises(ValueError, match=r"^net: the outputs of a sample depend on the other samples$"):
-            empirical(net, x, method=method)
+    net = seeded(lambda: FromForward(branch)).eval()
+    with pytest.raises(UnsupportedModuleError, match="net: the outputs of a sample are others beside other samples"):
+        empirical(net, x, method="layerwise")
+    with pytest.raises(ValueError, match="net: the outputs of a sample depend on the other samples"):
+        operator(net, x)
+    with pytest.warns(UserWarning, match="beside other samples.*its kernel is made of Jacobians.*by one backward pass"):
+        found = empirical(net, x)
+    assert_equal_kernels(found, reduced(brute_force(net, x).sum(0), "trace"))
 
 
 def test_a_failing_forward_leaves_the_network():

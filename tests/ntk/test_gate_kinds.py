@@ -146,7 +146,7 @@ def test_numpy_strided_and_requires_grad_samples_work(kind, center):
     expected = kernel(x.contiguous(), depth=2, gates=gates)
     result = kernel(x.clone().requires_grad_(), depth=2, gates=gates)
     assert torch.equal(result, expected)
-    assert not result.requires_grad
+    assert result.requires_grad
     array = kernel(x.numpy(), depth=2, gates=gates)
     assert isinstance(array, np.ndarray)
     assert np.array_equal(array, expected.numpy())

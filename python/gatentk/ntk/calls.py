@@ -14,7 +14,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from gatentk.checks import describe
 from gatentk.ntk.alterations import uncompiled
 
-# Samples that are called at once, and of which some are called alone, too: a network may only branch on all of them.
+# Samples that are called at once, and of which some are called alone, too.
 TOGETHER, ALONE_EVERY = 8, 2
 
 
@@ -53,22 +53,45 @@ def check_samples_apart(net: nn.Module, x: Tensor) -> int:
         drawn = has_drawn()
     if drawn:
         raise ValueError(f"net: its forward draws random numbers, so its outputs have no gradient{advice(net)}")
-    some = x[:TOGETHER] if len(x) > 1 else x[[0, 0]]
+    pair = x[:2] if len(x) > 1 else x[[0, 0]]
     with left_as_it_was(net, x):
         try:
-            together = call(net, some)
+            both = call(net, pair)
         except ValueError:  # made for one sample at a time
-            together, some = one, x[:1]
-    if together.shape[:1] != some.shape[:1] or together.numel() != len(some) * one.numel():
-        raise _no_rows(together, len(some))
-    # Far above the rounding of products of other shapes, far below what batch statistics change.
-    scale = torch.finfo(x.dtype).eps ** 0.25 * together.abs().max() if one.numel() else one
-    for row in sorted({0, *range(len(some) - 1, 0, -ALONE_EVERY)}):
-        with left_as_it_was(net, x):
-            alone = call(net, some[row : row + 1]) if row else one
-        if one.numel() and bool((alone.flatten() - together[row].flatten()).abs().max() > scale):
-            raise ValueError(f"net: the outputs of a sample depend on the other samples{advice(net)}")
+            both = one
+            pair = x[:1]
+    if both.shape[:1] != pair.shape[:1] or both.numel() != len(pair) * one.numel():
+        raise _no_rows(both, len(pair))
+    if one.numel() and _differ(one, both[0], both):
+        raise ValueError(f"net: the outputs of a sample depend on the other samples{advice(net)}")
     return one.numel()
+
+
+def depend_on_others(net: nn.Module, x: Tensor) -> bool:
+    """Whether a sample's outputs are others when it is called alone.
+
+    `check_samples_apart` sees batch statistics; a network that branches on all samples shows it in some of them only.
+    """
+    rows = x[:TOGETHER]
+    with left_as_it_was(net, x):
+        try:
+            together = call(net, rows)
+        except ValueError:  # made for one sample at a time
+            return len(rows) > 1
+    if len(together) != len(rows) or not together.numel():
+        return bool(together.numel())
+    for row in range(0, len(rows), ALONE_EVERY):
+        with left_as_it_was(net, x):
+            alone = call(net, rows[row : row + 1])
+        if _differ(alone, together[row], together):
+            return True
+    return False
+
+
+def _differ(alone: Tensor, beside: Tensor, together: Tensor) -> bool:
+    # Far above the rounding of products of other shapes, far below what batch statistics change.
+    tolerance = torch.finfo(together.dtype).eps ** 0.25 * together.abs().max()
+    return bool((alone.flatten() - beside.flatten()).abs().max() > tolerance)
 
 
 def _no_rows(result: object, rows: int) -> TypeError:

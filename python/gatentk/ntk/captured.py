@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gatentk.checks import check_integer
 from gatentk.errors import UnsupportedModuleError
 from gatentk.ntk.alterations import alteration, parameter_alteration
-from gatentk.ntk.calls import call, check_samples_apart, left_as_it_was
+from gatentk.ntk.calls import call, check_samples_apart, depend_on_others, left_as_it_was
 from gatentk.ntk.contributions import Contribution, contributions_of, joined, kernel_of
 from gatentk.ntk.layers import KNOWN, Call, fits
 from gatentk.ntk.memory import Footprint
@@ -30,6 +30,11 @@ def of_layers(net: nn.Module, x: Tensor, z: Tensor | None, outputs: Any, compone
     memory_limit = check_integer("memory_limit", memory_limit, 1)
     layers = _layers_of(net)
     d_out = check_samples_apart(net, x)
+    if depend_on_others(net, x):
+        raise UnsupportedModuleError(
+            "net: the outputs of a sample are others beside other samples, so layers cannot take them at once; use "
+            'method="jacobian", which calls one sample at a time where it must'
+        )
     chosen = chosen_outputs(outputs, d_out, x)
     layout, k = chosen.layout, chosen.number
     columns = x if z is None else z
