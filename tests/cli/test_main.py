@@ -33,6 +33,7 @@ def test_help_explains_every_command():
 
 def test_the_package_is_the_command_too(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["somewhere/__main__.py", "fit", "--help"])
+    monkeypatch.delitem(sys.modules, "gatentk.__main__", raising=False)  # tests of all modules import it
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("gatentk", run_name="__main__")
     assert ended.value.code == 0

@@ -19,7 +19,7 @@ from gatentk.ops import registration
 def test_operations_without_a_kernel_for_cuda_are_those_that_need_none():
     assert set(registration.CUDA) == {
         *("pack_bits", "unpack_bits", "transpose_bits", "gate_gram", "ordered_linear"),
-        *("infinite_ntk", "gram_ntk", "masked_matmul"),
+        *("infinite_ntk", "infinite_network", "gram_ntk", "masked_matmul"),
         *(
             "expand_bits",
             "gate_rows",
