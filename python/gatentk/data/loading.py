@@ -15,6 +15,8 @@ from gatentk.data.entries import Columns, Entry, FileFormat, Generated, Installe
 from gatentk.data.registry import entries, names
 from gatentk.errors import DataError
 
+CLASS_LIMIT = 10_000
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -35,6 +37,27 @@ class Dataset:
     classes: tuple[str, ...] | None = None
     note: str = ""
     features: tuple[str, ...] | None = None
+
+
+def lacks_y(dataset: Dataset, wanted: str) -> str:
+    """What to say of a data set without what is wanted of it, and what was guessed of its file.
+
+    >>> lacks_y(Dataset(torch.zeros(1, 1), None, "csv:x.csv", note="csv:x.csv: no header"), "labels")[:40]
+    'csv:x.csv has no labels (no header); exp'
+    """
+    found = f" ({dataset.note.removeprefix(f'{dataset.name}: ')})" if dataset.note else ""
+    return (
+        f"{dataset.name} has no {wanted}{found}; expected a csv file with a column called label, class, target or y, "
+        "or one that label= names, or an .npz file with an array y beside x"
+    )
+
+
+def too_many_classes(name: str, count: int) -> str:
+    """What to say of a data set with more than `CLASS_LIMIT` classes."""
+    return (
+        f"{name}: {count:,} different labels; name the column target (or store y as floats) if they are numbers to "
+        "predict and not classes"
+    )
 
 
 def load(

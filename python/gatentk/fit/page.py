@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gatentk.fit.result import Fit
-from gatentk.fit.sentences import headline, notes, ridge_text, score_text, settings
+from gatentk.fit.sentences import headline, measure_text, notes, ridge_text, score_text, settings
 from gatentk.reporting.figures import Drawn
 from gatentk.reporting.page import inline_svg, template
 from gatentk.reporting.text import data_name, number
@@ -38,7 +38,7 @@ def _section(found: Fit, drawn: Drawn) -> dict[str, Any]:
         "notes": notes(found),
         "depths": _depths(found),
         "scores": _scores(found),
-        "measure": "R²" if found.samples.classes is None else "Accuracy",
+        "measure": measure_text(found).capitalize(),
         "config": settings(found),
         "command": found.command,
         "files": files,

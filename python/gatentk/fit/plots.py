@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gatentk.fit.sentences import measure_text
 from gatentk.reporting import figures
 from gatentk.reporting.style import BLUE, GRID, INK, ORANGE, SMALL
 from gatentk.reporting.text import data_name, given
@@ -50,11 +51,12 @@ def _scores(found: Fit) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
     config, (row, column) = found.config, found.pair
-    measure = "Accuracy" if found.samples.classes is not None else "R²"
     samples = (
         f"{data_name(found.samples.name)}, {len(found.samples.x):,} samples, each predicted by a fit to all others"
     )
-    figure, axes = figures.plot(f"{measure} by depth and ridge, leave-one-out", samples, 3.9, 16)
+    figure, axes = figures.plot(
+        f"{measure_text(found).capitalize()} by depth and ridge, leave-one-out", samples, 3.9, 16
+    )
     axes.grid(visible=False)
     ridges = config.ridges[::-1]
     table = np.array([[math.nan if score is None else score for score in record.scores] for record in found.records])
@@ -172,8 +174,7 @@ def _points(axes: Axes, y: Tensor, predicted: Tensor, deviations: Any, colour: s
 
 def _sizes(found: Fit) -> str:
     samples = found.samples
-    tests = 0 if samples.test_x is None else len(samples.test_x)
-    return f"{data_name(samples.name)}, {len(samples.x):,} train and {tests:,} test samples"
+    return f"{data_name(samples.name)}, {len(samples.x):,} train and {samples.tests:,} test samples"
 
 
 def _confusion(found: Fit) -> Figure:

@@ -137,7 +137,7 @@ def document_text(found: Fit) -> str:
             "name": samples.name,
             "test_name": samples.test_name or None,
             "train_samples": len(samples.x),
-            "test_samples": 0 if samples.test_x is None else len(samples.test_x),
+            "test_samples": samples.tests,
             "features": samples.x.shape[1] - samples.constant,
             "classes": samples.classes,
             "unseen_classes": list(samples.unseen),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import fields
 
 import numpy as np
 from torch import Tensor
@@ -48,17 +47,16 @@ def fit_memory(config: FitConfig, samples: FitSamples) -> int:
     """Peak bytes of a fit, one depth at a time."""
     n, d = samples.x.shape
     outputs = 1 if samples.classes is None or len(samples.classes) == 2 else len(samples.classes)
-    tests = 0 if samples.test_x is None else len(samples.test_x)
+    tests = samples.tests
     return search_memory(n, outputs, len(config.ridges)) + 8 * (2 * (n + tests) * d + tests * outputs)
 
 
 def costs(config: FitConfig, samples: FitSamples) -> dict[str, float]:
     """Expected work of all parts, in multiples of one multiply-add."""
     n, d = samples.x.shape
-    tests = 0 if samples.test_x is None else len(samples.test_x)
     solving = 8 / 3 * n**3 + 4.0 * len(config.ridges) * n * n
     parts = {f"depth {depth}": solving + 40.0 * n * n for depth in config.depths}
-    return {**parts, "best fit": 1.5 * solving + float(n) * tests * (d + 100)}
+    return {**parts, "best fit": 1.5 * solving + float(n) * samples.tests * (d + 100)}
 
 
 def try_depths(config: FitConfig, samples: FitSamples, done: Collection[int]) -> Iterator[DepthRecord]:
@@ -85,10 +83,7 @@ def best_fit(config: FitConfig, samples: FitSamples, records: list[DepthRecord])
         )
     depth, ridge = records[pair[0]].depth, config.ridges[pair[1]]
     kind = NTKRegressorCV if samples.classes is None else NTKClassifierCV
-    settings = {
-        name: getattr(config, name) for name in (field.name for field in fields(WideNetwork)) if name != "normalize"
-    }
-    machine = kind(depths=[depth], ridges=[ridge], **settings).fit(samples.x.numpy(), samples.y.numpy())
+    machine = kind(depths=[depth], ridges=[ridge], **vars(network(config))).fit(samples.x.numpy(), samples.y.numpy())
     outputs, deviations = _predicted(machine, samples)
     found = machine.spectrum_
     return Outcome(

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from gatentk import data
 from gatentk.data import Dataset
+from gatentk.data.loading import CLASS_LIMIT, lacks_y, too_many_classes
 from gatentk.data.rows import first_occurrences, shared_rows, split_rows
 from gatentk.errors import FitError
 from gatentk.fit.config import FitConfig
 from gatentk.runs.identity import array_digest
 from gatentk.scaling import standard_columns, unit_rows
 
-CLASS_LIMIT = 10_000
 FEW = 20  # different whole numbers to predict, up to which they may be classes
 UNEVEN = 30.0  # ratio of spreads of features from which on the largest alone decide where samples lie on a sphere
 
@@ -66,6 +66,11 @@ class FitSamples:
     notes: tuple[str, ...]
 
     @property
+    def tests(self) -> int:
+        """How many test samples there are."""
+        return 0 if self.test_x is None else len(self.test_x)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Of all classes, those that only test samples have at the end."""
         return (*(self.classes or ()), *self.unseen)
@@ -81,27 +86,24 @@ def prepare_fit(config: FitConfig) -> FitSamples:
     columns = {"label": config.label, "index": config.index, "header": config.header}
     whole = data.load(config.data, n=config.n, seed=config.data_seed, path=config.path, **columns)  # type: ignore[arg-type]
     if whole.y is None:
-        found = f" ({whole.note.removeprefix(f'{whole.name}: ')})" if whole.note else ""
-        raise FitError(
-            f"{whole.name} has no targets to fit{found}; expected a csv file with a column called label, class, "
-            "target or y, or one that label= names, or an .npz file with an array y beside x"
-        )
+        raise FitError(lacks_y(whole, "targets to fit"))
     tests = None if config.test is None else _as_asked(config, _test_set(config, whole))
     whole = _as_asked(config, whole)
     assert whole.y is not None
     rows, test_rows = _split(config, whole)
-    texts = None if whole.y.is_floating_point() else _texts(whole)
-    classes = None if texts is None else _classes(whole, rows)
+    classes = None if whole.y.is_floating_point() else _classes(whole, rows)
     if tests is not None:
-        given, test_y = tests.x, None if tests.y is None else tests.y
+        given, test_y = tests.x, tests.y
         test_rows = torch.arange(len(given))
     else:
         given, test_y = whole.x[test_rows], whole.y[test_rows]
         tests = replace(whole, x=given, y=test_y)
     numbers, test_numbers, unseen = _numbers(whole, rows, tests, classes)
-    if not bool((whole.x[rows] != 0).any()):
+    train = whole.x[rows]
+    some = (train != 0).any(dim=1)
+    if not bool(some.any()):
         raise FitError(f"{whole.name}: expected train samples that are not all zero")
-    x, test_x, normalize, constant = _scaled(config, whole.x[rows], given, classes is not None)
+    x, test_x, normalize, constant = _scaled(config, train, given, classes is not None)
     has_tests = len(test_x) > 0
     arrays = [
         part.numpy()
@@ -121,11 +123,11 @@ def prepare_fit(config: FitConfig) -> FitSamples:
         test_name="" if config.test is None else tests.name,
         normalize=normalize,
         constant=constant,
-        duplicates=len(rows) - len(first_occurrences(whole.x[rows])),
-        zero_rows=int((~(whole.x[rows] != 0).any(dim=1)).sum()),
-        shared=len(shared_rows(given, whole.x[rows])),
+        duplicates=len(rows) - len(first_occurrences(train)),
+        zero_rows=int((~some).sum()),
+        shared=len(shared_rows(given, train)),
         few_numbers=_few_numbers(numbers) if config.predict == "auto" and classes is None else 0,
-        uneven=_unevenness(whole.x[rows]) if normalize == "unit" else 1.0,
+        uneven=_unevenness(train) if normalize == "unit" else 1.0,
         digest=array_digest(*arrays),
         notes=(*whole.note.splitlines(), *("" if config.test is None else tests.note).splitlines()),
     )
@@ -230,10 +232,7 @@ def _classes(whole: Dataset, rows: Tensor) -> tuple[str, ...]:
         (only,) = _texts(replace(whole, y=found))
         raise FitError(f"{whole.name}: expected train samples of at least two classes, all are of class {only}")
     if len(found) > CLASS_LIMIT:
-        raise FitError(
-            f"{whole.name}: {len(found):,} different labels; name the column target (or store y as floats) if they are "
-            "numbers to predict and not classes"
-        )
+        raise FitError(too_many_classes(whole.name, len(found)))
     if len(found) == len(rows):
         raise FitError(
             f"{whole.name}: expected classes with several train samples, but no two of {len(rows):,} have the same "

@@ -23,6 +23,11 @@ def ridge_text(ridge: float) -> str:
     return given(float(f"{ridge:.2g}"))
 
 
+def measure_text(found: Fit) -> str:
+    """What scores are."""
+    return "R²" if found.samples.classes is None else "accuracy"
+
+
 def score_text(found: Fit, score: float | None) -> str:
     """An accuracy in percent, R^2 in three digits."""
     if score is None:
@@ -194,11 +199,10 @@ def settings(found: Fit) -> dict[str, str]:
     """What was asked for, for a table."""
     config, samples = found.config, found.samples
     d = samples.x.shape[1] - samples.constant
-    tests = 0 if samples.test_x is None else len(samples.test_x)
     source = f"{data_name(samples.test_name)}, " if samples.test_name else ""
     values = {
         "Data": f"{data_name(samples.name)}, {len(samples.x):,} train samples, {d:,} features",
-        "Test": f"{source}{tests:,} samples" if tests else "none",
+        "Test": f"{source}{samples.tests:,} samples" if samples.tests else "none",
         "Targets": "numbers" if samples.classes is None else f"{len(samples.classes):,} classes",
         "Samples are scaled": _scaling(samples),
         "Kernel": f"{config.kernel.upper()}, {ACTIVATIONS[config.activation].label}",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gatentk import data
+from gatentk.data.loading import CLASS_LIMIT, lacks_y, too_many_classes
 from gatentk.data.rows import split_rows as drawn_rows
 from gatentk.errors import TrainingError
 from gatentk.gates import GateTable
@@ -20,7 +21,6 @@ from gatentk.train.config import TrainingConfig
 from gatentk.train.targets import TargetScale, target_scale
 
 BLOCK_ROWS = 2048  # samples that go through the network at a time where gradients or losses are added up
-CLASS_LIMIT = 10_000
 DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in names.DTYPES}
 
 
@@ -113,11 +113,7 @@ def prepare_training(config: TrainingConfig) -> TrainingSamples:
         header=config.header,
     )
     if dataset.y is None:
-        found = f" ({dataset.note.removeprefix(f'{dataset.name}: ')})" if dataset.note else ""
-        raise TrainingError(
-            f"{dataset.name} has no labels to learn{found}; expected a csv file with a column called label, class, "
-            "target or y, or one that label= names, or an .npz file with an array y beside x"
-        )
+        raise TrainingError(lacks_y(dataset, "labels to learn"))
     classes = None if dataset.y.is_floating_point() else _classes(dataset.name, dataset.y)
     if classes is None and config.loss == "cross-entropy":
         raise TrainingError(f"{dataset.name} has real targets, and cross-entropy needs classes; use loss=square")
@@ -147,10 +143,7 @@ def _classes(name: str, labels: Tensor) -> tuple[int, ...]:
     if len(classes) < 2:
         raise TrainingError(f"{name}: expected at least two classes, all labels are {classes[0]}")
     if len(classes) > CLASS_LIMIT:
-        raise TrainingError(
-            f"{name}: {len(classes):,} different labels; name the column target (or store y as floats) if they are "
-            "numbers to predict and not classes"
-        )
+        raise TrainingError(too_many_classes(name, len(classes)))
     return classes
 
 
