@@ -8,7 +8,8 @@ from cases.commands import SMALL_STUDY as SMALL
 from cases.commands import interrupted, interrupted_process, invoke, results
 
 from gatentk import ntk
-from gatentk.cli.ntk import command_line, parse_depths
+from gatentk.cli.ntk import command_line
+from gatentk.cli.options import parse_depths
 from gatentk.errors import SpectrumError, StudyError
 from gatentk.reporting.figures import Drawn
 from gatentk.runs import memory

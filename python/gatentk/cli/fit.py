@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +11,10 @@ import click
 from gatentk.activations import ACTIVATIONS, SLOPE
 from gatentk.cli import options
 from gatentk.cli.console import number_table, open_console, shown_progress
-from gatentk.cli.ntk import parse_depths
+from gatentk.cli.errors import with_flags
 from gatentk.data import registry
-from gatentk.data.entries import COLUMNS
 from gatentk.fit.config import KERNELS, NORMALIZATIONS, PREDICTED, TEST_FRACTION, FitConfig
-from gatentk.reporting.text import data_name, shell_line
-from gatentk.study.config import depths_text
+from gatentk.reporting.text import data_name
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,18 +27,12 @@ def parse_ridges(ctx: click.Context | None, param: click.Parameter | None, value
     """Falling ridges; those of `FitConfig` for auto."""
     if value.strip().lower() == "auto":
         return FitConfig.ridges
-    ridges: set[float] = set()
-    for part in value.split(","):
-        try:
-            ridge = float(part)
-        except ValueError:
-            ridge = math.nan
-        if not 0 <= ridge < math.inf:
-            raise click.BadParameter(
-                f"expected auto, or numbers of at least 0 such as 0.1 or 1e-6,1e-3,1, got {value!r}", ctx, param
-            )
-        ridges.add(ridge)
-    return tuple(sorted(ridges, reverse=True))
+    ridges = options.numbers(value)
+    if not all(0 <= ridge < math.inf for ridge in ridges):
+        raise click.BadParameter(
+            f"expected auto, or numbers of at least 0 such as 0.1 or 1e-6,1e-3,1, got {value!r}", ctx, param
+        )
+    return tuple(sorted(set(ridges), reverse=True))
 
 
 @click.command()
@@ -64,17 +55,11 @@ def parse_ridges(ctx: click.Context | None, param: click.Parameter | None, value
     help="Data set for testing, named as --data is. Its targets may be missing, and are then only predicted; columns "
     "of csv files are matched by their names.",
 )
-@click.option(
-    "--test-fraction",
-    type=click.FloatRange(0, 1, max_open=True),
-    help=f"Share of the samples that is kept for testing.  [default: {TEST_FRACTION:g} without --test]",
-)
-@click.option(
-    "--normalize",
-    type=click.Choice(NORMALIZATIONS),
-    default=FitConfig.normalize,
-    show_default=True,
-    help="unit: every sample gets norm 1; standard: every feature gets mean 0 and variance 1, which suits columns of a "
+@options.fraction(f"  [default: {TEST_FRACTION:g} without --test]")
+@options.normalize(
+    FitConfig.normalize,
+    NORMALIZATIONS,
+    "unit: every sample gets norm 1; standard: every feature gets mean 0 and variance 1, which suits columns of a "
     "table; auto: unit for classes of images (16 features or more, of one scale, none negative, a quarter of all "
     "numbers 0), else standard.",
 )
@@ -91,14 +76,7 @@ def parse_ridges(ctx: click.Context | None, param: click.Parameter | None, value
     show_default=True,
     help="ntk: networks whose weights are all trained; nngp: only those of the last layer are.",
 )
-@click.option(
-    "--depths",
-    callback=parse_depths,
-    metavar="A:B[:STEP]|A,B,..",
-    default=depths_text(FitConfig.depths),
-    show_default=True,
-    help="Numbers of hidden layers to choose from.",
-)
+@options.depths(FitConfig.depths, "Numbers of hidden layers to choose from.")
 @click.option(
     "--ridges",
     callback=parse_ridges,
@@ -157,15 +135,12 @@ def _remarks(samples: FitSamples) -> list[str]:
     """What a user should know before waiting."""
     from gatentk.fit.sentences import data_notes
 
-    return [
-        *samples.notes,
-        *(re.sub(r"\b(normalize|predict)=(\w+)", r"--\1 \2", text) for text in data_notes(samples)),
-    ]
+    return [*samples.notes, *(with_flags(text, fit) for text in data_notes(samples))]
 
 
 def _show(console: Console, found: Fit) -> None:
     """Scores of the best ridge of each depth, and what came out in sentences."""
-    from gatentk.fit.sentences import headline, noise_text, ridge_text, score_text
+    from gatentk.fit.sentences import headline, measure_text, noise_text, ridge_text, score_text
 
     rows = []
     for record in found.records:
@@ -173,33 +148,11 @@ def _show(console: Console, found: Fit) -> None:
         ridge = "-" if best is None else ridge_text(found.config.ridges[best])
         score = "not tried" if best is None else score_text(found, record.scores[best])
         rows.append([str(record.depth), ridge, score])
-    measure = "R²" if found.samples.classes is None else "accuracy"
-    console.print(number_table(["depth", "best ridge", measure], rows, "Leave-one-out"))
+    console.print(number_table(["depth", "best ridge", measure_text(found)], rows, "Leave-one-out"))
     for sentence in (*headline(found), noise_text(found)):
         console.print(sentence, soft_wrap=True)
 
 
-_ALWAYS_SHOWN = ("data", "depths")
-
-
 def command_line(config: FitConfig, out: str = "DIR") -> str:
     """The command that repeats a fit, with the options that differ from their defaults."""
-    defaults = FitConfig(config.data)
-    words = ["gatentk", "fit"]
-    for option in fit.params:
-        name = str(option.name)
-        value = getattr(config, name, None)
-        if name == "label":
-            words += options.column_words(config)
-        if name in COLUMNS or value is None or (value == getattr(defaults, name) and name not in _ALWAYS_SHOWN):
-            continue
-        words += _words(option, value)
-    return shell_line([*words, "--out", out])
-
-
-def _words(option: click.Parameter, value: Any) -> list[str]:
-    if option.name == "constant":
-        return ["--constant" if value else "--no-constant"]
-    if option.name == "depths":
-        value = depths_text(value)
-    return [option.opts[0], ",".join(map(repr, value)) if isinstance(value, tuple) else str(value)]
+    return options.command_line(fit, config, ("data", "depths"), out)

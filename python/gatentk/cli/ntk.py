@@ -22,22 +22,6 @@ if TYPE_CHECKING:
     from gatentk.study.samples import StudySamples
 
 
-def parse_depths(ctx: click.Context | None, param: click.Parameter | None, value: str) -> tuple[int, ...]:
-    """Ascending depths from 0:10, 0:10:2, 0,1,5 or a mixture."""
-    depths: set[int] = set()
-    for part in value.split(","):
-        match = re.fullmatch(r"\s*(\d{1,6})(?::(\d{1,6})(?::(\d{1,6}))?)?\s*", part)
-        if match is None:
-            expected = "depths such as 0:10, 0:10:2 or 0,1,5, of at most 999999"
-            raise click.BadParameter(f"expected {expected}, got {value!r}", ctx, param)
-        start = int(match[1])
-        stop, step = int(match[2] or start), int(match[3] or 1)
-        if stop < start or step < 1:
-            raise click.BadParameter(f"expected a:b[:step] with a <= b and step >= 1, got {part.strip()!r}", ctx, param)
-        depths.update(range(start, stop + 1, step))
-    return tuple(sorted(depths))
-
-
 def _widths(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int | None, bool]:
     """The finite width or None, and whether infinite width is wanted."""
     parts = [part.strip().lower() for part in value.split(",")]
@@ -62,14 +46,7 @@ def _activations(ctx: click.Context, param: click.Parameter, value: str) -> tupl
 @options.path()
 @options.columns()
 @options.n()
-@click.option(
-    "--depths",
-    callback=parse_depths,
-    metavar="A:B[:STEP]|A,B,..",
-    default=depths_text(StudyConfig.depths),
-    show_default=True,
-    help="Numbers of hidden layers; 0:10 includes 10. Depth 0 is the linear model.",
-)
+@options.depths(StudyConfig.depths, "Numbers of hidden layers; 0:10 includes 10. Depth 0 is the linear model.")
 @click.option(
     "--width",
     callback=_widths,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import re
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import click
 
 from gatentk.data import registry
+from gatentk.data.entries import COLUMNS
+from gatentk.reporting.text import shell_line
+from gatentk.study.config import depths_text
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -62,6 +67,36 @@ def column_words(config: Any) -> list[str]:
     return words + [f"--{'' if value else 'no-'}{name}" for name, value in flags if value is not None]
 
 
+def command_line(command: click.Command, config: Any, always: Collection[str], out: str) -> str:
+    """The command that repeats what a configuration says, with the options that differ from their defaults.
+
+    Args:
+        command: whose options are called as the fields of `config`.
+        config: a dataclass that asks for `data` alone.
+        always: names of options that are said even if they are as by default.
+        out: the folder.
+    """
+    defaults = type(config)(config.data)
+    words = ["gatentk", str(command.name)]
+    for option in command.params:
+        name = str(option.name)
+        value = getattr(config, name, None)
+        if name == "label":
+            words += column_words(config)
+        if name in COLUMNS or value is None or (value == getattr(defaults, name) and name not in always):
+            continue
+        words += _words(option, value)
+    return shell_line([*words, "--out", out])
+
+
+def _words(option: click.Parameter, value: Any) -> list[str]:
+    if isinstance(option, click.Option) and option.is_flag:
+        return [option.opts[0] if value else option.secondary_opts[0]]
+    if option.name == "depths":
+        return [option.opts[0], depths_text(value)]
+    return [option.opts[0], ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+
+
 def n() -> Decorator:
     """-n: a random part of the samples."""
     return click.option(
@@ -73,6 +108,57 @@ def data_seed(default: int, drawn: str) -> Decorator:
     """--data-seed: of what is drawn from the data."""
     help_text = f"Seed of everything that is drawn from the data: {drawn}."
     return click.option("--data-seed", type=click.IntRange(0), default=default, show_default=True, help=help_text)
+
+
+def parse_depths(ctx: click.Context | None, param: click.Parameter | None, value: str) -> tuple[int, ...]:
+    """Ascending depths from 0:10, 0:10:2, 0,1,5 or a mixture."""
+    depths: set[int] = set()
+    for part in value.split(","):
+        match = re.fullmatch(r"\s*(\d{1,6})(?::(\d{1,6})(?::(\d{1,6}))?)?\s*", part)
+        if match is None:
+            expected = "depths such as 0:10, 0:10:2 or 0,1,5, of at most 999999"
+            raise click.BadParameter(f"expected {expected}, got {value!r}", ctx, param)
+        start = int(match[1])
+        stop, step = int(match[2] or start), int(match[3] or 1)
+        if stop < start or step < 1:
+            raise click.BadParameter(f"expected a:b[:step] with a <= b and step >= 1, got {part.strip()!r}", ctx, param)
+        depths.update(range(start, stop + 1, step))
+    return tuple(sorted(depths))
+
+
+def depths(default: tuple[int, ...], help_text: str) -> Decorator:
+    """--depths: numbers of hidden layers."""
+    return click.option(
+        "--depths",
+        callback=parse_depths,
+        metavar="A:B[:STEP]|A,B,..",
+        default=depths_text(default),
+        show_default=True,
+        help=help_text,
+    )
+
+
+def numbers(value: str) -> list[float]:
+    """Numbers between commas, NaN for what is none."""
+    return [_number(part) for part in value.split(",")]
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def fraction(more: str = "", **default: Any) -> Decorator:
+    """--test-fraction: how many samples are for testing."""
+    help_text = f"Share of the samples that is kept for testing.{more}"
+    return click.option("--test-fraction", type=click.FloatRange(0, 1, max_open=True), help=help_text, **default)
+
+
+def normalize(default: str, choices: tuple[str, ...], help_text: str) -> Decorator:
+    """--normalize: how samples are scaled."""
+    return click.option("--normalize", type=click.Choice(choices), default=default, show_default=True, help=help_text)
 
 
 def seeds(default: int, help_text: str) -> Decorator:

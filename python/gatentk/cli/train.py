@@ -13,8 +13,7 @@ from gatentk.cli import options
 from gatentk.cli.console import number_table, open_console
 from gatentk.cli.errors import Interrupted
 from gatentk.data import registry
-from gatentk.data.entries import COLUMNS
-from gatentk.reporting.text import data_name, number, shell_line
+from gatentk.reporting.text import data_name, number
 from gatentk.runs.bar import progress_bar
 from gatentk.train.config import (
     BATCH,
@@ -39,17 +38,11 @@ def _rates(ctx: click.Context, param: click.Parameter, value: str) -> tuple[floa
     """Learning rates; none for auto."""
     if value.strip().lower() == "auto":
         return ()
-    rates: list[float] = []
-    for part in value.split(","):
-        try:
-            rate = float(part)
-        except ValueError:
-            rate = math.nan
-        if not 0 < rate < math.inf or rate in rates:
-            raise click.BadParameter(
-                f"expected auto, or different positive numbers such as 0.1 or 0.01,0.1,1, got {value!r}", ctx, param
-            )
-        rates.append(rate)
+    rates = options.numbers(value)
+    if not all(0 < rate < math.inf for rate in rates) or len(set(rates)) < len(rates):
+        raise click.BadParameter(
+            f"expected auto, or different positive numbers such as 0.1 or 0.01,0.1,1, got {value!r}", ctx, param
+        )
     return tuple(rates)
 
 
@@ -74,19 +67,11 @@ def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
 @options.columns()
 @options.n()
 @options.data_seed(TrainingConfig.data_seed, "-n, --test-fraction, samples of the diagnostics")
-@click.option(
-    "--test-fraction",
-    type=click.FloatRange(0, 1, max_open=True),
-    default=TrainingConfig.test_fraction,
-    show_default=True,
-    help="Share of the samples that is kept for testing.",
-)
-@click.option(
-    "--normalize",
-    type=click.Choice(NORMALIZATIONS),
-    default=TrainingConfig.normalize,
-    show_default=True,
-    help="unit: every sample gets norm 1, as the theory assumes; standard: every feature gets mean 0 and variance 1; "
+@options.fraction(default=TrainingConfig.test_fraction, show_default=True)
+@options.normalize(
+    TrainingConfig.normalize,
+    NORMALIZATIONS,
+    "unit: every sample gets norm 1, as the theory assumes; standard: every feature gets mean 0 and variance 1; "
     "auto: unit for classes, standard for numbers to predict.",
 )
 @click.option(
@@ -291,20 +276,7 @@ _ALWAYS_SHOWN = ("data", "model", "width", "depth", "loss", "optimizer", "epochs
 
 def command_line(config: TrainingConfig, out: str = "DIR") -> str:
     """The command that repeats a training, with the options that differ from their defaults."""
-    defaults = TrainingConfig(config.data)
-    words = ["gatentk", "train"]
-    for option in train.params:
-        name = str(option.name)
-        value = getattr(config, name, None)
-        if name == "label":
-            words += options.column_words(config)
-        if name in COLUMNS or value is None or (value == getattr(defaults, name) and name not in _ALWAYS_SHOWN):
-            continue
-        if isinstance(option, click.Option) and option.is_flag:  # which is off by default
-            words.append(option.opts[0])
-            continue
-        words += [option.opts[0], ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
-    return shell_line([*words, "--out", out])
+    return options.command_line(train, config, _ALWAYS_SHOWN, out)
 
 
 def _remarks(config: TrainingConfig, samples: TrainingSamples) -> list[str]:
