@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import gatentk
 from gatentk.data.entries import COLUMNS
 from gatentk.errors import FitError, SpectrumError
 from gatentk.extras import require
@@ -22,7 +20,7 @@ from gatentk.fit.samples import FitSamples, prepare_fit
 from gatentk.reporting.environment import environment
 from gatentk.reporting.figures import Drawn, rendered
 from gatentk.reporting.output import text_bytes, write_results
-from gatentk.runs.files import write_atomically
+from gatentk.runs.identity import identity_of
 from gatentk.runs.memory import check_memory
 from gatentk.runs.progress import Progress
 from gatentk.runs.results import RESULTS
@@ -81,7 +79,7 @@ def run_fit(
         records = tuple(finished.records[depth] for depth in config.depths)
         command = command or f"run_fit({config!r}, Path('DIR'))"
         found = Fit(config, samples, records, finished.outcome, environment(), command)
-        write(folder, found, finished.put)
+        _write(folder, found, finished.put)
     return found
 
 
@@ -105,14 +103,8 @@ def _compute(config: FitConfig, samples: FitSamples, finished: Journal, report: 
     report(Progress.of(parts, done(), "best fit"))
 
 
-def write(folder: Path, found: Fit, put: Callable[[str, bytes], None] | None = None) -> None:
-    """Write all files of a fit.
-
-    Args:
-        folder: of the files.
-        found: what they show.
-        put: writes one of them; replaces what is there if left out.
-    """
+def _write(folder: Path, found: Fit, put: Callable[[str, bytes], None]) -> None:
+    """Write all files of a fit, each by `put`."""
     tables = {LEFT_OUT: left_out_text(found), SCORES: scores_text(found)}
     if found.samples.test_x is not None:
         tables = {PREDICTIONS: predictions_text(found), **tables}
@@ -123,7 +115,7 @@ def write(folder: Path, found: Fit, put: Callable[[str, bytes], None] | None = N
 
     write_results(
         folder,
-        put or (lambda name, content: write_atomically(folder / name, content)),
+        put,
         {name: text_bytes(text) for name, text in {RESULTS: document_text(found), **tables}.items()},
         drawn,
         {PAGE: lambda: page.html(found, drawn())},
@@ -132,5 +124,4 @@ def write(folder: Path, found: Fit, put: Callable[[str, bytes], None] | None = N
 
 def identity(config: FitConfig, samples: FitSamples) -> dict[str, Any]:
     """All that results depend on: a journal with another identity is not continued."""
-    kept = {name: value for name, value in asdict(config).items() if name not in COLUMNS or value is not None}
-    return {"format": FORMAT, "version": gatentk.__version__, **kept, "sha256": samples.digest}
+    return identity_of(config, samples.digest, FORMAT, dict.fromkeys(COLUMNS))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from gatentk._version import __version__
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +36,26 @@ def file_digest(path: Path) -> str:
                 while block := content.read(_BLOCK_BYTES):
                     digest.update(block)
     return digest.hexdigest()
+
+
+def identity_of(
+    config: Any, digest: str, journal_format: int, unsaid: Mapping[str, Any], grows: Collection[str] = ()
+) -> dict[str, Any]:
+    """All that the results of a configuration depend on: a journal with another identity is not continued.
+
+    Args:
+        config: a dataclass.
+        digest: of its data.
+        journal_format: of the journal.
+        unsaid: what came later than the format, and its values that are left out, so that folders without it go on.
+        grows: what is no part of it.
+    """
+    kept = {
+        name: value
+        for name, value in asdict(config).items()
+        if name not in grows and (name not in unsaid or value != unsaid[name])
+    }
+    return {"format": journal_format, "version": __version__, **kept, "sha256": digest}
 
 
 def as_stored(identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import gatentk
 from gatentk.data.entries import COLUMNS
 from gatentk.extras import require
 from gatentk.reporting.environment import environment
 from gatentk.reporting.output import write_results
 from gatentk.runs.files import write_atomically
+from gatentk.runs.identity import identity_of
 from gatentk.runs.memory import check_memory
 from gatentk.runs.progress import Progress
 from gatentk.runs.results import RESULTS
@@ -105,5 +104,4 @@ def write(folder: Path, study: Study, put: Callable[[str, bytes], None] | None =
 
 def identity(config: StudyConfig, samples: StudySamples) -> dict[str, Any]:
     """All that results depend on: a journal with another identity is not continued."""
-    kept = {name: value for name, value in asdict(config).items() if name not in COLUMNS or value is not None}
-    return {"format": FORMAT, "version": gatentk.__version__, **kept, "sha256": samples.digest}
+    return identity_of(config, samples.digest, FORMAT, dict.fromkeys(COLUMNS))

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import gatentk
 from gatentk.checks import check_integer
 from gatentk.data.entries import COLUMNS
 from gatentk.errors import TrainingError
 from gatentk.extras import require
 from gatentk.reporting import figures
 from gatentk.reporting.output import write_results
-from gatentk.runs.identity import as_stored
+from gatentk.runs.identity import as_stored, identity_of
 from gatentk.runs.memory import check_memory
 from gatentk.runs.results import RESULTS
 from gatentk.train.checkpoints import (
@@ -95,14 +93,8 @@ def identity(config: TrainingConfig, samples: TrainingSamples) -> dict[str, Any]
 
     What came later than the format is left out where it is not asked for, so that folders without it go on.
     """
-    grow = ("epochs", "seeds")
     unsaid = {**dict.fromkeys(COLUMNS), **GATE_DEFAULTS}
-    kept = {
-        name: value
-        for name, value in asdict(config).items()
-        if name not in grow and (name not in unsaid or value != unsaid[name])
-    }
-    return as_stored({"format": FORMAT, "version": gatentk.__version__, **kept, "sha256": samples.digest})
+    return as_stored(identity_of(config, samples.digest, FORMAT, unsaid, grows=("epochs", "seeds")))
 
 
 def run_all(
