@@ -1,6 +1,7 @@
 """The report: everything in one file, and all that was computed."""
 
 import re
+from dataclasses import replace
 from html import unescape
 
 import pytest
@@ -35,8 +36,7 @@ def test_the_report_needs_nothing_but_itself_and_says_what_was_computed(numbers)
 
 
 def test_what_was_not_tried_is_named():
-    found = finished(small(n=30))
-    object.__setattr__(found, "records", [record(lmin=0.0), record(depth=3, scores=(None, None))])
+    found = replace(finished(small(n=30)), records=[record(lmin=0.0), record(depth=3, scores=(None, None))])
     page = html(found, Drawn({}, ["no plot could be drawn: no ink"]))
     assert "No plot could be drawn: no ink." in page
     assert "not tried" in page

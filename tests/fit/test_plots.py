@@ -1,21 +1,13 @@
 """Plots show what was computed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from cases.fits import finished, given, record, small, waves
+from cases.fits import finished, given, record, waves
 
 from gatentk.fit import plots
 from gatentk.reporting.figures import rendered, styled
-
-
-@pytest.fixture
-def numbers(monkeypatch):
-    return finished(*given(monkeypatch, {"train": waves(40), "test": waves(9, seed=1)}, test="test"))
-
-
-@pytest.fixture(scope="module")
-def classes():
-    return finished(small(n=60))
 
 
 def drawn(found):
@@ -35,8 +27,8 @@ def test_scores_are_cells_and_the_best_is_marked(numbers):
 
 
 def test_pairs_below_the_noise_floor_have_no_colour(classes):
-    object.__setattr__(classes, "records", [record(), record(depth=3, scores=(0.7, None))])
-    cells = drawn(classes)["scores"].collections[0].get_array()
+    cut = replace(classes, records=[record(), record(depth=3, scores=(0.7, None))])
+    cells = drawn(cut)["scores"].collections[0].get_array()
     assert cells.mask.tolist() == [[False, True], [False, False]]
 
 

@@ -12,11 +12,6 @@ from sklearn.metrics import accuracy_score, confusion_matrix, r2_score, root_mea
 from gatentk.fit.result import document_text, left_out_text, predictions_text, scores_text
 
 
-@pytest.fixture
-def numbers(monkeypatch):
-    return finished(*given(monkeypatch, {"train": waves(40), "test": waves(9, seed=1)}, test="test"))
-
-
 @pytest.fixture(scope="module")
 def classes():
     return finished(small(n=80))

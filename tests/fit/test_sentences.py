@@ -4,26 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cases.fits import finished, given, record, small, waves
+from cases.fits import given, record, waves
 
 from gatentk.fit.sentences import data_notes, headline, noise_text, notes, score_text, settings
-
-
-@pytest.fixture
-def numbers(monkeypatch):
-    return finished(*given(monkeypatch, {"train": waves(40), "test": waves(9, seed=1)}, test="test"))
-
-
-@pytest.fixture(scope="module")
-def classes():
-    return finished(small(n=60))
-
-
-def changed(found, **changes):
-    values = {
-        name: getattr(found, name) for name in ("config", "samples", "records", "outcome", "environment", "command")
-    }
-    return type(found)(**{**values, **changes})
 
 
 def test_the_choice_the_test_and_the_kernel_are_told(numbers, classes):
@@ -38,13 +21,13 @@ def test_the_choice_the_test_and_the_kernel_are_told(numbers, classes):
 
 
 def test_tests_without_targets_or_with_equal_ones(numbers):
-    blind = changed(numbers, samples=replace(numbers.samples, test_y=None))
+    blind = replace(numbers, samples=replace(numbers.samples, test_y=None))
     assert headline(blind)[1] == "9 test samples without targets are predicted in predictions.csv."
-    one = changed(numbers, samples=replace(numbers.samples, test_y=None, test_x=numbers.samples.test_x[:1]))
+    one = replace(numbers, samples=replace(numbers.samples, test_y=None, test_x=numbers.samples.test_x[:1]))
     assert headline(one)[1] == "1 test sample without targets is predicted in predictions.csv."
     assert "so a little too good." in " ".join(notes(blind))
     assert "which had no part in the choice" in " ".join(notes(numbers))
-    equal = changed(numbers, samples=replace(numbers.samples, test_y=0 * numbers.samples.test_y))
+    equal = replace(numbers, samples=replace(numbers.samples, test_y=0 * numbers.samples.test_y))
     assert "R² has no meaning" in headline(equal)[1]
 
 
@@ -53,33 +36,33 @@ def test_tests_without_targets_or_with_equal_ones(numbers):
     [(1e2, "about 13 digits"), (1e9, "about 6 digits"), (1e12, "about 3 digits"), (1e15, "about no digit")],
 )
 def test_what_a_condition_number_costs(numbers, condition, text):
-    kernel = headline(changed(numbers, outcome=replace(numbers.outcome, condition=condition)))[2]
+    kernel = headline(replace(numbers, outcome=replace(numbers.outcome, condition=condition)))[2]
     assert text in kernel
     assert ("larger ridge" in kernel) == (condition > 1e10)
 
 
 def test_what_is_not_resolved_is_called_so(numbers):
     lost = [record(depth=depth, lmin=1e-17) for depth in (1, 3)]
-    assert "at least 1.00 × 10¹⁵, which float64 does not resolve" in headline(changed(numbers, records=lost))[2]
+    assert "at least 1.00 × 10¹⁵, which float64 does not resolve" in headline(replace(numbers, records=lost))[2]
     best = replace(numbers.outcome, condition=None, resolved=False)
-    assert "Even with its ridge" in headline(changed(numbers, outcome=best))[2]
+    assert "Even with its ridge" in headline(replace(numbers, outcome=best))[2]
 
 
 def test_pairs_that_were_not_tried_are_counted(numbers):
     assert "All pairs of depth and ridge are above the noise floor" in noise_text(numbers)
-    cut = changed(numbers, records=[record(scores=(0.9, None)), record(depth=3, scores=(0.5, 0.6))])
+    cut = replace(numbers, records=[record(scores=(0.9, None)), record(depth=3, scores=(0.5, 0.6))])
     assert noise_text(cut).startswith("1 of 4 pairs of depth and ridge were not tried")
     assert "smallest of its depth that is above it" in noise_text(cut)
 
 
 def test_the_edge_of_the_table_is_named(numbers):
-    edge = changed(numbers, records=[record(scores=(0.1, 0.1)), record(depth=3, scores=(0.9, 0.1))])
+    edge = replace(numbers, records=[record(scores=(0.1, 0.1)), record(depth=3, scores=(0.9, 0.1))])
     text = " ".join(notes(edge))
     assert "The chosen ridge is the largest that was tried" in text
     assert "The chosen depth is the largest that was tried" in text
     records = [record(scores=(0.1, 0.9)), record(depth=3, scores=(0.1, 0.1))]
     for added, told in ((0.05, True), (1e-5, False)):
-        low = changed(numbers, records=records, outcome=replace(numbers.outcome, added_ridge=added))
+        low = replace(numbers, records=records, outcome=replace(numbers.outcome, added_ridge=added))
         assert ("The chosen ridge is the smallest that was tried" in " ".join(notes(low))) == told
 
 
@@ -108,4 +91,4 @@ def test_settings_and_scores(numbers, classes):
         settings(numbers)["Samples are scaled"] == "to mean 0 and variance 1 of each feature, with a feature that is 1"
     )
     assert settings(classes)["Kernel"] == "NTK, ReLU"
-    assert settings(changed(numbers, config=replace(numbers.config, b_std=0.3)))["b_std"] == "0.3"
+    assert settings(replace(numbers, config=replace(numbers.config, b_std=0.3)))["b_std"] == "0.3"
