@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gatentk import extras
 from gatentk.checks import check_integer, from_array, plain
-from gatentk.kernel_machines.networks import WideNetwork
+from gatentk.kernel_machines.networks import DEVIATIONS, WideNetwork
 from gatentk.kernel_machines.solving import KernelFit, added_ridge, relative_ridge
 from gatentk.runs.memory import check_memory
 from gatentk.spectra import Spectrum
@@ -336,7 +336,7 @@ def fixed_network(machine: _Machine) -> WideNetwork:
     def plain_number(value: Any) -> Any:
         return value.item() if isinstance(value, torch.Tensor) and value.dim() == 0 else value
 
-    return replace(network, w_std=plain_number(network.w_std), b_std=plain_number(network.b_std))
+    return replace(network, **{name: plain_number(getattr(network, name)) for name in DEVIATIONS})
 
 
 def checked_samples(machine: _Machine, X: Any) -> Array:

@@ -12,16 +12,13 @@ from torch import Tensor, nn
 
 from gatentk import extras
 from gatentk.checks import describe
-from gatentk.kernel_machines.networks import WideNetwork
+from gatentk.kernel_machines.networks import DEVIATIONS, WideNetwork
 from gatentk.ntk.samples import check_depth
 
 with extras.imports("gpytorch", "gatentk.kernel_machines.GPyTorchKernel"):
     from gpytorch.constraints import Interval, Positive
     from gpytorch.kernels import Kernel
     from gpytorch.priors import Prior
-
-# Those of a network that may be learnt.
-DEVIATIONS = ("w_std", "b_std")
 
 
 class GPyTorchKernel(Kernel):

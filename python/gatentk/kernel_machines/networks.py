@@ -17,6 +17,7 @@ from gatentk.ntk.samples import check_depth
 from gatentk.runs.memory import available_memory
 from gatentk.scaling import unit_rows
 
+DEVIATIONS = ("w_std", "b_std")  # that may be learnt
 AT_ONCE = 2**24  # entries of a kernel between new samples and those of the fit
 
 
@@ -49,37 +50,18 @@ class WideNetwork:
             TypeError, ValueError: as `gatentk.ntk.infinite`; a `normalize` that is neither True nor False.
         """
         self._check_normalize()
-        chosen_network(self.kernel, self.activation, self.w_std, self.b_std, self.slope)
+        chosen_network(**self._arguments())
 
     def sweep(self, x: Tensor, z: Tensor | None, depths: Sequence[int]) -> Tensor:
         """Kernels (len(depths), ..., n, n_z) of samples (..., n, d) and (..., n_z, d), float64."""
         x, z = self._scaled(x, z)
-        kernels: Tensor = ntk.infinite_sweep(
-            x,
-            z,
-            depths,
-            self.activation,
-            kernel=self.kernel,
-            w_std=self.w_std,
-            b_std=self.b_std,
-            slope=self.slope,
-        )
+        kernels: Tensor = ntk.infinite_sweep(x, z, depths, **self._arguments())
         return kernels
 
     def at(self, x: Tensor, z: Tensor | None, depth: int, dtype: torch.dtype) -> Tensor:
         """The kernel (..., n, n_z) at one depth, with gradients by samples and deviations that require them."""
         x, z = self._scaled(x, z)
-        kernel: Tensor = ntk.infinite(
-            x,
-            z,
-            depth,
-            self.activation,
-            dtype=dtype,
-            kernel=self.kernel,
-            w_std=self.w_std,
-            b_std=self.b_std,
-            slope=self.slope,
-        )
+        kernel: Tensor = ntk.infinite(x, z, depth, dtype=dtype, **self._arguments())
         return kernel
 
     def with_gradient(self, x: Tensor, depth: int, names: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -90,8 +72,11 @@ class WideNetwork:
         x, _ = self._scaled(x, None)
         asked = Asked((check_depth("depth", depth),), self.activation, torch.float64, self.kernel, self.slope, DEFAULT)
         K, *slopes = asked.by_deviations(x, None, self.w_std, self.b_std)
-        by_name = dict(zip(("w_std", "b_std"), slopes, strict=True))
+        by_name = dict(zip(DEVIATIONS, slopes, strict=True))
         return K, torch.stack([getattr(self, name) * by_name[name] for name in names], dim=-1)
+
+    def _arguments(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "normalize"}
 
     def _check_normalize(self) -> None:
         if not isinstance(self.normalize, bool):
@@ -102,7 +87,7 @@ class WideNetwork:
         return (unit_rows(x), None if z is None else unit_rows(z)) if self.normalize else (x, z)
 
     def diagonal(self, x: Tensor, depth: int) -> Tensor:
-        """The kernel of each sample with itself, (n,)."""
+        """The kernel of each sample (n, d) with itself, (n,)."""
         return self.sweep(x.unsqueeze(-2), None, [depth])[0, :, 0, 0]
 
     def in_blocks(self, x: Tensor, z: Tensor, depth: int) -> Iterator[tuple[slice, Tensor]]:

@@ -44,12 +44,12 @@ class _Selection(_Machine):
         check_memory(needed, f"X: leaving out each of {len(X):,} samples", "take fewer samples")
         given = Columns(Y, self.fit_intercept)
         found: list[Trial] = []
-        rest = given.scaled
+        rest, top = given.scaled, None
         for trial, residuals in tried(fixed_network(self), from_array(X), given, depths, ridges, score):
             found.append(trial)
-            pair = best_pair(found)
-            if pair is not None and pair[0] == len(found) - 1:
-                rest = residuals
+            best = trial.best()
+            if best is not None and (top is None or trial.key(best) > top):
+                rest, top = residuals, trial.key(best)
         self.depths_, self.ridges_ = np.array(depths), np.array(ridges)
         self.loo_scores_ = np.array([trial.scores for trial in found])
         self.loo_errors_ = np.array([trial.errors for trial in found])
