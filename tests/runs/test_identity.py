@@ -1,11 +1,20 @@
 """Digests of data, and the words for how two identities differ."""
 
 import hashlib
+from dataclasses import make_dataclass
 
 import numpy as np
 import pytest
 
-from gatentk.runs.identity import array_digest, as_stored, changes_text, differing_names, file_digest
+from gatentk._version import __version__
+from gatentk.runs.identity import (
+    array_digest,
+    as_stored,
+    changes_text,
+    differing_names,
+    file_digest,
+    identity_of,
+)
 
 
 def test_a_digest_is_of_the_values_in_the_order_of_their_indices():
@@ -46,3 +55,12 @@ def test_changes_are_short_to_read():
 
 def test_an_identity_is_compared_as_json_gives_it_back():
     assert as_stored({"a": (1, 2), "b": {3: 0.1}}) == {"a": [1, 2], "b": {"3": 0.1}}
+
+
+def test_an_identity_has_all_but_what_may_grow_and_what_came_later_and_is_not_asked_for():
+    config = make_dataclass("Config", ["data", "seeds", "block", "label"])
+    unsaid = {"block": 1, "label": None}
+    kept = {"format": 2, "version": __version__, "data": "x", "sha256": "digest"}
+    assert identity_of(config("x", 3, 1, None), "digest", 2, unsaid, grows=("seeds",)) == kept
+    found = identity_of(config("x", 3, 2, ""), "digest", 2, unsaid)
+    assert found == {**kept, "seeds": 3, "block": 2, "label": ""}
