@@ -35,6 +35,12 @@ def test_matrices_rows_lists_frames_and_tensors(k):
     np.testing.assert_allclose(k.diag(X), K.diagonal(), rtol=1e-15)
 
 
+def test_batches_of_samples_have_a_diagonal_each(k):
+    batches = X[:24].reshape(4, 6, -1)
+    expected = np.diagonal(k(batches), axis1=-2, axis2=-1)
+    np.testing.assert_allclose(k.diag(batches), expected, rtol=1e-15)
+
+
 def test_gradients_by_tensors_are_those_of_ntk():
     x, z = (torch.from_numpy(side).requires_grad_() for side in (X, Z))
     k = gt.kernel(depth=2, w_std=1.5, b_std=0.3)

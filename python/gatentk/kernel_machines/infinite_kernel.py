@@ -122,7 +122,7 @@ class InfiniteKernel(Kernel):
         return like_input(K, X), like_input(by_logarithms, X)
 
     def diag(self, X: Any) -> Any:
-        """The kernel of each sample (n, d) with itself, (n,): `k(X).diagonal()` without the rest.
+        """The kernel of each sample (..., n, d) with itself, (..., n): the diagonal of `k(X)` without the rest.
 
         >>> import gatentk as gt
         >>> gt.kernel(depth=2).diag([[1.0, 0.0], [3.0, 4.0]])

@@ -87,8 +87,8 @@ class WideNetwork:
         return (unit_rows(x), None if z is None else unit_rows(z)) if self.normalize else (x, z)
 
     def diagonal(self, x: Tensor, depth: int) -> Tensor:
-        """The kernel of each sample (n, d) with itself, (n,)."""
-        return self.sweep(x.unsqueeze(-2), None, [depth])[0, :, 0, 0]
+        """The kernel of each sample (..., n, d) with itself, (..., n)."""
+        return self.sweep(x.unsqueeze(-2), None, [depth])[0, ..., 0, 0]
 
     def in_blocks(self, x: Tensor, z: Tensor, depth: int) -> Iterator[tuple[slice, Tensor]]:
         """Rows of x, and their kernel with all of z, a part after another that fits anywhere."""
