@@ -18,6 +18,7 @@ import math
 import os
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,18 @@ for source, kernel_fn in (("ours", ours), ("theirs", of_layers)):
                 mean, covariance = predict(t=at, x_test=x_test, get=get, compute_cov=True)
                 name = f"{source}_{get}_{k}_{samples}"
                 results[f"{name}_mean"], results[f"{name}_covariance"] = mean, covariance
-np.savez(sys.argv[1] + "/results.npz", **results)
+np.savez(sys.argv[1] + "/theirs.npz", **results)
 """
+
+
+def answered(interpreter: str, program: list[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a program of the other environment makes of arrays: theirs.npz beside given.npz, in a folder it is given."""
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(Path(folder) / "given.npz", **given)
+        outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        outside.setdefault("JAX_PLATFORMS", "cpu")
+        subprocess.run([interpreter, *program, folder], check=True, env=outside)
+        return dict(np.load(Path(folder) / "theirs.npz"))
 
 
 def kernels(x: Any, z: Any) -> dict[str, Any]:
@@ -107,11 +118,9 @@ def differences(interpreter: str) -> dict[str, float]:
     y = np.cos(x @ generator.normal(size=(FEATURES, OUTPUTS)))
     given = kernels(x, z)
     rate = max_learning_rate(given["ntk_train"]) / 2
-    with tempfile.TemporaryDirectory() as folder:
-        np.savez(Path(folder) / "given.npz", x=x, z=z, y=y, times=TIMES, depth=DEPTH, rate=rate, **given)
-        outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        subprocess.run([interpreter, "-c", PEER, folder], check=True, env=outside)
-        theirs = dict(np.load(Path(folder) / "results.npz"))
+    theirs = answered(
+        interpreter, ["-c", PEER], {"x": x, "z": z, "y": y, "times": TIMES, "depth": DEPTH, "rate": rate, **given}
+    )
     found = {}
     for get in ("ntk", "nngp"):
         processes = ours(given, get, rate, y)

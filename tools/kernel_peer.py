@@ -17,10 +17,7 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
-import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from ensemble_peer import answered
 from torch import Tensor, nn
 
 import gatentk as gt
@@ -271,13 +269,8 @@ def problem() -> dict[str, Any]:
 
 def asked(interpreter: str, what: str, given: Arrays) -> dict[str, Any]:
     """What neural-tangents answers."""
-    with tempfile.TemporaryDirectory() as folder:
-        np.savez(Path(folder) / "given.npz", asked=what, **given)
-        outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        outside.setdefault("JAX_PLATFORMS", "cpu")
-        script = Path(__file__).with_name("kernel_peer_calls.py")
-        subprocess.run([interpreter, str(script), folder], check=True, env=outside)
-        return dict(np.load(Path(folder) / "theirs.npz"))
+    script = Path(__file__).with_name("kernel_peer_calls.py")
+    return answered(interpreter, [str(script)], {"asked": what, **given})
 
 
 def calls(interpreter: str) -> Iterator[tuple[str, float | None]]:
