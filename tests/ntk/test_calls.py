@@ -119,6 +119,16 @@ def test_a_network_that_branches_on_all_samples_is_called_with_one(row):
     assert_equal_kernels(found, reduced(brute_force(net, x).sum(0), "trace"))
 
 
+def test_outputs_of_one_sample_that_have_no_axis_are_no_row():
+    net, x = seeded(lambda: FromForward(lambda self, x: self.layer(x).tanh().squeeze(), d_out=1)), samples(1)
+    with pytest.raises(UnsupportedModuleError, match="net: the outputs of a sample are others beside other samples"):
+        empirical(net, x, method="layerwise")
+    with pytest.raises(TypeError, match=r"net: expected one tensor with a row for each sample, .* for 1 sample\(s\)"):
+        operator(net, x)
+    with pytest.warns(UserWarning, match=r"beside other samples.*its kernel is made of Jacobians"):
+        assert_equal_kernels(empirical(net, x), empirical(net, x, method="jacobian"))
+
+
 def test_a_failing_forward_leaves_the_network():
     def forward(self, x):
         self.calls += 1

@@ -35,7 +35,7 @@ def call(net: nn.Module, rows: Tensor) -> Tensor:
             f"{str(error).strip()}{advice(net)}"
         ) from error
     if not isinstance(result, Tensor):
-        raise _no_rows(result, len(rows))
+        raise no_rows(result, len(rows))
     if result.is_complex():
         raise TypeError(f"net: expected real outputs, got {describe(result)}; use torch.view_as_real")
     return result
@@ -61,7 +61,7 @@ def check_samples_apart(net: nn.Module, x: Tensor) -> int:
             both = one
             pair = x[:1]
     if both.shape[:1] != pair.shape[:1] or both.numel() != len(pair) * one.numel():
-        raise _no_rows(both, len(pair))
+        raise no_rows(both, len(pair))
     if one.numel() and _differ(one, both[0], both):
         raise ValueError(f"net: the outputs of a sample depend on the other samples{advice(net)}")
     return one.numel()
@@ -78,7 +78,7 @@ def depend_on_others(net: nn.Module, x: Tensor) -> bool:
             together = call(net, rows)
         except ValueError:  # made for one sample at a time
             return len(rows) > 1
-    if len(together) != len(rows) or not together.numel():
+    if together.shape[:1] != rows.shape[:1] or not together.numel():
         return bool(together.numel())
     for row in range(0, len(rows), ALONE_EVERY):
         with left_as_it_was(net, x):
@@ -94,7 +94,8 @@ def _differ(alone: Tensor, beside: Tensor, together: Tensor) -> bool:
     return bool((alone.flatten() - beside.flatten()).abs().max() > tolerance)
 
 
-def _no_rows(result: object, rows: int) -> TypeError:
+def no_rows(result: object, rows: int) -> TypeError:
+    """What to raise where a network gives something else than a row of outputs for each sample."""
     return TypeError(
         f"net: expected one tensor with a row for each sample, got {describe(result)} for {rows} sample(s)"
     )

@@ -10,7 +10,7 @@ from scipy.sparse.linalg import LinearOperator
 from torch import Tensor, nn
 
 from gatentk.checks import as_tensor, check_integer, describe
-from gatentk.ntk.calls import call, check_samples_apart, depend_on_others, left_as_it_was
+from gatentk.ntk.calls import call, check_samples_apart, depend_on_others, left_as_it_was, no_rows
 from gatentk.ntk.given import own_precision, recordable, samples_for
 from gatentk.ntk.outputs import Chosen, check_outputs, chosen_outputs
 from gatentk.ntk.pullbacks import Pullbacks, pullbacks_of
@@ -174,9 +174,9 @@ def operator(
         samples = samples.clone()
         d_out = check_samples_apart(net, samples)
         with left_as_it_was(net, samples):
-            rows = len(call(net, samples[:2]))
-        if rows != len(samples[:2]):
-            raise TypeError(f"net: expected a row of outputs for each sample, got {rows} for {len(samples[:2])}")
+            found = call(net, samples[:2])
+        if found.shape[:1] != samples[:2].shape[:1]:
+            raise no_rows(found, len(samples[:2]))
         if depend_on_others(net, samples):
             raise ValueError("net: the outputs of a sample depend on the other samples")
         return NTKOperator(net, samples, chosen_outputs(outputs, d_out, samples), memory_limit, batch_size)
