@@ -76,7 +76,7 @@ class Asked:
     ) -> tuple[Tensor, Tensor | None, float, float]:
         """Of the sum of all entries of the kernels times those of `cotangent`: by samples and deviations."""
         network = self._network(w_std, b_std)
-        sides = [_batch(side.detach().to(torch.float64)) for side in (x, z) if side is not None]
+        sides = _sides(x, z)
         by_depth = self._by_depth(cotangent)
         if self.activation == "linear":
             variances = self._variances(network, x.shape[-1])
@@ -108,7 +108,7 @@ class Asked:
         assert network.w_std is not None
         w, b = 2 * network.w_std, 2 * network.b_std
         directions = [(w / x.shape[-1], w, 0.0), (0.0, 0.0, b)]
-        sides = [_batch(side.detach().to(torch.float64)) for side in (x, z) if side is not None]
+        sides = _sides(x, z)
         if self.activation == "linear":
             variances = self._variances(network, x.shape[-1])
             _, by_variances = derivatives.linear_derivatives(depth, variances, self.kernel == "nngp")
@@ -128,9 +128,8 @@ class Asked:
 
     def _pairs(self, sides: list[Tensor], network: Network | None, depth: int) -> tuple[Pairs, Question]:
         """All pairs of samples (batch, n, d) up to a depth, and what is asked of them."""
-        x, z = sides[0], sides[1] if len(sides) == 2 else None
-        samples, question = self._samples(x, z, network)
-        variances = self._variances(network, x.shape[-1])
+        samples, question = self._samples(sides, network)
+        variances = self._variances(network, sides[0].shape[-1])
         return Pairs(
             Recursion(self._moments(network), *variances), samples, depth + (self.activation == "grelu")
         ), question
@@ -144,20 +143,20 @@ class Asked:
             slope = 0.0  # of the gates' networks
         return _SMOOTH[self.activation] if slope is None else PiecewiseLinear(slope)
 
-    def _samples(self, x: Tensor, z: Tensor | None, network: Network | None) -> tuple[list[Side], Question]:
+    def _samples(self, sides: list[Tensor], network: Network | None) -> tuple[list[Side], Question]:
         """The samples as the network's layers see them, and what is asked of them."""
         if self.activation == "grelu":
-            gates = chosen_gates(self.gates, self.activation, x.shape[-1])
+            gates = chosen_gates(self.gates, self.activation, sides[0].shape[-1])
             question = _OF_GATES[gates.kind.name]
             if gates.kind.deficit is None:
-                return derivatives.sides_of_size(x, z), question
-            return derivatives.sides_as_seen(x, z, gates.center), question
+                return derivatives.sides_of_size(sides), question
+            return derivatives.sides_as_seen(sides, gates.center), question
         question = derivatives.of_covariance if self.kernel == "nngp" else derivatives.of_kernel
         if self.components:
             question = derivatives.of_components
         if network is None or network.is_homogeneous:
-            return derivatives.sides_of_size(x, z), question
-        return derivatives.sides_with_norms(x, z), question
+            return derivatives.sides_of_size(sides), question
+        return derivatives.sides_with_norms(sides), question
 
     def _by_depth(self, cotangent: Tensor) -> Mapping[int, Tensor]:
         """What each depth's kernel is multiplied with, or each component of ReLU, (batch, n, n_z)."""
@@ -207,6 +206,11 @@ def _has_graph(name: str, value: Any) -> bool:
     if forward_ad._current_level >= 0:  # no value is computed twice for that
         return True
     return value.requires_grad and torch.is_grad_enabled()
+
+
+def _sides(x: Tensor, z: Tensor | None) -> list[Tensor]:
+    """Samples of the sides that there are, in float64, (batch, n, d), without a graph."""
+    return [_batch(side.detach().to(torch.float64)) for side in (x, z) if side is not None]
 
 
 def _batch(value: Tensor) -> Tensor:

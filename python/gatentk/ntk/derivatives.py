@@ -59,31 +59,30 @@ class Side(NamedTuple):
     kinks: Tensor | None = None
 
 
-def sides_with_norms(x: Tensor, z: Tensor | None) -> list[Side]:
+def sides_with_norms(sides: Sequence[Tensor]) -> list[Side]:
     """Samples of networks for which their norms matter, float64, (batch, n, d)."""
     found = []
-    for side, directions, _ in _rows(x, z):
+    for side, directions, _ in _rows(sides):
         squares = side.square().sum(-1)
         found.append(Side(side, directions, squares, torch.ones_like(squares), side, side))
     return found
 
 
-def sides_of_size(x: Tensor, z: Tensor | None) -> list[Side]:
+def sides_of_size(sides: Sequence[Tensor]) -> list[Side]:
     """Samples of homogeneous networks, whose kernels are |x||z| times those of directions."""
     found = []
-    for side, directions, norms in _rows(x, z):
+    for side, directions, norms in _rows(sides):
         units = _units(directions)
         kinks = (norms == 0).unsqueeze(-1)
         found.append(Side(side, units, torch.ones_like(norms), norms, units, side, kinks=kinks))
     return found
 
 
-def sides_as_seen(x: Tensor, z: Tensor | None, center: Tensor | None) -> list[Side]:
+def sides_as_seen(sides: Sequence[Tensor], center: Tensor | None) -> list[Side]:
     """Samples whose gates see no more than their directions from a center."""
-    given = [side for side in (x, z) if side is not None]
-    seen = given if center is None else [side - center.to(side) for side in given]
+    seen = sides if center is None else [side - center.to(side) for side in sides]
     found = []
-    for side, (_, directions, norms) in zip(given, _rows(seen[0], *seen[1:]), strict=True):
+    for side, (_, directions, norms) in zip(sides, _rows(seen), strict=True):
         units, ones = _units(directions), torch.ones_like(norms)
         kinks = (norms == 0).unsqueeze(-1)
         scales = 1 / norms.unsqueeze(-1).masked_fill(kinks, 1)
@@ -91,14 +90,11 @@ def sides_as_seen(x: Tensor, z: Tensor | None, center: Tensor | None) -> list[Si
     return found
 
 
-def _rows(x: Tensor, z: Tensor | None = None) -> list[tuple[Tensor, Tensor, Tensor]]:
+def _rows(sides: Sequence[Tensor]) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Of each side the samples, rows that have a direction, and norms."""
-    rows = BalancedRows(x, z, torch.float64)
-    norms = rows.norms()
-    found = [(x, rows.x, norms[0])]
-    if z is not None and rows.z is not None:
-        found.append((z, rows.z, norms[1]))
-    return found
+    rows = BalancedRows(sides[0], sides[1] if len(sides) == 2 else None, torch.float64)
+    directions = [rows.x] if rows.z is None else [rows.x, rows.z]
+    return list(zip(sides, directions, rows.norms(), strict=True))
 
 
 def _units(directions: Tensor) -> Tensor:

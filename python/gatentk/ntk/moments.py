@@ -149,11 +149,12 @@ class Erf:
         root, cube = rest * inverse, inverse / rest
         mean = 2 / math.pi * torch.atan2(2 * c, root)
         by_own = -4 / math.pi * c * inverse
+        slope = 4 / math.pi * inverse
         near = _relative(2 / math.pi * torch.atan2(root, 2 * c), x, z, 1.0)
         found = OfPair(
             mean=mean,
-            slope=4 / math.pi * inverse,
-            mean_c=4 / math.pi * inverse,
+            slope=slope,
+            mean_c=slope,
             mean_p=by_own * (x.variance / one),
             mean_r=by_own * (z.variance / other),
             slope_c=16 / math.pi * c * cube,
