@@ -26,7 +26,7 @@ class OperatorExtremes(NamedTuple):
     Attributes:
         low: the smallest eigenvalue where that was found, else an upper bound of it.
         low_error: of `low`, infinite for a bound.
-        largest: eigenvalues in descending order, as many as asked for and at least one; NaN where not found.
+        largest: eigenvalues in descending order, those that were found of as many as asked for, at least one.
         floor: n eps lambda_max of the operator's dtype.
     """
 
@@ -123,13 +123,12 @@ def operator_extremes(K: Any, top: int, smallest: bool) -> OperatorExtremes:
         found.append(pair)
         if pair.value <= floor:
             break
-    largest = [found[0].value, *(pair.value if pair.value > floor else np.nan for pair in found[1:])]
     low_error = np.inf
     if smallest and floor > 0:
-        low, low_error = _smallest(K, largest[0], floor, low, generator.standard_normal(n))
+        low, low_error = _smallest(K, found[0].value, floor, low, generator.standard_normal(n))
     if low < -floor:
         raise _indefinite(low)
-    return OperatorExtremes(float(low), float(low_error), [float(value) for value in largest], floor)
+    return OperatorExtremes(float(low), float(low_error), [float(pair.value) for pair in found], floor)
 
 
 def _tolerance(relative: float, floor: float, value: float) -> float:
