@@ -13,7 +13,7 @@ from gatentk import ops
 from gatentk.checks import describe
 from gatentk.errors import UnsupportedModuleError
 from gatentk.ntk.calls import as_not_compiled
-from gatentk.ntk.outputs import chosen_outputs, mirror
+from gatentk.ntk.outputs import chosen_outputs
 from gatentk.ntk.stages import GateStage, LinearStage, Stage
 from gatentk.ntk.uses import Use, group_kernel, own_kernel, pairs_kernel
 from gatentk.ops.bits import expand_bits
@@ -74,13 +74,13 @@ def _product(
 
     On a CUDA device only gates are, because zeros are not looked for there.
     """
-    if masked and left.shape[0] >= MASKED_ROWS:
-        if not left.is_cuda:
-            return ops.masked_linear(left, weight, gate, gate_out, method="masked")
-        if gate is not None:
-            product = ops.gram_ntk([left], [left[:, :0]], [weight], [weight[:, :0]], gates=[(gate, None)])
-            return product if gate_out is None else ops.gate_rows(product, gate_out)
-    product = left @ weight.mT
+    masked = masked and left.shape[0] >= MASKED_ROWS
+    if masked and not left.is_cuda:
+        return ops.masked_linear(left, weight, gate, gate_out, method="masked")
+    if masked and gate is not None:
+        product = ops.gram_ntk([left], [left[:, :0]], [weight], [weight[:, :0]], gates=[(gate, None)])
+    else:
+        product = left @ weight.mT
     return product if gate_out is None else ops.gate_rows(product, gate_out)
 
 
@@ -226,5 +226,4 @@ def _all_pairs(stages: list[Stage], left: Pass, right: Pass | None, components: 
     uses = _uses(stages, left, every)
     others = None if right is None else _uses(stages, right, every)
     kernels = [pairs_kernel(group, None if others is None else others[key]) for key, group in uses.items()]
-    result = torch.stack(kernels) if components else _total(kernels)
-    return mirror(result, "full") if right is None else result
+    return torch.stack(kernels) if components else _total(kernels)
