@@ -182,6 +182,17 @@ OTHER = {
 }
 
 
+class Recurrent(nn.Module):
+    """Of which no layer has a rule."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.GRUCell(D_IN, 3)
+
+    def forward(self, x):
+        return self.cell(x)
+
+
 def hooked(which):
     net = nn.Sequential(nn.Linear(D_IN, 3), nn.ReLU(), nn.Sequential(nn.Linear(3, 1)))
     part = {"net": net, "0": net[0], "2": net[2], "2.0": net[2][0]}[which]

@@ -5,7 +5,8 @@ import warnings
 import pytest
 import torch
 from cases.altered import assert_same_state, state_of
-from cases.kernels import D_IN, OTHER, assert_equal_kernels, brute_force, reduced, samples, seeded
+from cases.kernels import D_IN, OTHER, Recurrent, assert_equal_kernels, brute_force, reduced, samples, seeded
+from cases.writing import FromForward
 from torch import nn
 from torch.nn import functional
 
@@ -213,6 +214,8 @@ def test_chunks_and_float32_change_rounding_only(name, outputs, monkeypatch):
                 patch.setattr(Footprint, "chunk", lambda *_, chunk=chunk: chunk)
                 part = empirical(net, x, other, outputs=outputs, method="layerwise")
             assert_equal_kernels(part, whole, 1e-12)
+            if other is None:
+                assert torch.equal(part, part.movedim((-4, -3), (-2, -1)) if outputs == "full" else part.mT)
     single = empirical(net.float(), x.float(), outputs=outputs, method="layerwise")
     assert single.dtype == torch.float32
     expected = empirical(net.double(), x.float().double(), outputs=outputs, method="jacobian")
@@ -287,17 +290,8 @@ REFUSED = {
     "own parameter": (Own, "net: no layerwise NTK for Own;"),
     "subclass": (TwoArguments, "layer: no layerwise NTK for Bilinear;"),
     "own network": (lambda: Attributes(), "net: no layerwise NTK for Attributes;"),
-    "recurrent": (lambda: Recurrent(), "cell: no layerwise NTK for GRUCell;"),
+    "recurrent": (Recurrent, "cell: no layerwise NTK for GRUCell;"),
 }
-
-
-class Recurrent(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.cell = nn.GRUCell(D_IN, 3)
-
-    def forward(self, x):
-        return self.cell(x)
 
 
 class Attributes(nn.Module):
@@ -395,13 +389,6 @@ def test_samples_that_do_not_fit_are_refused():
 
 
 def test_gradients_that_are_cut_off_are_refused():
-    class Cut(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = nn.Linear(D_IN, 2)
-
-        def forward(self, x):
-            return self.layer(x).detach()
-
+    net = FromForward(lambda self, x: self.layer(x).detach()).double()
     with pytest.raises(ValueError, match="net: its outputs have no gradient by its parameters"):
-        empirical(Cut().double(), samples(2))
+        empirical(net, samples(2))

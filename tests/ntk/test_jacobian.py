@@ -2,7 +2,18 @@ import warnings
 
 import pytest
 import torch
-from cases.kernels import D_IN, NETWORKS, OTHER, assert_equal_kernels, brute_force, hooked, reduced, samples, seeded
+from cases.kernels import (
+    D_IN,
+    NETWORKS,
+    OTHER,
+    Recurrent,
+    assert_equal_kernels,
+    brute_force,
+    hooked,
+    reduced,
+    samples,
+    seeded,
+)
 from torch import nn
 
 from gatentk.ntk import empirical, jacobian
@@ -140,15 +151,6 @@ def test_a_parameter_may_be_a_scalar():
     other.layer.register_full_backward_hook(lambda module, before, after: None)
     with pytest.warns(UserWarning, match="net: torch.func cannot make its Jacobians"):
         assert_equal_kernels(empirical(other, x, method="jacobian"), empirical(net, x))
-
-
-class Recurrent(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.cell = nn.GRUCell(D_IN, 3)
-
-    def forward(self, x):
-        return self.cell(x)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 import torch
 from cases.altered import assert_same_state, state_of
 from cases.kernels import D_IN, NETWORKS, OTHER, assert_equal_kernels, brute_force, samples, seeded
+from cases.writing import FromForward
 from scipy.sparse.linalg import LinearOperator, cg, eigsh
 from torch import nn
 
@@ -212,13 +213,6 @@ def test_vectors_that_do_not_fit_are_refused(error, message, v):
 
 
 def test_networks_without_a_gradient_are_refused():
-    class Cut(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = nn.Linear(D_IN, 2)
-
-        def forward(self, x):
-            return self.layer(x).detach()
-
+    net = FromForward(lambda self, x: self.layer(x).detach()).double()
     with pytest.raises(ValueError, match="net: its outputs have no gradient by its parameters"):
-        operator(Cut().double(), samples(2))
+        operator(net, samples(2))
