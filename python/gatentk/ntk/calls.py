@@ -67,6 +67,12 @@ def check_samples_apart(net: nn.Module, x: Tensor) -> int:
     return one.numel()
 
 
+def check_differentiable(outputs: Tensor) -> None:
+    """Refuse outputs of a recorded call that have no gradient at all."""
+    if not outputs.requires_grad:
+        raise ValueError("net: its outputs have no gradient by its parameters; its forward cuts it off")
+
+
 def depend_on_others(net: nn.Module, x: Tensor) -> bool:
     """Whether a sample's outputs are others when it is called alone.
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from gatentk.checks import check_integer
 from gatentk.errors import UnsupportedModuleError
 from gatentk.ntk.alterations import alteration, parameter_alteration
-from gatentk.ntk.calls import call, check_samples_apart, depend_on_others, left_as_it_was
+from gatentk.ntk.calls import call, check_differentiable, check_samples_apart, depend_on_others, left_as_it_was
 from gatentk.ntk.contributions import Contribution, contributions_of, joined, kernel_of
 from gatentk.ntk.layers import KNOWN, Call, fits
 from gatentk.ntk.memory import Footprint
-from gatentk.ntk.outputs import Chosen, chosen_outputs, mirror, place, transposed
+from gatentk.ntk.outputs import Chosen, block_of, chosen_outputs, transposed
 
 PROBED = 3  # samples of which gradients are compared
 
@@ -36,11 +36,10 @@ def of_layers(net: nn.Module, x: Tensor, z: Tensor | None, outputs: Any, compone
             'method="jacobian", which calls one sample at a time where it must'
         )
     chosen = chosen_outputs(outputs, d_out, x)
-    layout, k = chosen.layout, chosen.number
+    layout = chosen.layout
     columns = x if z is None else z
     parts = _check_gradients(net, layers, x[:PROBED], chosen)
     chunk = _chunk_size(parts, len(x), 0 if z is None else len(z), memory_limit)
-    shape = {"diag": (k, len(x), len(columns)), "full": (len(x), k, len(columns), k)}
     kernel: Tensor | None = None
     for i in range(0, len(x), chunk):
         left = right = None  # freed before others are made
@@ -50,15 +49,16 @@ def of_layers(net: nn.Module, x: Tensor, z: Tensor | None, outputs: Any, compone
             if z is not None or j > i:
                 right = _contributions(net, layers, columns[j : j + chunk], chosen)
             if kernel is None:
-                kernel = x.new_zeros(len(left) if components else 1, *shape.get(layout, (len(x), len(columns))))
+                kernel = x.new_zeros(len(left) if components else 1, *chosen.shape(len(x), len(columns)))
             for number, (key, group) in enumerate(left.items()):
-                _add(kernel[number if components else 0], group, None if right is None else right[key], i, j, layout)
+                block = block_of(kernel[number if components else 0], i, j, chunk, layout)
+                _add(block, group, None if right is None else right[key], layout)
             if z is None and j > i:
                 for matrix in kernel:
-                    place(matrix, transposed(_block(matrix, i, j, chunk, layout), layout), j, i, layout)
+                    turned = transposed(block_of(matrix, i, j, chunk, layout), layout)
+                    block_of(matrix, j, i, chunk, layout).copy_(turned)
     assert kernel is not None
-    result = kernel if components else kernel[0]
-    return mirror(result, layout) if z is None else result
+    return kernel if components else kernel[0]
 
 
 def _chunk_size(parts: Footprint, rows: int, columns: int, memory_limit: int) -> int:
@@ -77,25 +77,12 @@ def _chunk_size(parts: Footprint, rows: int, columns: int, memory_limit: int) ->
     return chunk
 
 
-def _add(
-    kernel: Tensor, left: list[Contribution], right: list[Contribution] | None, i: int, j: int, layout: str
-) -> None:
-    """Add what a group of parameters contributes to the block of the samples from i and from j on."""
+def _add(block: Tensor, left: list[Contribution], right: list[Contribution] | None, layout: str) -> None:
+    """Add what a group of parameters contributes to a block of the kernel."""
     for number, part in enumerate(left):
-        other = None if right is None else right[number]
-        block = kernel_of(part, other, layout)
-        if block is not None:
-            rows, columns = (block.shape[0], block.shape[2]) if layout == "full" else block.shape[-2:]
-            if layout == "full":
-                kernel[i : i + rows, :, j : j + columns] += block
-            else:
-                kernel[..., i : i + rows, j : j + columns] += block
-
-
-def _block(kernel: Tensor, i: int, j: int, chunk: int, layout: str) -> Tensor:
-    if layout == "full":
-        return kernel[i : i + chunk, :, j : j + chunk]
-    return kernel[..., i : i + chunk, j : j + chunk]
+        found = kernel_of(part, None if right is None else right[number], layout)
+        if found is not None:
+            block += found
 
 
 def _layers_of(net: nn.Module) -> dict[str, nn.Module]:
@@ -142,9 +129,13 @@ def _recorded(net: nn.Module, layers: dict[str, nn.Module], rows: Tensor, chosen
         values = chosen.of(call(net, rows).reshape(len(rows), -1))
     for layer, before, after in taken:
         if not fits(layer, before, after, len(rows)):
-            name = next(name for name, part in layers.items() if part is layer)
+            name = _name_of(layer, layers)
             raise _unsupported(name, layer, f" that takes a tensor of shape {tuple(before.shape)}, not a row a sample")
     return values, taken
+
+
+def _name_of(layer: nn.Module, layers: dict[str, nn.Module]) -> str:
+    return next(name for name, part in layers.items() if part is layer)
 
 
 @contextmanager
@@ -154,8 +145,7 @@ def _listening(layers: dict[str, nn.Module], taken: list[Taken]) -> Iterator[Non
             return result
         given = [*arguments, *options.values()]
         if len(given) != 1 or not isinstance(given[0], Tensor):
-            name = next(name for name, part in layers.items() if part is layer)
-            raise _unsupported(name, layer, f" called with {len(given)} arguments")
+            raise _unsupported(_name_of(layer, layers), layer, f" called with {len(given)} arguments")
         # Whatever comes next may write to the result, or to what the layer took.
         taken.append((layer, given[0].detach().clone(), result))
         return result.clone()
@@ -208,8 +198,7 @@ def _check_gradients(net: nn.Module, layers: dict[str, nn.Module], rows: Tensor,
     with left_as_it_was(net, rows), torch.enable_grad():
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             values, taken = _recorded(net, layers, rows, chosen)
-        if not values.requires_grad:
-            raise ValueError("net: its outputs have no gradient by its parameters; its forward cuts it off")
+        check_differentiable(values)
         weights = torch.linspace(1.0, 2.0, values.numel(), dtype=values.dtype, device=values.device).view_as(values)
         trained = [p for _, p in parameters.values()]
         expected = torch.autograd.grad((values * weights).sum(), trained, retain_graph=True, allow_unused=True)
@@ -250,11 +239,9 @@ def _footprint(
         kept.pop(tensor.untyped_storage().data_ptr(), None)
     ways = sum(before.nbytes + 2 * result.nbytes for _, before, result in taken)  # what was given, and one gradient
     deltas = sum(call.delta.nbytes for call in calls)
-    held = sum(_storages(tensor for part in parts for tensor in part.tensors).values())
-    given = sum(_storages(tensor for call in calls for tensor in (call.input, call.delta)).values())
+    held = _storages(tensor for part in parts for tensor in part.tensors)
+    given = _storages(tensor for call in calls for tensor in (call.input, call.delta))
     formed = max((part.gradients.nbytes for part in parts if part.gradients is not None), default=0)
-    every = _storages(tensor for tensors in ((c.input, c.delta) for c in calls) for tensor in tensors)
-    every |= _storages(tensor for part in parts for tensor in part.tensors)
     k, layout = chosen.number, chosen.layout
     terms = [part.term(layout) for part in parts]
     return Footprint(
@@ -262,8 +249,8 @@ def _footprint(
         copies=sum(_storages(own).values()),
         trained=sum(p.nbytes for p in net.parameters() if p.requires_grad),
         recorded=(ways + sum(kept.values()) + (deltas if k > 1 else 0)) // rows,
-        made=max(given, sum(every.values()) + formed) // rows,
-        held=held // rows,
+        made=max(sum(given.values()), sum((given | held).values()) + formed) // rows,
+        held=sum(held.values()) // rows,
         terms=tuple(term for term in terms if term is not None),
         pair=itemsize * {"diag": 2 * k, "full": k * k + 1}.get(layout, 1),
     )

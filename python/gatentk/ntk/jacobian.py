@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gatentk.checks import check_integer
-from gatentk.ntk.calls import call, check_samples_apart, left_as_it_was
-from gatentk.ntk.outputs import Chosen, chosen_outputs, mirror, place, transposed
+from gatentk.ntk.calls import call, check_differentiable, check_samples_apart, left_as_it_was
+from gatentk.ntk.outputs import Chosen, block_of, chosen_outputs, mirror, transposed
 
 Jacobian = Callable[[Tensor], dict[str, Tensor]]  # samples to (n, d_y, size) for each trained parameter
 
@@ -41,8 +41,7 @@ def from_jacobians(
     chunk = _chunk_size(trained, d_out, x, memory_limit)
     jacobian, first = _jacobian_of(net, trained, x[:chunk], chosen, because)
     columns = x if z is None else z
-    shape = {"diag": (d_out, len(x), len(columns)), "full": (len(x), d_out, len(columns), d_out)}
-    kernel = x.new_zeros(len(trained), *shape.get(layout, (len(x), len(columns))))
+    kernel = x.new_zeros(len(trained), *chosen.shape(len(x), len(columns)))
     for i in range(0, len(x), chunk):
         left = first if i == 0 else jacobian(x[i : i + chunk])
         first = left
@@ -50,9 +49,9 @@ def from_jacobians(
             right = left if z is None and i == j else jacobian(columns[j : j + chunk])
             for layer, name in enumerate(trained):
                 block = _contract(left[name], right[name], layout)
-                place(kernel[layer], block, i, j, layout)
+                block_of(kernel[layer], i, j, chunk, layout).copy_(block)
                 if z is None and j > i:
-                    place(kernel[layer], transposed(block, layout), j, i, layout)
+                    block_of(kernel[layer], j, i, chunk, layout).copy_(transposed(block, layout))
             del right
     result = kernel if components else kernel.sum(0)
     return mirror(result, layout) if z is None else result
@@ -75,13 +74,14 @@ def _jacobian_of(
     except (MemoryError, torch.OutOfMemoryError, Warning):
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+        reason = first_line(error)
     else:
-        name = _disagreement(first, expected)
-        if name is None:
+        other = differing([_weights(first[name][0]) @ first[name][0] for name in trained], expected)
+        if other is None:
             if because is not None:
                 warnings.warn(taken, UserWarning, stacklevel=4)
             return jacobian, first
+        name = list(trained)[other]
         reason = f"its gradient by {name} is another one; a hook, or a parameter that is no attribute of its module"
     warnings.warn(
         f"{'net' if because is None else taken}{':' if because is None else ';'} torch.func cannot make its Jacobians "
@@ -93,16 +93,11 @@ def _jacobian_of(
 
 
 def _by_transforms(net: nn.Module, trained: dict[str, nn.Parameter], chosen: Chosen) -> Jacobian:
-    """Jacobians of many samples at once; every call of the network has copies of all tensors to write to."""
-    aliases, fixed = tensors_of(net)
+    """Jacobians of many samples at once."""
+    tensors = tensors_of(net)
 
     def output(parameters: dict[str, Tensor], sample: Tensor) -> Tensor:
-        own = {name: p.clone() for name, p in parameters.items()}
-        copies = {id(tensor): tensor.clone() for tensor in fixed.values()}
-        tensors = {name: copies[id(tensor)] for name, tensor in fixed.items()}
-        tensors |= {name: own[first] for name, first in aliases.items()}
-        rows = sample.unsqueeze(0).clone()
-        return chosen.of(torch.func.functional_call(net, tensors, (rows,), tie_weights=False).flatten())
+        return chosen.of(called_with(net, tensors, parameters, sample.unsqueeze(0)).flatten())
 
     transformed = torch.func.vmap(torch.func.jacrev(output), in_dims=(None, 0))
 
@@ -123,7 +118,7 @@ def _by_backward(net: nn.Module, trained: dict[str, nn.Parameter], chosen: Chose
     def of_sample(sample: Tensor) -> list[list[Tensor]]:
         with left_as_it_was(net, sample), torch.enable_grad():
             values = chosen.of(call(net, sample.unsqueeze(0)).flatten())
-            return [_gradients(value, parameters) for value in values]
+            return [gradients_of(value, parameters) for value in values]
 
     def jacobian(rows: Tensor) -> dict[str, Tensor]:
         samples = [of_sample(sample) for sample in rows]
@@ -135,14 +130,19 @@ def _by_backward(net: nn.Module, trained: dict[str, nn.Parameter], chosen: Chose
     return jacobian
 
 
-def _gradients(value: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
-    if not value.requires_grad:
+def gradients_of(
+    values: Tensor, parameters: list[nn.Parameter], cotangent: Tensor | None = None, create_graph: bool = False
+) -> list[Tensor]:
+    """By each parameter, zeros where there is none; the graph stays."""
+    if not values.requires_grad:
         return [torch.zeros_like(p) for p in parameters]
-    gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-    return [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, parameters, strict=True)]
+    found = torch.autograd.grad(
+        values, parameters, cotangent, retain_graph=True, create_graph=create_graph, allow_unused=True
+    )
+    return [torch.zeros_like(p) if g is None else g for g, p in zip(found, parameters, strict=True)]
 
 
-def _gradient(net: nn.Module, trained: dict[str, nn.Parameter], rows: Tensor, chosen: Chosen) -> dict[str, Tensor]:
+def _gradient(net: nn.Module, trained: dict[str, nn.Parameter], rows: Tensor, chosen: Chosen) -> list[Tensor]:
     """Gradient of a weighted sum of the first sample's outputs, by one backward pass of the network as it is called.
 
     Raises:
@@ -150,10 +150,9 @@ def _gradient(net: nn.Module, trained: dict[str, nn.Parameter], rows: Tensor, ch
     """
     with left_as_it_was(net, rows), torch.enable_grad():
         values = chosen.of(call(net, rows[:1]).flatten())
-        if not values.requires_grad:
-            raise ValueError("net: its outputs have no gradient by its parameters; its forward cuts it off")
+        check_differentiable(values)
         total = (values * _weights(values)).sum()
-        return dict(zip(trained, _gradients(total, list(trained.values())), strict=True))
+        return gradients_of(total, list(trained.values()))
 
 
 def _weights(values: Tensor) -> Tensor:
@@ -161,21 +160,29 @@ def _weights(values: Tensor) -> Tensor:
     return torch.linspace(1.0, 2.0, values.shape[0], dtype=values.dtype, device=values.device)
 
 
-def _disagreement(jacobians: dict[str, Tensor], expected: dict[str, Tensor]) -> str | None:
-    """The first parameter by which the first sample's gradient is another one than expected.
+def differing(found: Sequence[Tensor], expected: Sequence[Tensor]) -> int | None:
+    """The number of the first parameter by which a gradient, of any shape, is another one than expected.
 
     A neuron that rounding switches changes a wide layer's gradient by a few percent, which is not meant.
     """
-    rounding = max(torch.finfo(g.dtype).eps ** 0.5 * float(g.norm()) for g in expected.values())
-    for name, gradient in expected.items():
-        rows = jacobians[name][0]
-        difference = (_weights(rows) @ rows - gradient.flatten()).norm()
+    rounding = max(torch.finfo(g.dtype).eps ** 0.5 * float(g.norm()) for g in expected)
+    for number, (own, gradient) in enumerate(zip(found, expected, strict=True)):
+        difference = (own.flatten() - gradient.flatten()).norm()
         if float(difference) > 0.1 * float(gradient.norm()) + rounding:
-            return name
+            return number
     return None
 
 
-def tensors_of(net: nn.Module) -> tuple[dict[str, str], dict[str, Tensor]]:
+def first_line(error: Exception) -> str:
+    """What went wrong inside torch.func, in a few words."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+
+
+Tensors = tuple[dict[str, str], dict[str, Tensor]]
+
+
+def tensors_of(net: nn.Module) -> Tensors:
     """Names of all trained tensors with the first name of each, and the tensors that stay as they are.
 
     Every place of a tensor is named once, whatever is shared: functional_call left to find the ties itself does not
@@ -195,6 +202,20 @@ def tensors_of(net: nn.Module) -> tuple[dict[str, str], dict[str, Tensor]]:
             else:
                 fixed[name] = detached.setdefault(id(tensor), tensor.detach())
     return aliases, fixed
+
+
+def called_with(net: nn.Module, tensors: Tensors, parameters: dict[str, Tensor], rows: Tensor) -> Tensor:
+    """The outputs of some samples with these trained parameters, by first names; `tensors` are the network's.
+
+    Every call has copies of all tensors to write to.
+    """
+    aliases, fixed = tensors
+    own = {name: p.clone() for name, p in parameters.items()}
+    copies = {id(tensor): tensor.clone() for tensor in fixed.values()}
+    named = {name: copies[id(tensor)] for name, tensor in fixed.items()}
+    named |= {name: own[first] for name, first in aliases.items()}
+    result: Tensor = torch.func.functional_call(net, named, (rows.clone(),), tie_weights=False)
+    return result
 
 
 def _chunk_size(trained: dict[str, nn.Parameter], d_out: int, x: Tensor, memory_limit: int) -> int:

@@ -33,7 +33,7 @@ class NTKOperator(LinearOperator):  # type: ignore[misc]
         self._modes = [module.training for module in net.modules()]
         self._memory_limit, self._batch_size = memory_limit, batch_size
         self.torch_dtype, self.device = x.dtype, x.device
-        self._pullbacks: Pullbacks = pullbacks_of(net, x[: min(len(x), 2)], chosen)
+        self._pullbacks: Pullbacks = pullbacks_of(net, x[:2], chosen)
         size = len(x) * (chosen.number if chosen.layout == "full" else 1)
         super().__init__(np.dtype(str(x.dtype).removeprefix("torch.")), (size, size))
 
@@ -169,7 +169,7 @@ def operator(
         raise ValueError("outputs: expected 'trace', 'full', 'sum', an int or a vector of weights, got 'diag'")
     if not isinstance(net, nn.Module):
         raise TypeError(f"net: expected a torch.nn.Module, got {describe(net)}")
-    samples = samples_for("x", x, net).clone()
+    samples = samples_for("x", x, net)
     with torch.inference_mode(False), torch.no_grad(), own_precision(samples):
         samples = samples.clone()
         d_out = check_samples_apart(net, samples)

@@ -32,6 +32,11 @@ class Chosen(NamedTuple):
         """(..., k) of the network's outputs (..., d_y)."""
         return values if self.rows is None else values @ self.rows.mT
 
+    def shape(self, rows: int, columns: int) -> tuple[int, ...]:
+        """Of the kernel of so many samples on both sides."""
+        k = self.number
+        return {"diag": (k, rows, columns), "full": (rows, k, columns, k)}.get(self.layout, (rows, columns))
+
     def matrix(self, model: Tensor) -> Tensor:
         """(k, d_y) in any case, on the device and of the dtype of `model`."""
         return torch.eye(self.number, dtype=model.dtype, device=model.device) if self.rows is None else self.rows
@@ -97,12 +102,11 @@ def mirror(kernel: Tensor, layout: str) -> Tensor:
     return kernel
 
 
-def place(kernel: Tensor, block: Tensor, i: int, j: int, layout: str) -> None:
-    """Write the block of the samples from i on and from j on."""
+def block_of(kernel: Tensor, i: int, j: int, chunk: int, layout: str) -> Tensor:
+    """The block of so many samples, or what is left of them, from i on and from j on, as a view."""
     if layout == "full":
-        kernel[i : i + block.shape[0], :, j : j + block.shape[2]] = block
-    else:
-        kernel[..., i : i + block.shape[-2], j : j + block.shape[-1]] = block
+        return kernel[i : i + chunk, :, j : j + chunk]
+    return kernel[..., i : i + chunk, j : j + chunk]
 
 
 def transposed(block: Tensor, layout: str) -> Tensor:

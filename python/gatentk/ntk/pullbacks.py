@@ -9,8 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from gatentk.ntk.calls import call, left_as_it_was
-from gatentk.ntk.jacobian import tensors_of
+from gatentk.ntk.calls import call, check_differentiable, left_as_it_was
+from gatentk.ntk.jacobian import called_with, differing, first_line, gradients_of, tensors_of
 from gatentk.ntk.outputs import Chosen
 
 
@@ -43,13 +43,7 @@ class ByTransforms(_Trained):
     """By torch.func, all columns at once."""
 
     def _values(self, parameters: dict[str, Tensor], rows: Tensor) -> Tensor:
-        # Every call has copies of all tensors to write to.
-        aliases, fixed = tensors_of(self.net)
-        own = {name: p.clone() for name, p in parameters.items()}
-        copies = {id(tensor): tensor.clone() for tensor in fixed.values()}
-        tensors = {name: copies[id(tensor)] for name, tensor in fixed.items()}
-        tensors |= {name: own[first] for name, first in aliases.items()}
-        values = torch.func.functional_call(self.net, tensors, (rows.clone(),), tie_weights=False)
+        values = called_with(self.net, tensors_of(self.net), parameters, rows)
         return self.chosen.of(values.reshape(len(rows), -1))
 
     def _at(self) -> dict[str, Tensor]:
@@ -84,13 +78,7 @@ class ByBackward(_Trained):
         return self.chosen.of(call(self.net, rows).reshape(len(rows), -1))
 
     def _pulled(self, values: Tensor, cotangent: Tensor, create_graph: bool) -> list[Tensor]:
-        parameters = list(self.trained.values())
-        if not values.requires_grad:
-            return [torch.zeros_like(p) for p in parameters]
-        found = torch.autograd.grad(
-            values, parameters, cotangent, retain_graph=True, create_graph=create_graph, allow_unused=True
-        )
-        return [torch.zeros_like(p) if g is None else g for g, p in zip(found, parameters, strict=True)]
+        return gradients_of(values, list(self.trained.values()), cotangent, create_graph)
 
     def back(self, rows: Tensor, cotangents: Tensor) -> list[Tensor]:
         """J^T."""
@@ -128,8 +116,7 @@ def pullbacks_of(net: nn.Module, rows: Tensor, chosen: Chosen) -> Pullbacks:
     cotangents = cotangents.view(1, len(rows), chosen.number)
     with left_as_it_was(net, rows):
         with torch.enable_grad():
-            if not call(net, rows).requires_grad:
-                raise ValueError("net: its outputs have no gradient by its parameters; its forward cuts it off")
+            check_differentiable(call(net, rows))
         expected = plain.back(rows, cotangents)
         try:
             found = fast.back(rows, cotangents)
@@ -137,10 +124,9 @@ def pullbacks_of(net: nn.Module, rows: Tensor, chosen: Chosen) -> Pullbacks:
         except (MemoryError, torch.OutOfMemoryError, Warning):
             raise
         except Exception as error:
-            lines = str(error).strip().splitlines()
-            reason = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+            reason = first_line(error)
         else:
-            if _agree(found, expected) and _adjoint(cotangents, images, expected):
+            if differing(found, expected) is None and _adjoint(cotangents, images, expected):
                 return fast
             reason = "its gradient is another one; a hook, or a parameter that is no attribute of its module"
         try:
@@ -164,16 +150,6 @@ def pullbacks_of(net: nn.Module, rows: Tensor, chosen: Chosen) -> Pullbacks:
         stacklevel=4,
     )
     return plain
-
-
-def _agree(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
-    """Up to rounding, and a neuron that rounding switches, which changes a wide layer by a few percent."""
-    size = max(float(g.norm()) for g in expected)
-    for g, e in zip(found, expected, strict=True):
-        allowed = 0.1 * float(e.norm()) + torch.finfo(e.dtype).eps ** 0.5 * size
-        if float((g - e).norm()) > allowed:
-            return False
-    return True
 
 
 def _adjoint(cotangents: Tensor, images: Tensor, gradients: Sequence[Tensor]) -> bool:
