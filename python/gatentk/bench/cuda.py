@@ -136,6 +136,7 @@ LEFT_OUT = (
     "empirical-f64",  # neural-tangents; their layerwise twin stays
     "empirical-2000-f64",
     "spectrum-f64",  # computed on the CPU
+    *(case.name for case in CASES if case.family == "machines"),
     "relu-inference-exact-f32",  # a device does not look for zeros
     "relu-inference-low-rank-f32",
     "plan-building",  # nor need plans
