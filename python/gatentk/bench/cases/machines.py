@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def with_ones(x: Any) -> Any:
     return np.c_[x, np.ones(len(x))]
 
 
-def _fit(case: Case) -> Job:
+def _fit(case: Case, has_classes: bool) -> Job:
     """Choice of all that is to be chosen, the fit and its score on other samples: of both sides."""
     with imports("sklearn", case.name, DataError):
         from sklearn.kernel_ridge import KernelRidge
@@ -72,7 +73,6 @@ def _fit(case: Case) -> Job:
 
         from gatentk.kernel_machines import NTKClassifierCV, NTKRegressorCV
     shape = case.shape
-    has_classes = case.name.startswith("fit-classes")
     samples = data.load("digits" if has_classes else "friedman", n=shape.n)
     assert samples.y is not None
     tests = torch.arange(shape.n).remainder(TESTS).eq(0).numpy()
@@ -127,7 +127,7 @@ CASES = (
         shape=Shape(n=1200, d=64, depth=5),
         quick=Shape(n=160, d=64, depth=2),
         dtype=torch.float64,
-        prepare=_fit,
+        prepare=partial(_fit, has_classes=True),
         packages=("scikit-learn",),
     ),
     Case(
@@ -138,7 +138,7 @@ CASES = (
         shape=Shape(n=1200, d=10, depth=5),
         quick=Shape(n=80, d=10, depth=2),
         dtype=torch.float64,
-        prepare=_fit,
+        prepare=partial(_fit, has_classes=False),
         packages=("scikit-learn",),
     ),
 )
