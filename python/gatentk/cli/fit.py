@@ -46,8 +46,8 @@ def parse_ridges(ctx: click.Context | None, param: click.Parameter | None, value
     type=click.Choice(PREDICTED),
     default=FitConfig.predict,
     show_default=True,
-    help="What the targets are; auto: names, and whole numbers in a column called label or class or few in one of "
-    "another name, are classes, all else numbers.",
+    help="What the targets are; auto: names, whole numbers in a column called label or class, and few whole numbers in "
+    "one that is not called target or y either, are classes, all else numbers.",
 )
 @click.option(
     "--test",
@@ -97,7 +97,8 @@ def parse_ridges(ctx: click.Context | None, param: click.Parameter | None, value
     "--w-std",
     type=click.FloatRange(0, min_open=True),
     metavar="S",
-    help="Standard deviation of the weights, times the root of the fan-in.  [default: sqrt 2, without biases]",
+    help="Standard deviation of the weights, times the root of the fan-in.  [default: sqrt 2 with --b-std; "
+    "without both the weights of gatentk.ntk.infinite, without biases]",
 )
 @click.option("--b-std", type=click.FloatRange(0), metavar="S", help="Standard deviation of biases in all layers.")
 @click.option("--slope", type=float, metavar="A", help=f"Of leaky_relu below 0.  [default: {SLOPE:g}]")

@@ -236,7 +236,7 @@ class NTKRegressor(_Regression):
         Raises:
             ValueError: a ridge that is negative or not finite, values that are masked, missing or not finite, other
                 numbers of samples and targets, and whatever `gatentk.ntk.infinite` refuses.
-            TypeError: a ridge that is no number, sparse samples.
+            TypeError: a ridge that is no number, sparse samples, dates.
 
         >>> from gatentk.kernel_machines import NTKRegressor
         >>> machine = NTKRegressor(depth=1, ridge=0.1).fit([[1, 0], [0, 1], [-1, 0]], [5, 5, 5])
